@@ -1,0 +1,76 @@
+"""Label maps: from what files hold to the classes 0..K without gaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes.scene import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def as_label_map(array: NDArray[Any], name: str = "labels") -> NDArray[np.int64]:
+    """Take an array as a map of class values, 0 = unlabelled.
+
+    MATLAB likes to store whole numbers as floats, so floats are taken where each is whole.
+
+    Args:
+        array: Shape (H, W), any real number type.
+        name: What to call it in a message.
+
+    Raises:
+        SceneError: If it is not 2-D, or holds something else than whole numbers from 0.
+    """
+    if array.ndim != 2 or 0 in array.shape:
+        raise SceneError(f"{name} must have shape (height, width), got {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise SceneError(f"{name} must hold whole numbers, got {array.dtype}")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise SceneError(
+                f"{name} must be finite, got {int(np.isnan(array).sum())} NaN and "
+                f"{int(np.isinf(array).sum())} infinite values; mark unlabelled pixels by 0"
+            )
+        broken = array[array != np.floor(array)]
+        if broken.size:
+            raise SceneError(
+                f"{name} must hold whole numbers, got {broken.size} others: "
+                f"{shorten(np.unique(broken).tolist())}"
+            )
+    labels = array.astype(np.int64)
+    if labels.min() < 0:
+        raise SceneError(
+            f"{name} must be 0 (unlabelled) or a positive class value, got {labels.min()}"
+        )
+    return labels
+
+
+def close_gaps(
+    labels: NDArray[np.int64], class_ids: Sequence[int], name: str = "labels"
+) -> NDArray[np.int64]:
+    """Renumber class values to 1..K in the order of ``class_ids``; 0 stays 0.
+
+    Args:
+        labels: Shape (H, W), 0 or one of ``class_ids`` in each pixel.
+        class_ids: The value of each class, ascending.
+        name: What to call the map in a message.
+
+    Raises:
+        SceneError: If the map holds another value.
+    """
+    values = np.array([0, *class_ids])
+    classes = np.searchsorted(values, labels).clip(max=len(class_ids))
+    unknown = labels[values[classes] != labels]
+    if unknown.size:
+        raise SceneError(
+            f"{name} must be 0 (unlabelled) or one of the class values "
+            f"{', '.join(map(str, class_ids))}; {unknown.size} pixels hold others: "
+            f"{shorten(np.unique(unknown).tolist())}"
+        )
+    return classes.astype(np.int64, copy=False)

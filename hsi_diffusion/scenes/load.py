@@ -1,0 +1,195 @@
+"""Loading a scene: a known one by its name, or one's own by its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes.catalogue import scene_info
+from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
+from hsi_diffusion.scenes.download import Progress, download_scene
+from hsi_diffusion.scenes.info import SceneInfo
+from hsi_diffusion.scenes.labels import as_label_map, close_gaps
+from hsi_diffusion.scenes.readers import parse_location, read_array
+from hsi_diffusion.scenes.scene import Scene, check_same_size
+from hsi_diffusion.scenes.search import SceneFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.search import LabelLocation
+
+Source = str | Path
+"""A file, or ``FILE:key`` where the file holds several arrays."""
+
+
+def load_scene(
+    name: str | SceneInfo,
+    root: str | Path,
+    *,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> Scene:
+    """Load a known scene from a data folder.
+
+    Searched are the folders of ``root`` that bear the scene's name (``indian_pines``,
+    ``IndianPines``, ...) and ``root`` itself. The published file names come first. Failing
+    these, whatever array has exactly the scene's shape is taken, with a warning; label maps may
+    also come as a fixed split (``TR`` and ``TE``, ``houston_gt_tr`` and ``houston_gt_te``), which
+    the scene then holds.
+
+    Args:
+        name: A name of the catalogue, such as ``"indian_pines"``, or one's own facts.
+        root: The data folder, or the scene's own folder.
+        download: Whether to download published files that are not there.
+        progress: Called as ``progress(file name, bytes so far, bytes in total or None)``.
+
+    Raises:
+        SceneError: If the scene is unknown, its files are not found, more than one file
+            qualifies, or their content does not fit.
+        FileFormatError: If a file is damaged.
+        DownloadError: If a published file can't be had.
+    """
+    info = name if isinstance(name, SceneInfo) else scene_info(name)
+    root = Path(root)
+    if download:
+        root.mkdir(parents=True, exist_ok=True)
+        files = SceneFiles(info, root)
+        missing = [role for role in info.roles if files.official(role) is None]
+        download_scene(info, files.home, roles=missing, progress=progress)
+    files = SceneFiles(info, root)
+    where = files.cube()
+    label_location = files.labels(where)
+    for path in dict.fromkeys([where.path, *(found.path for found in label_location.maps)]):
+        files.warn_if_altered(path)
+    cube = read_array(where.path, where.key)
+    return Scene(cube, *_read_labels(info, label_location))
+
+
+def load_custom_scene(
+    cube: Source | NDArray[Any],
+    labels: Source | NDArray[Any] | None = None,
+    *,
+    name: str = "custom",
+    class_names: Sequence[str] | None = None,
+    wavelengths: Sequence[float] | None = None,
+    rgb_bands: tuple[int, int, int] | None = None,
+    palette: Sequence[tuple[int, int, int]] | None = None,
+) -> Scene:
+    """Make a scene of one's own files or arrays.
+
+    Gaps in the class values are closed: the classes become 1..K in ascending order, and
+    ``info.class_ids`` keeps the values of the file.
+
+    Args:
+        cube: Shape (H, W, bands), an array or a file; ``FILE:key`` where the file holds several
+            3-D arrays.
+        labels: Shape (H, W), likewise; 0 is unlabelled. None: a scene without labels.
+        name: Short name.
+        class_names: One name per class that occurs, or one per value from 1 to the highest.
+        wavelengths: Band centres in nm.
+        rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
+        palette: One (red, green, blue) in 0..255 per class; chosen to be distinct by default.
+
+    Raises:
+        SceneError: If the arrays or the facts don't fit together.
+        FileFormatError: If a file can't be read, or it is not clear which array is meant.
+    """
+    values = _as_array(cube, ndim=3)
+    if values.ndim != 3:
+        raise SceneError(f"cube must have shape (height, width, bands), got {values.shape}")
+    height, width, bands = values.shape
+    if labels is None:
+        label_map = np.zeros((height, width), dtype=np.int64)
+    else:
+        label_map = as_label_map(_as_array(labels, ndim=2))
+        check_same_size(values, label_map, "labels")
+    class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
+    info = SceneInfo(
+        name=name,
+        title=name,
+        height=height,
+        width=width,
+        bands=bands,
+        wavelengths=None if wavelengths is None else tuple(map(float, wavelengths)),
+        class_names=_names_of(class_ids, class_names),
+        class_ids=class_ids,
+        palette=default_palette(len(class_ids)) if palette is None else tuple(palette),
+        rgb_bands=default_rgb_bands(bands, wavelengths) if rgb_bands is None else rgb_bands,
+    )
+    return Scene(values, close_gaps(label_map, class_ids), info)
+
+
+def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:
+    """Read the training or test pixels of a fixed split.
+
+    Args:
+        source: A file, or ``FILE:key``.
+        shape: (height, width) of the scene.
+
+    Returns:
+        Shape (H, W): bool where the file holds truth values, else int64. Pixels that are not 0
+        belong to the set. The values may be classes in an order of the file's own.
+
+    Raises:
+        SceneError: If the mask has another size or holds something else than whole numbers from 0.
+        FileFormatError: If the file can't be read, or it is not clear which array is meant.
+    """
+    path, key = parse_location(source)
+    array = read_array(path, key, ndim=2)
+    mask = as_label_map(array, f"mask {source}")
+    if mask.shape != tuple(shape):
+        hint = "; its transpose would fit" if mask.shape[::-1] == tuple(shape) else ""
+        raise SceneError(
+            f"mask {source} must have the height and width of the scene, {tuple(shape)}, "
+            f"got {mask.shape}{hint}"
+        )
+    return array if array.dtype == np.bool_ else mask
+
+
+def _read_labels(
+    info: SceneInfo, location: LabelLocation
+) -> tuple[NDArray[np.int64], SceneInfo, NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """Labels 1..K, the facts, and the fixed split if the labels came as one."""
+    maps = [
+        close_gaps(as_label_map(read_array(*found), str(found)), info.class_ids, str(found))
+        for found in location.maps
+    ]
+    if len(maps) == 1:
+        return maps[0], info, None, None
+    train, test = maps
+    shared = int(np.count_nonzero((train > 0) & (test > 0)))
+    if shared:
+        raise SceneError(
+            f"the training and test pixels of {location} must be disjoint, they share {shared}"
+        )
+    labels = train + test
+    if info.split_class_order is not None:
+        labels = np.array([0, *info.split_class_order])[labels]
+    return labels, info, train > 0, test > 0
+
+
+def _as_array(source: Source | NDArray[Any], ndim: int) -> NDArray[Any]:
+    if isinstance(source, np.ndarray):
+        return np.ascontiguousarray(source, dtype=source.dtype.newbyteorder("="))
+    path, key = parse_location(source)
+    return read_array(path, key, ndim=ndim)
+
+
+def _names_of(class_ids: Sequence[int], names: Sequence[str] | None) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"Class {class_id}" for class_id in class_ids)
+    if len(names) == len(class_ids):
+        return tuple(names)
+    if class_ids and len(names) == class_ids[-1]:
+        return tuple(names[class_id - 1] for class_id in class_ids)
+    raise SceneError(
+        f"class_names must have {len(class_ids)} entries, one per class that occurs "
+        f"({', '.join(map(str, class_ids)) or 'none'}), or one per value from 1 to the highest, "
+        f"got {len(names)}"
+    )

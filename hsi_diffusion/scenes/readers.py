@@ -1,0 +1,271 @@
+"""Reading one array from a file, whose format is told by its content and not by its suffix."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import h5py
+import numpy as np
+import scipy.io
+import tifffile
+
+from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
+from hsi_diffusion.scenes.roi import ROI_MAGIC, read_roi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+FileFormat = Literal["mat", "hdf5", "npy", "tiff", "roi"]
+
+FORMATS: Final = "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy, TIFF and ENVI 'Output of ROIs' text"
+UNNAMED: Final = ""
+"""Key of the array of a file that gives its array no name."""
+
+_TIFF_MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+# fmt: off
+_MAT_CLASSES: Final = frozenset((
+    "double", "single", "logical",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+))
+# fmt: on
+_REAL_KINDS: Final = "biuf"
+
+
+def file_format(path: str | Path) -> FileFormat | None:
+    """Format of a file by its first bytes; None if it is none that the library reads."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileFormatError(f"no file {path}")
+    with path.open("rb") as file:
+        head = file.read(128)
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(_TIFF_MAGIC):
+        return "tiff"
+    if head.startswith(ROI_MAGIC):
+        return "roi"
+    # MATLAB puts a header of 512 bytes before the HDF5 content of its v7.3 files
+    if h5py.is_hdf5(path):
+        return "hdf5"
+    if head[126:128] in (b"IM", b"MI"):
+        return "mat"
+    return None
+
+
+def list_arrays(path: str | Path) -> dict[str, Shape]:
+    """Names and shapes of the arrays of real numbers in a file.
+
+    The shapes are those of :func:`read_array`. A format that holds one array without a name
+    (.npy, TIFF, ROI text) gives it the name ``""``.
+
+    Raises:
+        FileFormatError: If the format is unknown or the file damaged.
+    """
+    path = Path(path)
+    with _reading(path):
+        match _require_format(path):
+            case "mat":
+                return {
+                    name: tuple(shape)
+                    for name, shape, kind in scipy.io.whosmat(path)
+                    if kind in _MAT_CLASSES
+                }
+            case "hdf5":
+                return _list_hdf5(path)
+            case "npy":
+                return {UNNAMED: _npy_shape(path)}
+            case "tiff":
+                with tifffile.TiffFile(path) as file:
+                    return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
+            case "roi":
+                return {UNNAMED: read_roi(path).labels.shape}
+
+
+def read_array(
+    path: str | Path, key: str | None = None, *, ndim: int | None = None
+) -> NDArray[Any]:
+    """Read one array from a file, in native byte order and C order.
+
+    The format is told by content: MATLAB .mat v5 and v7.3, HDF5, .npy (never a pickle), TIFF
+    and ENVI ROI text. MATLAB's v7.3 files hold their arrays with the axes reversed; they are
+    turned back. Bands of a TIFF come last, (height, width, bands), whether it holds them as
+    samples or as pages; each page is taken for a band.
+
+    Args:
+        path: The file.
+        key: Name of the array; needed only where several arrays qualify.
+        ndim: Consider only arrays with so many axes.
+
+    Raises:
+        FileFormatError: If the file is missing, damaged or of an unknown format, or if it is not
+            clear which array is meant: the message lists what there is.
+        MissingDependencyError: If a TIFF's compression needs another package.
+    """
+    path = Path(path)
+    chosen = _choose(path, list_arrays(path), key, ndim)
+    with _reading(path):
+        array = _read(path, chosen)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def parse_location(text: str | Path) -> tuple[Path, str | None]:
+    """Split ``FILE[:key]`` into the file and the array's name.
+
+    A file whose own name holds a colon, and a Windows drive, are left whole.
+
+    Raises:
+        FileFormatError: If the key after the colon is empty.
+    """
+    path = Path(text)
+    name, colon, key = str(text).rpartition(":")
+    drive = re.fullmatch("[A-Za-z]", name) is not None and key[:1] in {"/", "\\"}
+    if not colon or path.exists() or drive:
+        return path, None
+    if not key or not name:
+        raise FileFormatError(f"a location must be FILE or FILE:key, got {str(text)!r}")
+    return Path(name), key
+
+
+def describe_arrays(path: Path, arrays: dict[str, Shape]) -> str:
+    """List arrays for a message, as ``FILE:key (shape)``."""
+    return ", ".join(
+        f"{path}:{key} {shape}" if key else f"{path} {shape}" for key, shape in arrays.items()
+    )
+
+
+def _require_format(path: Path) -> FileFormat:
+    found = file_format(path)
+    if found is None:
+        raise FileFormatError(f"{path} is of an unknown format; what can be read is {FORMATS}")
+    return found
+
+
+def _choose(path: Path, arrays: dict[str, Shape], key: str | None, ndim: int | None) -> str:
+    wanted = "array of real numbers" if ndim is None else f"{ndim}-D array of real numbers"
+    if key is not None:
+        if key in arrays:
+            return key
+        there = describe_arrays(path, arrays) or "none"
+        raise FileFormatError(f"{path} holds no array {key!r} of real numbers; there is: {there}")
+    fitting = {name: shape for name, shape in arrays.items() if ndim in (None, len(shape))}
+    if len(fitting) == 1:
+        return next(iter(fitting))
+    if not fitting:
+        there = describe_arrays(path, arrays) or "none"
+        raise FileFormatError(f"{path} holds no {wanted}; there is: {there}")
+    raise FileFormatError(
+        f"{path} holds several arrays, say which one as FILE:key: {describe_arrays(path, fitting)}"
+    )
+
+
+def _read(path: Path, key: str) -> NDArray[Any]:
+    array: NDArray[Any]
+    match _require_format(path):
+        case "mat":
+            array = scipy.io.loadmat(path, variable_names=[key])[key]
+        case "hdf5":
+            with h5py.File(path, "r") as file:
+                array = file[key][()]
+                if _is_matlab(path, file):
+                    array = array.T
+        case "npy":
+            array = np.load(path, allow_pickle=False)
+        case "tiff":
+            array = _read_tiff(path, key)
+        case "roi":
+            array = read_roi(path).labels
+    return array
+
+
+def _is_matlab(path: Path, file: h5py.File) -> bool:
+    """Whether an HDF5 file was written by MATLAB, whose arrays have their axes reversed."""
+    with path.open("rb") as raw:
+        header = raw.read(6)
+    return header == b"MATLAB" or any("MATLAB_class" in item.attrs for item in file.values())
+
+
+def _list_hdf5(path: Path) -> dict[str, Shape]:
+    arrays: dict[str, Shape] = {}
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in _REAL_KINDS:
+            return
+        # MATLAB keeps texts as numbers, an empty array's shape in place of its content, and what
+        # its cells refer to in the group #refs#
+        matlab_class = np.asarray(item.attrs.get("MATLAB_class", "double")).astype(str).item()
+        hidden = name.startswith("#") or "MATLAB_empty" in item.attrs
+        if matlab_class in _MAT_CLASSES and not hidden:
+            arrays[name] = item.shape[::-1] if reverse else item.shape
+
+    with h5py.File(path, "r") as file:
+        reverse = _is_matlab(path, file)
+        file.visititems(visit)
+    return arrays
+
+
+def _npy_shape(path: Path) -> Shape:
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    if dtype.hasobject:
+        raise FileFormatError(
+            f"{path} holds pickled Python objects, which could run code when they are read; "
+            f"save an array of numbers with numpy.save(..., allow_pickle=False)"
+        )
+    if dtype.kind not in _REAL_KINDS:
+        raise FileFormatError(f"{path} must hold real numbers, got {dtype}")
+    return tuple(shape)
+
+
+def _tiff_series(file: tifffile.TiffFile) -> list[tuple[str, Any]]:
+    """Keys and images of a TIFF; numbered where there are several."""
+    if not file.series:
+        raise FileFormatError(f"{file.filename} holds no image; it may be damaged, get it again")
+    if len(file.series) == 1:
+        return [(UNNAMED, file.series[0])]
+    return [(str(number), series) for number, series in enumerate(file.series)]
+
+
+def _tiff_order(series: Any) -> tuple[Shape, tuple[int, ...]]:
+    """Shape of a TIFF image as (height, width, ...), and the axes in that order."""
+    axes = str(series.axes)
+    order = sorted(range(len(axes)), key=lambda axis: (axes[axis] != "Y", axes[axis] != "X"))
+    return tuple(int(series.shape[axis]) for axis in order), tuple(order)
+
+
+def _read_tiff(path: Path, key: str) -> NDArray[Any]:
+    with tifffile.TiffFile(path) as file:
+        series = dict(_tiff_series(file))[key]
+        try:
+            array: NDArray[Any] = series.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            raise MissingDependencyError(
+                f"{path} is compressed ({error}); pip install imagecodecs"
+            ) from error
+        return array.transpose(_tiff_order(series)[1])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what parsers raise on a broken file into an error that names the file."""
+    try:
+        yield
+    except (HsiDiffusionError, MemoryError):
+        raise
+    # the parsers of four formats raise almost anything on damaged bytes
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise FileFormatError(
+            f"can't read {path}: {reason}; the file may be damaged or cut short, get it again"
+        ) from error

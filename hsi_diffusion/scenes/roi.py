@@ -1,0 +1,100 @@
+"""ENVI's "Output of ROIs" text, in which the Houston 2013 contest lists its labelled pixels."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROI_MAGIC: Final = b"; ENVI Output of ROIs"
+
+_SIZE: Final = re.compile(r"^;\s*File Dimension:\s*(\d+)\s*x\s*(\d+)", re.MULTILINE)
+_NAME: Final = re.compile(r"^;\s*ROI name:\s*(.*?)\s*$", re.MULTILINE)
+_POINTS: Final = re.compile(r"^;\s*ROI npts:\s*(\d+)", re.MULTILINE)
+
+
+class RegionsOfInterest(NamedTuple):
+    """What an ROI text holds.
+
+    Attributes:
+        labels: int64, shape (H, W); 0 outside all regions, the n-th region of the file is n.
+        names: Name of each region, in the file's order.
+    """
+
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+def read_roi(path: str | Path) -> RegionsOfInterest:
+    """Read an ENVI "Output of ROIs" text as a label map.
+
+    The header names the regions and how many points each has; the points of all regions follow
+    one another as lines of number, column and row (both from 1). Further columns, such as map
+    coordinates, are left aside.
+
+    Args:
+        path: The text file.
+
+    Raises:
+        FileFormatError: If it is not such a text, is cut short, or contradicts itself: points
+            outside the image, or one pixel in two regions.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileFormatError(f"no file {path}")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    header = "\n".join(takewhile(lambda line: line.startswith(";"), lines))
+    size, names = _SIZE.search(header), tuple(_NAME.findall(header))
+    counts = [int(count) for count in _POINTS.findall(header)]
+    if not header.encode().startswith(ROI_MAGIC) or size is None or len(names) != len(counts):
+        raise FileFormatError(
+            f"{path} is not an ENVI 'Output of ROIs' text: its header must give the file "
+            f"dimension and a name and a number of points for each region"
+        )
+    width, height = int(size[1]), int(size[2])
+    points = _read_points(path, lines)
+    if len(points) != sum(counts):
+        raise FileFormatError(
+            f"{path}: the header promises {sum(counts)} points in {len(counts)} regions, "
+            f"got {len(points)}; the file may be cut short, get it again"
+        )
+    column, row = points.T - 1
+    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
+    if outside.any():
+        x, y = points[outside][0]
+        raise FileFormatError(
+            f"{path}: points must lie in 1..{width} x 1..{height}, got {int(outside.sum())} "
+            f"outside, the first at column {x}, row {y}"
+        )
+    region = np.repeat(np.arange(1, len(counts) + 1), counts)
+    labels = np.zeros((height, width), dtype=np.int64)
+    labels[row, column] = region
+    lost = labels[row, column] != region
+    if lost.any():
+        x, y = points[lost][0]
+        raise FileFormatError(
+            f"{path}: a pixel must belong to one region, got {int(lost.sum())} in two, "
+            f"the first at column {x}, row {y}"
+        )
+    return RegionsOfInterest(labels, names)
+
+
+def _read_points(path: Path, lines: list[str]) -> NDArray[np.int64]:
+    """Columns X and Y of all points, shape (N, 2)."""
+    table = [line for line in lines if line and not line.isspace() and line[0] != ";"]
+    if not table:
+        return np.zeros((0, 2), dtype=np.int64)
+    try:
+        return np.loadtxt(table, dtype=np.int64, usecols=(1, 2), ndmin=2)
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path}: each point must be a line of number, column and row: {error}"
+        ) from error

@@ -1,0 +1,217 @@
+"""A scene: the cube, its label map and its facts, checked to fit together."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.info import SceneInfo
+
+SHOWN = 10
+"""How many bands or values a message lists before it says "and more"."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scene:
+    """A hyperspectral scene.
+
+    Attributes:
+        cube: Shape (H, W, bands), as published: a real number type in native byte order, in
+            C order, in the units of the file.
+        labels: int64, shape (H, W); 0 is unlabelled, classes are 1..K without gaps.
+        info: The scene's facts.
+        fixed_train: bool, shape (H, W), the training pixels of the published split; None where
+            the scene has no such split.
+        fixed_test: bool, shape (H, W), likewise the test pixels.
+
+    Raises:
+        SceneError: If something does not fit; see :func:`check_scene`.
+    """
+
+    cube: NDArray[Any]
+    labels: NDArray[np.int64]
+    info: SceneInfo
+    fixed_train: NDArray[np.bool_] | None = None
+    fixed_test: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that everything fits together."""
+        check_scene(self.cube, self.labels, self.info, self.fixed_train, self.fixed_test)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.cube.shape))
+        labelled = int(np.count_nonzero(self.labels))
+        return (
+            f"Scene({self.name!r}, {shape} {self.cube.dtype}, {labelled} labelled pixels in "
+            f"{self.num_classes} classes)"
+        )
+
+    @property
+    def name(self) -> str:
+        """Short name, such as ``"indian_pines"``."""
+        return self.info.name
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.cube.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.cube.shape[1])
+
+    @property
+    def bands(self) -> int:
+        """Spectral bands."""
+        return int(self.cube.shape[2])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the scene has (K)."""
+        return self.info.num_classes
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the cube and the labels (types, shapes and values), in hexadecimal.
+
+        Two scenes with the same fingerprint hold the same data, whatever file it came from.
+        """
+        digest = hashlib.sha256()
+        for array in (self.cube, self.labels):
+            digest.update(f"{array.dtype.str} {array.shape};".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def check_scene(
+    cube: NDArray[Any],
+    labels: NDArray[Any],
+    info: SceneInfo,
+    fixed_train: NDArray[Any] | None = None,
+    fixed_test: NDArray[Any] | None = None,
+) -> None:
+    """Check that a cube, a label map and a scene's facts fit together.
+
+    The rules: values are real and finite; labels are 0 (unlabelled) to K; all share one height
+    and width; the fixed train and test pixels are labelled and disjoint. A band that is constant
+    over the scene carries nothing but is allowed, with a warning that names it.
+
+    Args:
+        cube: Shape (H, W, bands).
+        labels: Shape (H, W), integers 0..K.
+        info: The scene's facts.
+        fixed_train: bool, shape (H, W), or None.
+        fixed_test: bool, shape (H, W), or None.
+
+    Raises:
+        SceneError: If anything breaks these rules.
+    """
+    check_cube(cube)
+    check_same_size(cube, labels, "labels")
+    if cube.shape != info.shape:
+        raise SceneError(
+            f"cube of scene {info.name!r} must have shape {info.shape} (height, width, bands), "
+            f"got {cube.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise SceneError(f"labels must be integers, got {labels.dtype}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > info.num_classes:
+        raise SceneError(
+            f"labels of scene {info.name!r} must be 0 (unlabelled) to {info.num_classes}, "
+            f"got {low} to {high}"
+        )
+    for name, mask in (("fixed_train", fixed_train), ("fixed_test", fixed_test)):
+        if mask is None:
+            continue
+        check_same_size(cube, mask, name)
+        if mask.dtype != np.bool_:
+            raise SceneError(f"{name} must be bool, got {mask.dtype}")
+        if unlabelled := int(np.count_nonzero(mask & (labels == 0))):
+            raise SceneError(f"{name} must mark labelled pixels only, {unlabelled} are unlabelled")
+    if fixed_train is not None and fixed_test is not None:
+        shared = int(np.count_nonzero(fixed_train & fixed_test))
+        if shared:
+            raise SceneError(f"fixed_train and fixed_test must be disjoint, they share {shared}")
+
+
+def check_cube(cube: NDArray[Any]) -> None:
+    """Check that ``cube`` is a cube of real, finite numbers; warn of constant bands.
+
+    Raises:
+        SceneError: If it is not.
+    """
+    if cube.ndim != 3 or 0 in cube.shape:
+        raise SceneError(f"cube must have shape (height, width, bands), got {cube.shape}")
+    if cube.dtype.kind not in "iuf" or cube.dtype.itemsize > 8:
+        raise SceneError(
+            f"cube must hold real numbers (integers or floats up to 64 bits), got {cube.dtype}"
+        )
+    # the extremes carry NaN and infinities, so a healthy cube needs no second pass and no mask
+    low, high = cube.min(axis=(0, 1)), cube.max(axis=(0, 1))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise SceneError(_describe_not_finite(cube))
+    constant = np.flatnonzero(low == high)
+    if constant.size:
+        warnings.warn(
+            f"{constant.size} of {cube.shape[2]} bands are constant over the whole scene and "
+            f"carry no information: {shorten(constant.tolist())} (counted from 0)",
+            stacklevel=2,
+        )
+
+
+def check_same_size(cube: NDArray[Any], image: NDArray[Any], name: str) -> None:
+    """Check that the 2-D ``image``, called ``name``, has the height and width of ``cube``.
+
+    Raises:
+        SceneError: If it has not; the message says where the transpose would fit.
+    """
+    size = cube.shape[:2]
+    if image.shape == size:
+        return
+    hint = ""
+    if image.shape == size[::-1]:
+        hint = (
+            f"; its transpose would fit, so give {name}.T or a cube with rows and columns swapped"
+        )
+    raise SceneError(
+        f"{name} must have the height and width of the cube, {size}, got {image.shape}{hint}"
+    )
+
+
+def shorten(values: Sequence[object]) -> str:
+    """List ``values`` for a message, the first ten of them."""
+    shown = ", ".join(map(str, values[:SHOWN]))
+    return f"{shown} and {len(values) - SHOWN} more" if len(values) > SHOWN else shown
+
+
+def _describe_not_finite(cube: NDArray[Any]) -> str:
+    nan = infinite = pixels = 0
+    first: tuple[int, int, int] | None = None
+    for row, line in enumerate(cube):
+        bad = ~np.isfinite(line)
+        if not bad.any():
+            continue
+        if first is None:
+            column, band = np.argwhere(bad)[0]
+            first = (row, int(column), int(band))
+        missing = int(np.count_nonzero(np.isnan(line)))
+        nan += missing
+        infinite += int(np.count_nonzero(bad)) - missing
+        pixels += int(np.count_nonzero(bad.any(axis=1)))
+    return (
+        f"cube must be finite, got {nan} NaN and {infinite} infinite values in {pixels} pixels, "
+        f"the first at (row, column, band) {first}; replace them (for example by the mean of the "
+        f"neighbouring pixels) or cut the scene before loading it"
+    )

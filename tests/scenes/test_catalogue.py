@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes import CATALOGUE, SceneInfo, read_array, scene_info
+from hsi_diffusion.scenes.download import sha256_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENES = pytest.mark.parametrize("info", CATALOGUE.values(), ids=list(CATALOGUE))
+
+SIZES = {
+    "indian_pines": (145, 145, 200, 16, 10249),
+    "pavia_university": (610, 340, 103, 9, 42776),
+    "salinas": (512, 217, 204, 16, 54129),
+    "salinas_a": (83, 86, 204, 6, 5348),
+    "houston2013": (349, 1905, 144, 15, 15029),
+}
+"""Height, width, bands, classes and labelled pixels of each scene."""
+
+
+def lightness_and_hue(colour: tuple[int, int, int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """CIELAB coordinates of an sRGB colour, white point D65."""
+    rgb = np.array(colour) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.089])
+    root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
+
+
+@SCENES
+def test_sizes(info: SceneInfo) -> None:
+    assert (*info.shape, info.num_classes) == SIZES[info.name][:4]
+
+
+@SCENES
+def test_facts_are_complete(info: SceneInfo) -> None:
+    assert info.wavelengths is not None
+    assert 360 <= min(info.wavelengths) < max(info.wavelengths) <= 2500
+    assert info.sensor
+    assert info.ground_sampling_distance is not None
+    assert info.licence
+    assert info.citation
+    assert info.homepage.startswith("https://")
+    assert "cube" in info.roles
+    assert {"labels", "train_labels"} & set(info.roles)
+    assert all(file.sha256 for file in info.files)
+    assert len(set(info.class_names)) == info.num_classes
+
+
+@SCENES
+def test_first_file_of_each_role_has_a_source(info: SceneInfo) -> None:
+    for role in info.roles:
+        file = info.files_of(role)[0]
+        assert file.urls or file.archive
+        assert all(url.startswith("https://") for url in file.urls)
+
+
+@SCENES
+def test_colours_can_be_told_apart(info: SceneInfo) -> None:
+    black, white = (0, 0, 0), (255, 255, 255)
+    points = [lightness_and_hue(colour) for colour in (*info.palette, black, white)]
+    distances = [float(np.linalg.norm(a - b)) for a, b in combinations(points, 2)]
+    # 2.3 is what an eye just notices
+    assert min(distances) > 20
+
+
+@pytest.mark.parametrize("info", [CATALOGUE["pavia_university"], CATALOGUE["houston2013"]])
+def test_false_colour_of_the_towns_is_true_colour(info: SceneInfo) -> None:
+    assert info.wavelengths is not None
+    red, green, blue = (info.wavelengths[band] for band in info.rgb_bands)
+    assert (red, green, blue) == pytest.approx((650, 550, 469), abs=3)
+
+
+def test_salinas_a_is_a_part_of_salinas() -> None:
+    part, whole = CATALOGUE["salinas_a"], CATALOGUE["salinas"]
+    assert part.class_ids == (1, 10, 11, 12, 13, 14)
+    assert part.class_names[1] == whole.class_names[9] == "Corn senesced green weeds"
+    assert part.palette[1] == whole.palette[9]
+    assert part.wavelengths == whole.wavelengths
+
+
+def test_unknown_scene_lists_the_known_ones() -> None:
+    with pytest.raises(
+        SceneError, match=r"indian_pines, pavia_university.*got 'mars'.*load_custom"
+    ):
+        scene_info("mars")
+
+
+def test_catalogue_is_read_only() -> None:
+    with pytest.raises(TypeError):
+        CATALOGUE["mars"] = CATALOGUE["salinas"]  # type: ignore[index]
+
+
+def test_wavelengths_of_indian_pines_are_those_of_its_calibration_file(shared_data: Path) -> None:
+    lines = (shared_data / "indian_pines" / "92AV3C.spc").read_text().splitlines()[2:]
+    centres = [float(line.split()[0]) for line in lines if line.strip()]
+    removed = {*range(104, 109), *range(150, 164), 220}
+    kept = [centre for band, centre in enumerate(centres, 1) if band not in removed]
+    assert len(centres) == 220
+    assert CATALOGUE["indian_pines"].wavelengths == pytest.approx(kept, abs=0.0051)
+
+
+@SCENES
+def test_checksums_and_sizes_of_real_files(info: SceneInfo, shared_data: Path) -> None:
+    real = [
+        (file, path)
+        for file in info.files
+        if (path := shared_data / info.name / file.name).is_file()
+    ]
+    assert real
+    for file, path in real:
+        assert sha256_of(path) == file.sha256
+        assert path.stat().st_size == file.size
+
+
+@SCENES
+def test_class_values_of_real_label_maps(info: SceneInfo, shared_data: Path) -> None:
+    label_files = (file for file in info.files if file.role.endswith("labels"))
+    paths = [shared_data / info.name / file.name for file in label_files]
+    # where a map is there as text and as an image, one of them counts
+    maps = {path.stem: read_array(path) for path in paths if path.is_file()}
+    assert maps
+    for labels in maps.values():
+        assert labels.shape == info.shape[:2]
+        assert set(np.unique(labels)) == {0, *info.class_ids}
+    assert sum(np.count_nonzero(labels) for labels in maps.values()) == SIZES[info.name][4]

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+
+from hsi_diffusion.errors import FileFormatError, SceneError
+from hsi_diffusion.scenes import CATALOGUE, load_custom_scene, read_mask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SHAPE = (4, 5, 6)
+CUBE = np.random.default_rng(0).integers(0, 5000, SHAPE).astype(np.uint16)
+LABELS = np.array([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [0, 0, 1, 1, 2], [9, 9, 0, 0, 0]])
+
+
+def test_custom_scene_of_arrays() -> None:
+    scene = load_custom_scene(CUBE, LABELS)
+    assert np.shares_memory(scene.cube, CUBE)
+    assert scene.info.class_ids == tuple(range(1, 10))
+    assert scene.info.class_names[0] == "Class 1"
+    assert len(set(scene.info.palette)) == 9
+    assert (scene.name, scene.info.wavelengths) == ("custom", None)
+
+
+def test_custom_scene_without_labels() -> None:
+    scene = load_custom_scene(CUBE)
+    assert scene.num_classes == 0
+    assert scene.labels.shape == CUBE.shape[:2]
+    assert not scene.labels.any()
+
+
+def test_custom_scene_of_files(tmp_path: Path) -> None:
+    path = tmp_path / "scene.mat"
+    scipy.io.savemat(path, {"a": CUBE, "b": CUBE + 1, "truth": LABELS, "other": LABELS * 0})
+    scene = load_custom_scene(f"{path}:b", f"{path}:truth", name="mine")
+    assert np.array_equal(scene.cube, CUBE + 1)
+    assert np.array_equal(scene.labels, LABELS)
+    with pytest.raises(FileFormatError, match=r"several arrays.*:a \(4, 5, 6\).*:b \(4, 5, 6\)"):
+        load_custom_scene(path)
+    with pytest.raises(FileFormatError, match=r"several arrays.*:truth.*:other"):
+        load_custom_scene(f"{path}:a", path)
+
+
+def test_custom_scene_closes_gaps_and_keeps_the_values() -> None:
+    labels = np.where(LABELS > 5, LABELS * 10, 0)
+    scene = load_custom_scene(CUBE, labels, class_names=("a", "b", "c", "d"))
+    assert scene.info.class_ids == (60, 70, 80, 90)
+    assert np.array_equal(np.array([0, *scene.info.class_ids])[scene.labels], labels)
+
+
+def test_custom_class_names_may_be_given_for_every_value() -> None:
+    labels = np.where(np.isin(LABELS, (2, 4)), LABELS, 0)
+    scene = load_custom_scene(CUBE, labels, class_names=("a", "b", "c", "d"))
+    assert scene.info.class_names == ("b", "d")
+    with pytest.raises(SceneError, match=r"2 entries, one per class that occurs \(2, 4\).*got 3"):
+        load_custom_scene(CUBE, labels, class_names=("a", "b", "c"))
+
+
+def test_custom_facts_are_used() -> None:
+    wavelengths = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]
+    scene = load_custom_scene(
+        CUBE, LABELS > 0, wavelengths=wavelengths, palette=[(1, 2, 3)], class_names=["all"]
+    )
+    assert scene.info.rgb_bands == (4, 2, 0)
+    assert scene.info.palette == ((1, 2, 3),)
+    assert scene.info.wavelengths == tuple(wavelengths)
+    assert load_custom_scene(CUBE, rgb_bands=(0, 1, 5)).info.rgb_bands == (0, 1, 5)
+
+
+@pytest.mark.parametrize("wavelengths", [[], [500.0, 600.0, 700.0], np.arange(400, 800, 10)])
+def test_custom_wavelengths_must_be_one_per_band(wavelengths: Any) -> None:
+    with pytest.raises(SceneError, match=r"wavelengths must have 6 entries \(one per band\)"):
+        load_custom_scene(CUBE, wavelengths=wavelengths)
+
+
+def test_custom_cube_becomes_native_and_contiguous() -> None:
+    scene = load_custom_scene(np.asfortranarray(CUBE.astype(">u2")))
+    assert scene.cube.dtype == np.dtype("uint16")
+    assert scene.cube.flags.c_contiguous
+    assert np.array_equal(scene.cube, CUBE)
+
+
+@pytest.mark.parametrize(
+    ("cube", "labels", "message"),
+    [
+        (CUBE[0], None, r"cube must have shape \(height, width, bands\), got \(5, 6\)"),
+        (CUBE, LABELS.T, r"labels must .* \(4, 5\), got \(5, 4\); its transpose would fit"),
+        (CUBE, LABELS - 1.5, "labels must hold whole numbers"),
+        (np.full(SHAPE, np.nan), None, "120 NaN and 0 infinite values in 20 pixels"),
+        (CUBE.astype(complex), None, "real numbers .*got complex128"),
+    ],
+)
+def test_custom_arrays_that_do_not_fit(
+    cube: NDArray[Any], labels: NDArray[Any] | None, message: str
+) -> None:
+    with pytest.raises(SceneError, match=message):
+        load_custom_scene(cube, labels)
+
+
+def test_masks_keep_truth_values_and_classes(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", LABELS > 3)
+    scipy.io.savemat(tmp_path / "mask.mat", {"train": LABELS.astype(float), "cube": CUBE})
+    truth = read_mask(tmp_path / "mask.npy", (4, 5))
+    classes = read_mask(f"{tmp_path / 'mask.mat'}:train", (4, 5))
+    assert (truth.dtype, classes.dtype) == (np.dtype(bool), np.dtype("int64"))
+    assert np.array_equal(truth, LABELS > 3)
+    assert np.array_equal(classes, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (LABELS.T, r"mask .*mask\.npy must .* \(4, 5\), got \(5, 4\); its transpose would fit"),
+        (LABELS[1:], r"\(4, 5\), got \(3, 5\)$"),
+        (LABELS - 1, "or a positive class value, got -1"),
+        (LABELS + 0.5, "must hold whole numbers"),
+    ],
+)
+def test_masks_that_do_not_fit(tmp_path: Path, mask: NDArray[Any], message: str) -> None:
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.raises(SceneError, match=message):
+        read_mask(tmp_path / "mask.npy", (4, 5))
+
+
+def test_mask_that_is_a_cube(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", CUBE)
+    with pytest.raises(FileFormatError, match="no 2-D array"):
+        read_mask(tmp_path / "mask.npy", (4, 5))
+
+
+@pytest.mark.parametrize(
+    ("file", "shape", "pixels"),
+    [
+        ("indian_pines/IndianTR123_temp123.tif", (145, 145), 695),
+        ("indian_pines/IndianTE123_temp123.tif", (145, 145), 9671),
+        ("pavia_university/TRpavia_fixed.mat", (610, 340), 3921),
+        ("pavia_university/TSpavia_fixed.mat", (610, 340), 40002),
+    ],
+)
+def test_real_masks(shared_data: Path, file: str, shape: tuple[int, int], pixels: int) -> None:
+    assert np.count_nonzero(read_mask(shared_data / file, shape)) == pixels
+
+
+def test_class_order_of_the_real_split_of_indian_pines(shared_data: Path) -> None:
+    folder, info = shared_data / "indian_pines", CATALOGUE["indian_pines"]
+    train, test = (
+        read_mask(folder / f"Indian{x}123_temp123.tif", (145, 145)) for x in ("TR", "TE")
+    )
+    older = tifffile.imread(folder / "19920612_AVIRIS_IndianPine_Site3_gr.tif")
+    assert info.split_class_order is not None
+    assert np.array_equal(np.array([0, *info.split_class_order])[train + test], older)
