@@ -1,0 +1,17 @@
+"""The networks that denoise, one file each, all with the interface of ``base.Denoiser``."""
+
+from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
+from hsi_diffusion.denoisers.build import DENOISERS, build_denoiser
+from hsi_diffusion.denoisers.convert import load_published_unet3d, to_published
+from hsi_diffusion.denoisers.unet3d import BandPadding, UNet3D
+
+__all__ = [
+    "DENOISERS",
+    "BandPadding",
+    "Denoiser",
+    "FeatureLevel",
+    "UNet3D",
+    "build_denoiser",
+    "load_published_unet3d",
+    "to_published",
+]

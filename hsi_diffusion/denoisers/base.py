@@ -1,0 +1,119 @@
+"""What every denoising network offers, whatever it does inside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLevel:
+    """One place in a network where features can be taken.
+
+    Attributes:
+        name: Short name, unique in the network.
+        channels: Numbers per pixel, D.
+        reduction: By how much the spatial grid is coarser than the image; 1 = same grid.
+        radius: Pixels to each side on which a feature depends, and so the halo with which a tile
+            gives exactly what the whole image gives.
+    """
+
+    name: str
+    channels: int
+    reduction: int = 1
+    radius: int = field(kw_only=True)
+
+
+class Denoiser(nn.Module, ABC):
+    """A network that looks at a noisy image and its timestep.
+
+    A subclass deals with its own reshaping and band padding. What the output means (noise, x0, v)
+    is decided by whoever trains it.
+
+    Args:
+        num_bands: Bands (or components) of the images.
+        feature_info: The places where features can be taken, in the order of ``indices``.
+        radius: Pixels to each side on which an output pixel depends.
+
+    Attributes:
+        num_bands: As given.
+        feature_info: As given.
+        radius: As given.
+    """
+
+    num_bands: int
+    feature_info: tuple[FeatureLevel, ...]
+    radius: int
+
+    def __init__(
+        self, num_bands: int, *, feature_info: Sequence[FeatureLevel], radius: int
+    ) -> None:
+        super().__init__()
+        if num_bands < 1:
+            raise ConfigurationError(f"num_bands must be at least 1, but {num_bands} was given")
+        self.num_bands = num_bands
+        self.feature_info = tuple(feature_info)
+        self.radius = radius
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:  # noqa: D102
+            ...
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Denoise.
+
+        Args:
+            x_t: Noisy images, shape (B, bands, H, W).
+            t: Their timesteps, int64, shape (B,).
+
+        Returns:
+            Shape (B, bands, H, W).
+        """
+
+    @abstractmethod
+    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
+        """Features at the asked levels; nothing beyond the deepest of them is computed.
+
+        Args:
+            x_t: Noisy images, shape (B, bands, H, W).
+            t: Their timesteps, int64, shape (B,).
+            indices: Numbers of levels in ``feature_info``, in any order.
+
+        Returns:
+            One tensor per index, in the order asked, shape (B, channels, H / reduction,
+            W / reduction) of that level.
+        """
+
+    def check_input(self, x_t: Tensor, t: Tensor) -> None:
+        """Raise a ConfigurationError unless ``x_t`` and ``t`` fit each other and the network."""
+        if x_t.ndim != 4 or x_t.shape[1] != self.num_bands:
+            raise ConfigurationError(
+                f"x_t must have shape (B, {self.num_bands}, H, W), as num_bands={self.num_bands}, "
+                f"but its shape is {tuple(x_t.shape)}"
+            )
+        if t.shape != x_t.shape[:1]:
+            raise ConfigurationError(
+                f"t must have shape ({x_t.shape[0]},), one timestep per image, "
+                f"but its shape is {tuple(t.shape)}"
+            )
+
+    def check_indices(self, indices: Sequence[int]) -> None:
+        """Raise a ConfigurationError unless ``indices`` name levels of ``feature_info``."""
+        count = len(self.feature_info)
+        wrong = [index for index in indices if not 0 <= index < count]
+        if wrong or not indices:
+            levels = ", ".join(f"{i} ({level.name})" for i, level in enumerate(self.feature_info))
+            raise ConfigurationError(
+                f"indices must name at least one level of {type(self).__name__}: {levels}; "
+                f"but {list(indices)} was given"
+            )

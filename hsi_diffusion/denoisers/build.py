@@ -1,0 +1,46 @@
+"""Denoisers by the names that a configuration holds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.denoisers.unet3d import UNet3D
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hsi_diffusion.denoisers.base import Denoiser
+
+DENOISERS: dict[str, type[Denoiser]] = {"unet3d": UNet3D}
+"""Every network by its name."""
+
+
+def build_denoiser(name: str, num_bands: int, options: Mapping[str, Any] | None = None) -> Denoiser:
+    """Make a denoiser.
+
+    Args:
+        name: A name in ``DENOISERS``.
+        num_bands: Bands (or components) of the images.
+        options: The network's other arguments; what is left out has its default.
+
+    Returns:
+        The network, with fresh weights.
+
+    Raises:
+        ConfigurationError: An unknown name or option, or a value that the network refuses.
+    """
+    if name not in DENOISERS:
+        raise ConfigurationError(
+            f"denoiser must be one of {', '.join(DENOISERS)}, but {name!r} was given"
+        )
+    network = DENOISERS[name]
+    options = dict(options or {})
+    allowed = [key for key in inspect.signature(network).parameters if key != "num_bands"]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ConfigurationError(
+            f"options of {name} may be {', '.join(allowed)}, but {', '.join(unknown)} was given"
+        )
+    return network(num_bands, **options)

@@ -1,0 +1,168 @@
+"""Weights of the public SpectralDiff release, read into our U-Net and written back."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hsi_diffusion.denoisers.unet3d import BandPadding, UNet3D
+from hsi_diffusion.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts put the weights beside other things."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What ``DataParallel`` and ``torch.compile(net)`` put before every name."""
+
+MAX_NAMED = 6
+"""How many keys of one kind an error message lists."""
+
+
+def load_published_unet3d(
+    path: str | Path, num_bands: int, *, band_padding: BandPadding = "repeat"
+) -> UNet3D:
+    """Read weights of the public SpectralDiff release, or of a network of its shape.
+
+    Width, depth and time embedding follow from the weights. The bands don't: a 3-D convolution
+    fits any number of them.
+
+    Args:
+        path: A file of ``torch.save`` that holds a state dict, or a dict with one inside under
+            "state_dict", "model_state_dict" or "model". It is read with ``weights_only=True``.
+        num_bands: Bands of the images that the network will see.
+        band_padding: How they are filled up, see :class:`UNet3D`.
+
+    Returns:
+        The network, on the CPU and in eval mode.
+
+    Raises:
+        CheckpointError: The file holds something else, or weights that don't fit together; the
+            message names the keys.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} can't be read as a file of weights (with weights_only=True); save the "
+            f"network's state_dict() alone with torch.save and try again. The reason: {error}"
+        ) from error
+    try:
+        state = from_published(content)
+        network = _network_of_shape(state, num_bands, band_padding)
+        _check_fit(state, network.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def from_published(content: object) -> dict[str, Tensor]:
+    """The state dict inside what a training script saved, with our names.
+
+    Args:
+        content: A state dict, or a dict that holds one (see :func:`load_published_unet3d`); the
+            names may begin with "module." or "_orig_mod.".
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        CheckpointError: It holds no state dict.
+    """
+    while isinstance(content, Mapping) and (found := [key for key in WRAPPERS if key in content]):
+        content = content[found[0]]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(
+            f"expected a state dict (names to tensors), but found {type(content).__name__}"
+            f"{' without entries' if isinstance(content, Mapping) else ''}"
+        )
+    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(
+            "expected a state dict (names to tensors), or one under "
+            f"{', '.join(WRAPPERS)}; but these entries are no tensors: {_listed(others)}"
+        )
+    return {_bare(str(name)): value for name, value in content.items()}
+
+
+def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a :class:`UNet3D` as the public release keeps it.
+
+    Args:
+        state: ``network.state_dict()``; also of a compiled or parallel network.
+
+    Returns:
+        Contiguous float32 tensors on the CPU (counters stay int64) that share no memory with
+        ``state``, by the release's names.
+
+    Raises:
+        CheckpointError: It is not the state of a :class:`UNet3D`.
+    """
+    bare = from_published(state)
+    _check_fit(bare, _network_of_shape(bare).state_dict())
+    return {
+        name: (value.float() if value.is_floating_point() else value)
+        .detach()
+        .to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in bare.items()
+    }
+
+
+def _bare(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
+def _network_of_shape(
+    state: Mapping[str, Tensor], num_bands: int = 1, band_padding: BandPadding = "repeat"
+) -> UNet3D:
+    """A fresh network with the width, depth and time embedding that the weights show."""
+    needed = ("conv0.weight", "time_mlp.1.weight", "downs.0.conv1.weight")
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise CheckpointError(
+            f"these are no weights of the 3-D U-Net: {_listed(missing)} missing among "
+            f"{len(state)} entries, which are {_listed(state)}"
+        )
+    return UNet3D(
+        num_bands,
+        base_channels=state["conv0.weight"].shape[0],
+        depth=len({name.split(".")[1] for name in state if name.startswith("downs.")}),
+        time_channels=state["time_mlp.1.weight"].shape[0],
+        band_padding=band_padding,
+    )
+
+
+def _check_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = expected.keys() - state.keys()
+    unexpected = state.keys() - expected.keys()
+    mismatched = [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & state.keys())
+        if state[name].shape != expected[name].shape
+    ]
+    problems = [
+        f"{kind}: {_listed(names)}"
+        for kind, names in (
+            ("missing", sorted(missing)),
+            ("unexpected", sorted(unexpected)),
+            ("mismatched", mismatched),
+        )
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"the weights don't fit the 3-D U-Net; {'; '.join(problems)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    more = len(first) - MAX_NAMED
+    return ", ".join(first[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,256 @@
+"""The 3-D U-Net of SpectralDiff (Chen et al., TGRS 2023), written from its layer facts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+BandPadding = Literal["repeat", "zeros"]
+"""What fills the bands up to a multiple of 2**depth: the last band again, or zeros."""
+
+CONV_RADIUS = 1
+"""Spatial radius of the 3x3x3 convolutions."""
+
+TRANSFORM_RADIUS = 2
+"""Spatial radius of the (4, 5, 5) convolutions that halve or double the bands."""
+
+BLOCK_RADIUS = 2 * CONV_RADIUS + TRANSFORM_RADIUS
+
+CHANNELS_LAST_DEVICES = ("cpu", "cuda")
+"""Where activations with the channels last are faster, or what the kernels work with anyway."""
+
+
+class TimeEmbedding(nn.Sequential):
+    """Sinusoids of the timestep, first all sines, then all cosines, and a linear layer with ReLU.
+
+    The frequencies fall geometrically from 1 to 1/10000, both included.
+
+    Args:
+        channels: Size of the embedding, even and at least 4.
+    """
+
+    def __init__(self, channels: int) -> None:
+        if channels < 4 or channels % 2:
+            raise ConfigurationError(
+                f"time_channels must be even and at least 4, but {channels} was given"
+            )
+        # the public release numbers the linear layer 1; its 0 are the sinusoids
+        super().__init__(nn.Identity(), nn.Linear(channels, channels), nn.ReLU())
+        self.channels = channels
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed timesteps of shape (B,) as (B, channels)."""
+        # in float32 whatever the weights are: half precision can't tell 499 from 500
+        count = self.channels // 2
+        exponents = torch.arange(count, device=t.device) / (count - 1)
+        angles = t[:, None] * torch.exp(-math.log(10_000) * exponents)
+        sinusoids = torch.cat((angles.sin(), angles.cos()), dim=1)
+        sinusoids = sinusoids.to(next(self.parameters()).dtype)
+        embedded: Tensor = super().forward(sinusoids)  # type: ignore[no-untyped-call]
+        return embedded
+
+
+class Block3d(nn.Module):
+    """Two convolutions with the timestep added in between, then a change of the band count.
+
+    Args:
+        in_channels: Channels that come in.
+        out_channels: Channels that go out.
+        time_channels: Size of the time embedding.
+        up: Double the bands; otherwise halve them.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, time_channels: int, *, up: bool
+    ) -> None:
+        super().__init__()
+        self.time_mlp = nn.Linear(time_channels, out_channels)
+        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=CONV_RADIUS)
+        transform = nn.ConvTranspose3d if up else nn.Conv3d
+        self.transform = transform(
+            out_channels,
+            out_channels,
+            (4, 5, 5),
+            stride=(2, 1, 1),
+            padding=(1, TRANSFORM_RADIUS, TRANSFORM_RADIUS),
+        )
+        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=CONV_RADIUS)
+        self.bnorm1 = nn.BatchNorm3d(out_channels)
+        self.bnorm2 = nn.BatchNorm3d(out_channels)
+
+    def forward(self, x: Tensor, time: Tensor, *, twice: bool = False) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: Shape (B, in_channels, S, H, W), or with half of the channels if ``twice``.
+            time: Shape (B, time_channels).
+            twice: The block's input is ``x`` concatenated with itself.
+
+        Returns:
+            Shape (B, out_channels, S / 2 or 2 S, H, W).
+        """
+        # nothing needs the values that are overwritten in place, not even the backward pass
+        h = self.bnorm1(F.relu_(self._conv_twice(x) if twice else self.conv1(x)))
+        h += F.relu(self.time_mlp(time))[:, :, None, None, None]
+        h = self.bnorm2(F.relu_(self.conv2(h)))
+        transformed: Tensor = self.transform(h)
+        return transformed
+
+    def _conv_twice(self, x: Tensor) -> Tensor:
+        """``conv1`` of ``x`` concatenated with itself, for half the work."""
+        first, second = self.conv1.weight.chunk(2, dim=1)
+        return F.conv3d(x, first + second, self.conv1.bias, padding=CONV_RADIUS)
+
+
+class UNet3D(Denoiser):
+    """3-D U-Net over (band, row, column) that halves the bands and keeps the pixels.
+
+    With the defaults it has exactly 4,299,633 parameters, and its state dict has the names of the
+    public SpectralDiff release.
+
+    The feature level i is the input of up block i after concatenation, so level 0 holds the
+    bottleneck twice and costs only the encoder. Every level has 2 * base_channels * S numbers per
+    pixel, where S are the bands after padding; they are ordered (channel, band), and the numbers
+    of one pixel stand side by side in memory.
+
+    Args:
+        num_bands: Bands of the images; padded inside to a multiple of 2**depth.
+        base_channels: Channels after the first convolution; doubled by every down block.
+        depth: Number of down blocks, and of up blocks.
+        time_channels: Size of the time embedding.
+        band_padding: "repeat" the last band (published for Pavia) or "zeros" (for Salinas).
+        repeat_bottleneck: Give level 0 as published, the bottleneck twice. False gives it once:
+            the same information in half of the numbers, so that a PCA of it is 8 times cheaper.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+    """
+
+    def __init__(
+        self,
+        num_bands: int,
+        base_channels: int = 16,
+        depth: int = 3,
+        time_channels: int = 32,
+        *,
+        band_padding: BandPadding = "repeat",
+        repeat_bottleneck: bool = True,
+    ) -> None:
+        if base_channels < 1 or depth < 1:
+            raise ConfigurationError(
+                "base_channels and depth must be at least 1, "
+                f"but {base_channels} and {depth} were given"
+            )
+        if band_padding not in get_args(BandPadding):
+            raise ConfigurationError(
+                f"band_padding must be one of {', '.join(get_args(BandPadding))}, "
+                f"but {band_padding!r} was given"
+            )
+        padded = math.ceil(num_bands / 2**depth) * 2**depth
+        encoder_radius = CONV_RADIUS + depth * BLOCK_RADIUS
+        levels = [
+            FeatureLevel(
+                f"up{i}",
+                channels=base_channels * padded * (2 if i > 0 or repeat_bottleneck else 1),
+                radius=encoder_radius + i * BLOCK_RADIUS,
+            )
+            for i in range(depth)
+        ]
+        super().__init__(
+            num_bands, feature_info=levels, radius=encoder_radius + depth * BLOCK_RADIUS
+        )
+        self.repeat_bottleneck = repeat_bottleneck
+        self.band_padding = band_padding
+        self.extra_bands = padded - num_bands
+
+        widths = [base_channels * 2**i for i in range(depth + 1)]
+        self.time_mlp = TimeEmbedding(time_channels)
+        self.conv0 = nn.Conv3d(1, base_channels, 3, padding=CONV_RADIUS)
+        self.downs = nn.ModuleList(
+            Block3d(widths[i], widths[i + 1], time_channels, up=False) for i in range(depth)
+        )
+        self.ups = nn.ModuleList(
+            Block3d(2 * widths[i + 1], widths[i], time_channels, up=True)
+            for i in reversed(range(depth))
+        )
+        self.output = nn.Conv3d(base_channels, 1, 1)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Denoise; see :meth:`Denoiser.forward`."""
+        h, _ = self._run(x_t, t, up_blocks=len(self.ups))
+        output: Tensor = self.output(h)
+        return output[:, 0, : self.num_bands]
+
+    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
+        """Features at the asked levels; see :meth:`Denoiser.forward_intermediates`."""
+        self.check_indices(indices)
+        _, kept = self._run(x_t, t, up_blocks=max(indices), keep=set(indices))
+        return [kept[index] for index in indices]
+
+    def _run(
+        self, x_t: Tensor, t: Tensor, *, up_blocks: int, keep: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The encoder and the first ``up_blocks`` up blocks.
+
+        Returns:
+            The last block's output, and the features of the levels in ``keep``.
+        """
+        self.check_input(x_t, t)
+        time = self.time_mlp(t)
+        h = self._first_conv(self._pad_bands(x_t))
+        skips: list[Tensor] = []
+        for down in self.downs:
+            h = down(h, time)
+            skips.append(h)
+        kept: dict[int, Tensor] = {}
+        for level in range(len(self.ups)):
+            skip = skips.pop()
+            if level in keep:
+                once = level == 0 and not self.repeat_bottleneck
+                kept[level] = _flatten_bands([h] if once else [h, skip])
+            if level == up_blocks:
+                break
+            if level == 0:  # the last skip is the bottleneck itself
+                h = self.ups[0](h, time, twice=True)
+            else:
+                h = self.ups[level](torch.cat((h, skip), dim=1), time)
+        return h, kept
+
+    def _first_conv(self, x: Tensor) -> Tensor:
+        """``conv0`` of (B, S, H, W), with the 3 neighbouring bands as channels.
+
+        The same sums, but a convolution of a single channel is slow: on a CPU in float32 it takes
+        6 times as long.
+        """
+        bands = x.shape[1]
+        x = F.pad(x[:, None], (0, 0, 0, 0, CONV_RADIUS, CONV_RADIUS))
+        x = torch.cat([x[:, :, i : i + bands] for i in range(3)], dim=1)
+        if x.device.type in CHANNELS_LAST_DEVICES:
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+        weight = self.conv0.weight.transpose(1, 2)  # (out, 3, 1, 3, 3)
+        return F.conv3d(x, weight, self.conv0.bias, padding=(0, CONV_RADIUS, CONV_RADIUS))
+
+    def _pad_bands(self, x: Tensor) -> Tensor:
+        last = x[:, -1:] if self.band_padding == "repeat" else torch.zeros_like(x[:, -1:])
+        return torch.cat((x, last.expand(-1, self.extra_bands, -1, -1)), dim=1)
+
+
+def _flatten_bands(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate (B, C, S, H, W) over channels, and flatten (channel, band) into one axis.
+
+    Returns:
+        Shape (B, D, H, W), with the numbers of one pixel side by side in memory: that is how the
+        features of a scene are stored, and the cheapest order to copy to.
+    """
+    pixels = [part.permute(0, 3, 4, 1, 2).flatten(3) for part in parts]
+    return torch.cat(pixels, dim=3).permute(0, 3, 1, 2)

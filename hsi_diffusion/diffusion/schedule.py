@@ -1,0 +1,269 @@
+"""How much noise stands at which timestep, and every closed form that follows from it.
+
+The schedule knows no network, and a network knows no schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.types import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ScheduleKind = Literal["linear", "cosine"]
+"""How the betas grow with t."""
+
+MAX_BETA = 0.999
+"""Upper bound of the cosine schedule's betas, so that no step destroys everything."""
+
+COSINE_OFFSET = 0.008
+"""The ``s`` of the cosine schedule, which keeps the first betas from vanishing."""
+
+RESCALE_REFERENCE = 1000
+"""The number of steps for which the usual betas 1e-4 .. 0.02 were made."""
+
+
+class Posterior(NamedTuple):
+    """The Gaussian q(x_{t-1} | x_t, x_0).
+
+    Attributes:
+        mean: Shape of x_t.
+        variance: Shape (B, 1, ..., 1), broadcasts against x_t; 0 at t = 0.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+
+class NoiseSchedule(nn.Module):
+    r"""The forward process q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I), t in 0..T-1.
+
+    abar_t is the product of (1 - beta_s) over s = 0..t, so already t = 0 carries one step of noise.
+    Everything is computed in float64 and kept as float32 buffers, which follow the module to a
+    device, stay float32 when the module is cast, and are not part of the state dict: a schedule is
+    fully described by its settings.
+
+    Args:
+        timesteps: Number of steps T, at least 1.
+        kind: "linear" betas (Ho et al. 2020), or "cosine" (Nichol and Dhariwal 2021, eq. 17, betas
+            clipped at 0.999), which ignores ``beta_start``, ``beta_end`` and ``rescale``.
+        beta_start: First beta of the linear schedule.
+        beta_end: Last beta of the linear schedule.
+        rescale: Multiply both betas by 1000 / T, so that a short linear schedule also ends in
+            (nearly) pure noise. Off in the published SpectralDiff recipe, where 8 % of the signal's
+            amplitude is left at T = 500: fine for features, wrong for sampling from pure noise.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+
+    Example:
+        >>> schedule = NoiseSchedule(timesteps=500)
+        >>> [round(float(schedule.snr_db(torch.tensor(t))), 1) for t in (5, 100, 499)]
+        [29.2, 6.3, -21.9]
+    """
+
+    sqrt_alpha_bar: Tensor
+    sqrt_one_minus_alpha_bar: Tensor
+    posterior_x0: Tensor
+    posterior_x_t: Tensor
+    posterior_variance: Tensor
+    log_snr: Tensor
+
+    def __init__(
+        self,
+        timesteps: int = 500,
+        kind: ScheduleKind = "linear",
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        rescale: bool = False,
+    ) -> None:
+        super().__init__()
+        if timesteps < 1:
+            raise ConfigurationError(f"timesteps must be at least 1, but {timesteps} was given")
+        self.timesteps = timesteps
+        if kind == "linear":
+            betas = _linear_betas(timesteps, beta_start, beta_end, rescale)
+        elif kind == "cosine":
+            betas = _cosine_betas(timesteps)
+        else:
+            raise ConfigurationError(
+                f"kind must be one of {', '.join(get_args(ScheduleKind))}, but {kind!r} was given"
+            )
+
+        alpha_bar = torch.cumprod(1 - betas, dim=0)
+        before = torch.cat((torch.ones(1, dtype=torch.float64), alpha_bar[:-1]))
+        # float64 values that ask for no buffer: single numbers for the samplers
+        self._alpha_bars: list[float] = alpha_bar.tolist()
+        self._keep("sqrt_alpha_bar", alpha_bar.sqrt())
+        self._keep("sqrt_one_minus_alpha_bar", (1 - alpha_bar).sqrt())
+        self._keep("posterior_x0", betas * before.sqrt() / (1 - alpha_bar))
+        self._keep("posterior_x_t", (1 - betas).sqrt() * (1 - before) / (1 - alpha_bar))
+        self._keep("posterior_variance", betas * (1 - before) / (1 - alpha_bar))
+        self._keep("log_snr", alpha_bar.log() - (1 - alpha_bar).log())
+
+    def _keep(self, name: str, values: Tensor) -> None:
+        self.register_buffer(name, values.float(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # `.half()` or a Trainer with precision "bf16-true" must not round the tables
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, table in before.items():
+            moved = self._buffers[name]
+            if table is not None and moved is not None and moved.dtype != table.dtype:
+                self._buffers[name] = table.to(moved.device)
+        return self
+
+    def alpha_bar(self, t: int) -> float:
+        """The float64 share of signal power at one timestep; 1 at t = -1, the clean image."""
+        return 1.0 if t == -1 else self._alpha_bars[self.check_step(t)]
+
+    def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Noise a clean image: sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al. 2020, eq. 4).
+
+        Args:
+            x0: Shape (B, ...).
+            t: int64, shape (B,), from 0 to T - 1.
+            noise: Shape of ``x0``, standard normal; zeros give the noise-free scaled image.
+
+        Returns:
+            x_t, shape of ``x0``.
+        """
+        return self._at("sqrt_alpha_bar", t, x0) * x0 + (
+            self._at("sqrt_one_minus_alpha_bar", t, x0) * noise
+        )
+
+    def posterior(self, x0: Tensor, x_t: Tensor, t: Tensor) -> Posterior:
+        """Mean and variance of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 6 and 7)."""
+        mean = self._at("posterior_x0", t, x_t) * x0 + self._at("posterior_x_t", t, x_t) * x_t
+        return Posterior(mean, self._at("posterior_variance", t, x_t))
+
+    def predict_x0(
+        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: Prediction = "noise"
+    ) -> Tensor:
+        """The clean image that a network's ``output`` at (x_t, t) implies.
+
+        Args:
+            x_t: Shape (B, ...).
+            t: int64, shape (B,).
+            output: Shape of ``x_t``.
+            prediction: What ``output`` means; v = sqrt(abar) noise - sqrt(1 - abar) x_0 (Salimans
+                and Ho 2022).
+
+        Returns:
+            Shape of ``x_t``.
+        """
+        check_prediction(prediction)
+        if prediction == "x0":
+            return output
+        signal = self._at("sqrt_alpha_bar", t, x_t)
+        noise = self._at("sqrt_one_minus_alpha_bar", t, x_t)
+        if prediction == "noise":
+            return (x_t - noise * output) / signal
+        return signal * x_t - noise * output
+
+    def predict_noise(
+        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: Prediction = "noise"
+    ) -> Tensor:
+        """The noise that a network's ``output`` at (x_t, t) implies; see :meth:`predict_x0`."""
+        check_prediction(prediction)
+        if prediction == "noise":
+            return output
+        signal = self._at("sqrt_alpha_bar", t, x_t)
+        noise = self._at("sqrt_one_minus_alpha_bar", t, x_t)
+        if prediction == "x0":
+            return (x_t - signal * output) / noise
+        return noise * x_t + signal * output
+
+    def target(
+        self, x0: Tensor, noise: Tensor, t: Tensor, prediction: Prediction = "noise"
+    ) -> Tensor:
+        """What a network's output should be, given the clean image and the noise put on it."""
+        check_prediction(prediction)
+        if prediction == "noise":
+            return noise
+        if prediction == "x0":
+            return x0
+        return self._at("sqrt_alpha_bar", t, x0) * noise - (
+            self._at("sqrt_one_minus_alpha_bar", t, x0) * x0
+        )
+
+    def snr_db(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio 10 log10(abar_t / (1 - abar_t)) in decibels, shape of ``t``.
+
+        It compares the factors of signal and noise, so it is the true ratio for data of unit power.
+        """
+        return self._look_up("log_snr", t) * (10 / math.log(10))
+
+    def check_step(self, t: int) -> int:
+        """Give ``t`` back if it is a timestep of this schedule.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        if not 0 <= t < self.timesteps:
+            raise ConfigurationError(
+                f"t must be from 0 to {self.timesteps - 1} (timesteps={self.timesteps}), "
+                f"but {t} was given"
+            )
+        return t
+
+    def extra_repr(self) -> str:
+        """Show the number of steps and how much signal is left at the end."""
+        left = math.sqrt(self._alpha_bars[-1])
+        return f"timesteps={self.timesteps}, signal_left={left:.3g}"
+
+    def _look_up(self, name: str, t: Tensor) -> Tensor:
+        if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
+            raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
+        # on an accelerator this would wait for the device in every training step; there the
+        # look-up itself fails on a wrong index
+        if t.device.type == "cpu" and t.numel():
+            self.check_step(int(t.min()))
+            self.check_step(int(t.max()))
+        table: Tensor = getattr(self, name)
+        return table[t]
+
+    def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
+        """Values of a table at ``t``, shaped (B, 1, ..., 1) to broadcast against ``like``."""
+        if t.shape not in ((), like.shape[:1]):
+            raise ConfigurationError(
+                f"t must have shape ({like.shape[0]},), one timestep per image of shape "
+                f"{tuple(like.shape)}, but its shape is {tuple(t.shape)}"
+            )
+        values = self._look_up(name, t).to(like.dtype)
+        return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def check_prediction(prediction: str) -> None:
+    """Raise a ConfigurationError unless ``prediction`` is a known target."""
+    if prediction not in get_args(Prediction):
+        raise ConfigurationError(
+            f"prediction must be one of {', '.join(get_args(Prediction))}, "
+            f"but {prediction!r} was given"
+        )
+
+
+def _linear_betas(timesteps: int, start: float, end: float, rescale: bool) -> Tensor:
+    factor = RESCALE_REFERENCE / timesteps if rescale else 1.0
+    first, last = start * factor, end * factor
+    if not 0 < first <= last < 1:
+        scaled = f" ({first:g} and {last:g} after rescale=True)" if rescale else ""
+        raise ConfigurationError(
+            "0 < beta_start <= beta_end < 1 must hold, but "
+            f"beta_start={start:g} and beta_end={end:g} were given{scaled}"
+        )
+    return torch.linspace(first, last, timesteps, dtype=torch.float64)
+
+
+def _cosine_betas(timesteps: int) -> Tensor:
+    u = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+    alpha_bar = torch.cos((u + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).square()
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)

@@ -1,0 +1,44 @@
+"""Features of whole scenes: extraction by tiles, reduction, a store on disk, and their choice."""
+
+from hsi_diffusion.features.compute import compute_features
+from hsi_diffusion.features.extract import (
+    FeatureBlock,
+    FeatureSettings,
+    NoiseMode,
+    Precision,
+    extract_features,
+    feature_blocks,
+    iter_feature_tiles,
+)
+from hsi_diffusion.features.reduce import ChannelScale, Reduction, StreamingPCA
+from hsi_diffusion.features.selection import (
+    Choice,
+    Score,
+    Trial,
+    choose_by_validation,
+    probe_scores,
+)
+from hsi_diffusion.features.store import FeatureCube, FeatureStore, feature_key, weights_digest
+
+__all__ = [
+    "ChannelScale",
+    "Choice",
+    "FeatureBlock",
+    "FeatureCube",
+    "FeatureSettings",
+    "FeatureStore",
+    "NoiseMode",
+    "Precision",
+    "Reduction",
+    "Score",
+    "StreamingPCA",
+    "Trial",
+    "choose_by_validation",
+    "compute_features",
+    "extract_features",
+    "feature_blocks",
+    "feature_key",
+    "iter_feature_tiles",
+    "probe_scores",
+    "weights_digest",
+]

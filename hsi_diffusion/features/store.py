@@ -1,0 +1,190 @@
+"""Feature cubes on disk, each under a digest of everything that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import torch
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
+    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.reduce import Reduction
+
+FORMAT = 1
+"""Part of every key: raised when the same request gives other features than before."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureCube:
+    """Features of every pixel of a scene.
+
+    Attributes:
+        array: float32, shape (H, W, D), channels timestep by timestep.
+        description: Plain data. ``timesteps``; ``levels``, their names; ``noise``; ``channels``,
+            widths of the parts that D is made of: one for each (timestep, level), or one for each
+            separate reduction; ``reduction``, its settings or None; ``explained_variance``, the
+            share of the variance that each separate reduction kept.
+    """
+
+    array: NDArray[np.float32]
+    description: dict[str, Any]
+
+    def per_timestep(self) -> NDArray[np.float32]:
+        """The same features with the timesteps apart: a view of shape (T, H, W, D / T).
+
+        Raises:
+            ConfigurationError: If the timesteps were reduced together.
+        """
+        timesteps = len(self.description["timesteps"])
+        if len(self.description["channels"]) % timesteps:
+            raise ConfigurationError(
+                "the reduction mixed the timesteps; ask for Reduction(..., per_timestep=True)"
+            )
+        height, width, _ = self.array.shape
+        return np.moveaxis(self.array.reshape(height, width, timesteps, -1), 2, 0)
+
+
+class FeatureStore:
+    """A folder of HDF5 files, one for each feature cube.
+
+    A file holds the array ``features``, (H, W, D) float32 with a checksum per row, and as
+    attributes the readable ``key`` and the ``description`` in JSON. Files appear whole or not at
+    all. A file that can't be read, or that fails its checksum, is reported by a warning and then
+    treated as absent, so that it is computed again and replaced.
+
+    Several processes may use one folder; those that ask for the same cube at the same time each
+    compute it.
+
+    Args:
+        folder: Where the files are; made when the first is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, key: Mapping[str, Any]) -> Path:
+        """Where the cube of ``key`` is kept."""
+        return self.folder / f"features-{_digest_of(key)[:20]}.h5"
+
+    def load(self, key: Mapping[str, Any]) -> FeatureCube | None:
+        """The cube of ``key``, or None where there is no such, or no readable, file."""
+        path = self.path(key)
+        if not path.is_file():
+            return None
+        try:
+            with h5py.File(path) as file:
+                if json.loads(file.attrs["key"]) != key:
+                    raise ValueError("it holds the features of another key")
+                return FeatureCube(file["features"][:], json.loads(file.attrs["description"]))
+        except (OSError, KeyError, ValueError) as error:
+            warnings.warn(
+                f"{path} can't be used ({error}); its features are computed again",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
+
+    def save(self, key: Mapping[str, Any], cube: FeatureCube) -> Path:
+        """Write ``cube`` under ``key``, and give the file's path."""
+        path = self.path(key)
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            file.create_dataset(
+                "features", data=cube.array, chunks=(1, *cube.array.shape[1:]), fletcher32=True
+            )
+            file.attrs["key"] = json.dumps(key)
+            file.attrs["description"] = json.dumps(cube.description)
+        return path
+
+    @contextmanager
+    def spool(self, shape: tuple[int, int, int], tile: int) -> Iterator[Any]:
+        """A float32 array on disk for features on their way, gone afterwards.
+
+        Args:
+            shape: (H, W, D).
+            tile: Height and width of the tiles in which it will be written and read.
+
+        Yields:
+            An h5py dataset.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        chunks = (1, min(tile, shape[1]), shape[2])
+        with (
+            tempfile.TemporaryDirectory(prefix=".spool-", dir=self.folder) as folder,
+            h5py.File(Path(folder) / "raw.h5", "w") as file,
+        ):
+            yield file.create_dataset("raw", shape, dtype=np.float32, chunks=chunks)
+
+
+def feature_key(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    cube: Tensor,
+    settings: FeatureSettings,
+    reduction: Reduction | None = None,
+) -> dict[str, Any]:
+    """Everything on which a feature cube depends, as plain data.
+
+    The digest of the cube as the denoiser sees it stands for the scene and its band transform, and
+    the signal shares at the asked timesteps for the schedule.
+    """
+    return {
+        "format": FORMAT,
+        "denoiser": weights_digest(denoiser),
+        "alpha_bar": [schedule.alpha_bar(timestep) for timestep in settings.timesteps],
+        "cube": hashlib.sha256(_bytes_of(cube)).hexdigest(),
+        "shape": list(cube.shape),
+        "dtype": str(cube.dtype),
+        "features": settings.identity(),
+        "reduction": None if reduction is None else asdict(reduction),
+    }
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of a network: its class, its plain settings, its parameters and buffers.
+
+    Two networks with the same digest compute the same in evaluation mode, as long as their code is
+    the same.
+    """
+    digest = hashlib.sha256()
+    for name, part in module.named_modules():
+        settings = {
+            key: repr(value)
+            for key, value in sorted(vars(part).items())
+            if isinstance(value, str | int | float | tuple)
+            and not key.startswith("_")
+            and key != "training"
+        }
+        digest.update(json.dumps([name, type(part).__qualname__, settings]).encode())
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(_bytes_of(tensor))
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    values = tensor.detach().cpu().contiguous().reshape(-1)
+    return values.view(torch.uint8).numpy().data  # NumPy doesn't know every dtype of torch
+
+
+def _digest_of(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

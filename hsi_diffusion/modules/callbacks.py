@@ -1,0 +1,223 @@
+"""Figures and maps, for whichever logger is there, on the first process."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from PIL import Image
+
+from hsi_diffusion.diffusion import reconstruct
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules.data import PatchDataModule
+from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
+from hsi_diffusion.modules.scene_data import SceneDataModule
+from hsi_diffusion.reports import (
+    classification_map,
+    reconstruction_images,
+    reconstruction_spectra,
+    save_figure,
+)
+from hsi_diffusion.seeding import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def log_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
+    """Give a figure to the Trainer's loggers; only the first process does anything.
+
+    W&B and TensorBoard take it as an image; beside a CSV log it becomes ``figures/NAME.png``. Other
+    loggers have no place for images.
+
+    Args:
+        trainer: Its loggers and its step are used.
+        name: Name of the figure.
+        figure: The figure.
+    """
+    if not trainer.is_global_zero:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            buffer = BytesIO()
+            figure.savefig(buffer, format="png", dpi=150)
+            logger.log_image(name, [Image.open(buffer)])
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_figure(name, figure, global_step=trainer.global_step)
+        elif isinstance(logger, CSVLogger):
+            save_figure(figure, Path(logger.log_dir) / "figures" / f"{name}.png")
+
+
+class ReconstructionFigures(L.Callback):
+    """Show what a pretrained denoiser restores from several timesteps, when the training ends.
+
+    Two figures, as SpectralDiff's Figs. 9-11: ``reconstruction`` holds the scene in false colour,
+    noised and restored; ``reconstruction_spectra`` the spectra of chosen pixels. Both are in the
+    scene's own units, through the inverse of the band transform.
+
+    Args:
+        timesteps: Where the restoration starts; those beyond the schedule are left out.
+        steps: DDIM steps on the way back; 1 = the denoiser's direct prediction of x_0.
+        pixels: (row, column) of the pixels whose spectra are shown; None: the middle pixel, in
+            reading order, of the three largest classes (or three pixels where nothing is labelled).
+        side: Largest side of the part of the scene that is shown, cut from its middle.
+        folder: Also write both figures here as PNG.
+    """
+
+    def __init__(
+        self,
+        timesteps: Sequence[int] = (5, 50, 100, 200, 400),
+        *,
+        steps: int = 1,
+        pixels: Sequence[tuple[int, int]] | None = None,
+        side: int = 160,
+        folder: str | Path | None = None,
+    ) -> None:
+        self.timesteps = tuple(timesteps)
+        self.steps = steps
+        self.pixels = pixels
+        self.side = side
+        self.folder = None if folder is None else Path(folder)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw, log and write."""
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(pl_module, DiffusionPretrainModule) or not isinstance(
+            data, SceneDataModule
+        ):
+            raise ConfigurationError(
+                "ReconstructionFigures belongs to Trainer.fit(DiffusionPretrainModule, "
+                f"SceneDataModule), got {type(pl_module).__name__} and {type(data).__name__}"
+            )
+        if not trainer.is_global_zero:
+            return
+        for name, figure in self.draw(pl_module, data).items():
+            log_figure(trainer, name, figure)
+            if self.folder is not None:
+                save_figure(figure, self.folder / f"{name}.png")
+
+    def draw(self, module: DiffusionPretrainModule, data: SceneDataModule) -> dict[str, Figure]:
+        """Both figures by name."""
+        rows, columns = (_middle(size, self.side) for size in data.shape)
+        part = data.cube[rows, columns].permute(2, 0, 1)[None].to(module.device)
+        noised, restored = {}, {}
+        with torch.inference_mode():
+            for t in self.timesteps:
+                if t >= module.schedule.timesteps:
+                    continue
+                pair = reconstruct(
+                    module,
+                    module.schedule,
+                    part,
+                    t,
+                    steps=self.steps,
+                    prediction=module.prediction,
+                    generator=generator("reconstruction", module.seed, t, device=module.device),
+                )
+                noised[t] = _to_bands(data, pair.noisy)
+                restored[t] = _to_bands(data, pair.clean)
+        clean = _to_bands(data, part)
+        labels = data.labels[rows, columns]
+        pixels = self.pixels or _typical_pixels(labels)
+        names = [
+            data.info.class_names[labels[p] - 1] if labels[p] else f"pixel {p}" for p in pixels
+        ]
+        return {
+            "reconstruction": reconstruction_images(clean, noised, restored, data.info),
+            "reconstruction_spectra": reconstruction_spectra(
+                clean, noised, restored, pixels, data.info, names=names
+            ),
+        }
+
+
+class ClassificationMap(L.Callback):
+    """Put the predictions of ``Trainer.predict`` together to a map, and log it.
+
+    Works on any number of processes; each of them then has the whole map.
+
+    Args:
+        folder: Also write the map here as ``classification_map.png``.
+
+    Attributes:
+        predicted: After a prediction: classes 1..K, int64, shape (H, W); 0 where nothing was
+            predicted.
+    """
+
+    predicted: NDArray[np.int64]
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start with an empty map."""
+        del pl_module
+        data = _patch_data(trainer)
+        self._found = torch.zeros(data.shape[0] * data.shape[1], dtype=torch.int64)
+
+    def on_predict_batch_end(  # noqa: PLR0917  (Lightning's signature)
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the batch into the map."""
+        del trainer, pl_module, batch, batch_idx, dataloader_idx
+        index = outputs["index"].cpu()
+        real = index >= 0
+        self._found[index[real]] = outputs["prediction"].cpu()[real] + 1
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Join the processes' parts, which share no pixel; log and write the map."""
+        found = self._found.to(pl_module.device)
+        joined = trainer.strategy.reduce(found, reduce_op="sum")
+        data = _patch_data(trainer)
+        self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
+        if not trainer.is_global_zero:
+            return
+        figure = classification_map(self.predicted, data.info, truth=data.labels)
+        log_figure(trainer, "classification_map", figure)
+        if self.folder is not None:
+            save_figure(figure, self.folder / "classification_map.png")
+
+
+def _patch_data(trainer: L.Trainer) -> PatchDataModule:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, PatchDataModule):
+        raise ConfigurationError(
+            "ClassificationMap needs to know the scene: call Trainer.predict with one of this "
+            f"library's data modules, got {type(data).__name__}"
+        )
+    return data
+
+
+def _middle(size: int, side: int) -> slice:
+    start = max(0, (size - side) // 2)
+    return slice(start, min(size, start + side))
+
+
+def _to_bands(data: SceneDataModule, images: torch.Tensor) -> NDArray[np.float32]:
+    return data.transform.inverse(images[0].permute(1, 2, 0).float().cpu().numpy())
+
+
+def _typical_pixels(labels: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The middle pixel, in reading order, of each of the three largest classes."""
+    classes, counts = np.unique(labels[labels > 0], return_counts=True)
+    height, width = labels.shape
+    if not len(classes):
+        return [(height // 2, round(width * share)) for share in (0.25, 0.5, 0.75)]
+    pixels = []
+    for label in classes[np.argsort(-counts, kind="stable")][:3]:
+        rows, columns = np.nonzero(labels == label)
+        pixels.append((int(rows[len(rows) // 2]), int(columns[len(columns) // 2])))
+    return pixels

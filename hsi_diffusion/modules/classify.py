@@ -1,0 +1,192 @@
+"""Learning the classes of pixels from labelled patches of any cube: bands, components, features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+
+from hsi_diffusion.classifiers import build_classifier
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.optimisation import LearningRateSchedule, adamw, check_optimisation
+from hsi_diffusion.patches import build_augmentation
+from hsi_diffusion.seeding import generator, seeded_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from torch import Tensor
+
+    from hsi_diffusion.types import PatchBatch
+
+class FeatureClassifierModule(L.LightningModule):
+    """Train a patch classifier, measure it, and predict the class of every pixel.
+
+    The defaults are those of SpectralDiff's published classifier (Chen et al., TGRS 2023): Adam at
+    1e-3, constant, no augmentation; use a batch of 64 and ``gradient_clip_val=15`` in the Trainer
+    with it. Augmentation, learning-rate schedule, weight decay and label smoothing are options.
+
+    Args:
+        in_channels: Channels of a patch (``data.num_bands``).
+        num_classes: Number of classes K.
+        patch_size: Side P of the patches in pixels.
+        classifier: Name of the network, see :func:`~hsi_diffusion.classifiers.build_classifier`.
+        classifier_options: Its arguments, such as ``{"depth": 5, "heads": 4}``.
+        learning_rate: Highest learning rate.
+        lr_schedule: ``"constant"`` or ``"cosine"``.
+        warmup: Share of the training over which the learning rate rises.
+        weight_decay: Decoupled weight decay.
+        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        augmentation: Augmentations and their strengths, see
+            :func:`~hsi_diffusion.patches.build_augmentation`.
+        class_names: Names under which each class's test accuracy is logged; None: not logged.
+        seed: Rules augmentation and dropout. The initial weights come from torch's global
+            generator, as in every Lightning module (``L.seed_everything``).
+
+    Attributes:
+        val_metrics: Counts of the validation pixels, see
+            :class:`~hsi_diffusion.metrics.HSIMetrics`.
+        test_metrics: Counts of the test pixels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        patch_size: int,
+        *,
+        classifier: str = "spectral_transformer",
+        classifier_options: dict[str, Any] | None = None,
+        learning_rate: float = 1e-3,
+        lr_schedule: LearningRateSchedule = "constant",
+        warmup: float = 0.0,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        augmentation: dict[str, float] | None = None,
+        class_names: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        class_names = None if class_names is None else list(class_names)
+        self.save_hyperparameters()
+        check_optimisation(lr_schedule, warmup, learning_rate)
+        self.weight_decay = weight_decay
+        if not 0 <= label_smoothing < 1:
+            raise ConfigurationError(
+                f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
+            )
+        if class_names is not None and len(class_names) != num_classes:
+            raise ConfigurationError(
+                f"class_names must name {num_classes} classes, got {len(class_names)}"
+            )
+        self.seed = seed
+        self.class_names = class_names
+        self.label_smoothing = label_smoothing
+        self.classifier = build_classifier(
+            classifier,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            options=classifier_options or {},
+        )
+        self.augment = build_augmentation(augmentation or {})
+        self.val_metrics = HSIMetrics(num_classes)
+        self.val_loss = MeanMetric()
+        self.test_metrics = HSIMetrics(num_classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of shape (B, K) for patches of shape (B, in_channels, P, P)."""
+        logits: Tensor = self.classifier(image)
+        return logits
+
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Cross-entropy of the labelled centre pixels."""
+        place = (self.seed, self.global_step, batch_idx, self.global_rank)
+        random = generator("classifier-augmentation", *place, device=self.device)
+        image = self.augment(batch["image"], random)
+        with seeded_layers("classifier-dropout", *place, device=self.device):
+            logits = self(image)
+        loss = F.cross_entropy(
+            logits.float(), batch["label"], ignore_index=-1, label_smoothing=self.label_smoothing
+        )
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start new counts; at the end it would be too early, in another inference mode."""
+        self.val_metrics.reset()
+        self.val_loss.reset()
+
+    def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Count the validation pixels; ``val/loss`` is their mean cross-entropy."""
+        del batch_idx
+        logits = self._count(self.val_metrics, batch)
+        labelled = batch["label"] >= 0
+        losses = F.cross_entropy(logits.float(), batch["label"], ignore_index=-1, reduction="none")
+        if labelled.any():
+            self.val_loss.update(losses[labelled])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures over all validation pixels of all processes."""
+        self._log_figures("val", self.val_metrics)
+        self.log("val/loss", self.val_loss.compute(), prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the counts of an earlier test."""
+        self.test_metrics.reset()
+
+    def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Count the test pixels."""
+        del batch_idx
+        self._count(self.test_metrics, batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures over all test pixels; ``test_metrics`` keeps them until the next test."""
+        figures = self._log_figures("test", self.test_metrics)
+        if self.class_names is not None:
+            accuracies = figures["per_class_accuracy"].tolist()
+            for name, accuracy in zip(self.class_names, accuracies, strict=True):
+                self.log(f"test/accuracy/{name}", accuracy)
+
+    def predict_step(self, batch: PatchBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Classes and their probabilities.
+
+        Returns:
+            ``index`` int64 (B,), flat pixel numbers (-1 fills the last batch); ``prediction`` int64
+            (B,), classes 0..K-1; ``probability`` float32 (B,), of the predicted class.
+        """
+        del batch_idx
+        probability, prediction = self(batch["image"]).float().softmax(dim=1).max(dim=1)
+        return {
+            "index": batch["index"],
+            "prediction": prediction,
+            "probability": probability,
+        }
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW (Adam without weight decay) with a schedule per step."""
+        settings = self.hparams
+        return adamw(
+            self.classifier.parameters(),
+            learning_rate=settings["learning_rate"],
+            weight_decay=self.weight_decay,
+            schedule=settings["lr_schedule"],
+            warmup=settings["warmup"],
+            total_steps=self.trainer.estimated_stepping_batches,
+        )
+
+    def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
+        logits: Tensor = self(batch["image"])
+        metrics.update(logits, batch["label"])
+        return logits
+
+    def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
+        figures = metrics.compute()
+        self.log_dict(
+            {f"{stage}/{name}": figures[name].float() for name in SCALARS}, prog_bar=stage == "val"
+        )
+        return figures

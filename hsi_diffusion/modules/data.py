@@ -1,0 +1,278 @@
+"""What all data modules share: loaders over one cube, its label map and its split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
+from hsi_diffusion.patches import (
+    EvaluationSampler,
+    PatchDataset,
+    SeededSampler,
+    collate_batch,
+    pretraining_pixels,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.scenes import SceneInfo
+    from hsi_diffusion.types import Padding, PatchBatch
+
+Task = Literal["pretrain", "classify"]
+"""What the training batches are for: learning the scene, or its classes."""
+
+
+class PatchDataModule(L.LightningDataModule):
+    """Patches of one scene, for learning, for measuring, and for its map.
+
+    ==========  ==============================================  ================================
+    loader      task="pretrain"                                  task="classify"
+    ==========  ==============================================  ================================
+    train       all pixels, no labels (but for held-out ones)    labelled training pixels
+    val         held-out patches, see ``pretraining_pixels``     validation pixels of the split
+    test        test pixels of the split                         test pixels of the split
+    predict     every pixel                                      every pixel
+    ==========  ==============================================  ================================
+
+    The order of training patches is a function of (seed, epoch); evaluation gives every pixel once
+    over all processes. Both samplers do this on any number of processes, so the Trainer's
+    ``use_distributed_sampler`` makes no difference. Batches are dicts, see
+    :class:`~hsi_diffusion.types.PatchBatch`.
+
+    A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``.
+
+    Args:
+        task: What the training batches are for.
+        patch_size: Side P of the patches in pixels.
+        batch_size: Patches of a training batch, per process.
+        eval_batch_size: Patches of any other batch, per process.
+        train_on: ``"train"`` learns from the training pixels and validates on the validation
+            pixels; ``"labelled"`` learns from both, once everything has been chosen, and has no
+            validation. Only for ``task="classify"``.
+        samples_per_epoch: Patches of one training epoch over all processes; None means each once.
+        holdout: Share of the scene that pretraining holds out for its validation loss.
+        padding: What patches see outside the scene.
+        seed: Rules everything random here.
+        num_workers: Loader processes. Gathering is a few index operations, so 0 is usually best.
+    """
+
+    cube: Tensor
+    """float32, shape (H, W, C), on the CPU; there after ``setup``."""
+
+    labels: NDArray[np.int64]
+    """Shape (H, W); 0 is unlabelled; there after ``setup``."""
+
+    split: Split | None
+    """Which pixels are for what; None for a scene without labels; there after ``setup``."""
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        patch_size: int,
+        batch_size: int,
+        eval_batch_size: int = 512,
+        train_on: Literal["train", "labelled"] = "train",
+        samples_per_epoch: int | None = None,
+        holdout: float = 0.05,
+        padding: Padding = "reflect",
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if task not in get_args(Task):
+            raise ConfigurationError(f"task must be 'pretrain' or 'classify', got {task!r}")
+        if train_on not in ("train", "labelled"):
+            raise ConfigurationError(f"train_on must be 'train' or 'labelled', got {train_on!r}")
+        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        self.task: Task = task
+        self.patch_size = patch_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.train_on = train_on
+        self.samples_per_epoch = samples_per_epoch
+        self.holdout = holdout
+        self.padding: Padding = padding
+        self.seed = seed
+        self.num_workers = num_workers
+
+    @property
+    def info(self) -> SceneInfo:
+        """The scene's facts, known before ``setup``."""
+        raise NotImplementedError
+
+    @property
+    def num_bands(self) -> int:
+        """Channels C of the patches, known before ``setup``."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K, known before ``setup``."""
+        return self.info.num_classes
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the scene."""
+        return self.info.height, self.info.width
+
+    def train_dataloader(self) -> DataLoader[PatchBatch]:
+        """Patches to learn from, in a new order every epoch."""
+        if self.task == "pretrain":
+            index, _ = self._pretraining_pixels()
+        else:
+            split = self.require_split()
+            index = split.train if self.train_on == "train" else split.labelled
+        dataset = self._dataset(index, labelled=self.task == "classify")
+        sampler = SeededSampler(dataset, seed=self.seed, samples_per_epoch=self.samples_per_epoch)
+        return self._loader(dataset, sampler, self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[PatchBatch] | list[Any]:
+        """Patches to choose by; an empty list where there are none."""
+        if self.task == "pretrain":
+            _, index = self._pretraining_pixels()
+        elif self.train_on == "labelled":
+            return []
+        else:
+            index = self.require_split().val
+        return self._evaluation(index, labelled=self.task == "classify") if len(index) else []
+
+    def test_dataloader(self) -> DataLoader[PatchBatch]:
+        """The test pixels, each exactly once."""
+        return self._evaluation(self.require_split().test, labelled=True)
+
+    def predict_dataloader(self) -> DataLoader[PatchBatch]:
+        """Every pixel of the scene, each exactly once, without labels."""
+        return self._evaluation(np.arange(self.shape[0] * self.shape[1]), labelled=False)
+
+    def with_features(
+        self, features: Tensor | NDArray[np.float32], **settings: Any
+    ) -> FeatureDataModule:
+        """The same scene, labels and split with another cube over the same pixels.
+
+        Args:
+            features: float32, shape (H, W, D), such as diffusion features; not copied.
+            **settings: Arguments of :class:`PatchDataModule` to change (``patch_size=11``, ...);
+                the task becomes ``"classify"`` unless given.
+
+        Returns:
+            A data module that is ready for a Trainer.
+
+        Raises:
+            SceneError: The features don't cover the scene's pixels.
+        """
+        self.setup("fit")
+        return FeatureDataModule(
+            features,
+            self.labels,
+            self.require_split(),
+            self.info,
+            **{
+                "patch_size": self.patch_size,
+                "batch_size": self.batch_size,
+                "eval_batch_size": self.eval_batch_size,
+                "padding": self.padding,
+                "seed": self.seed,
+                "num_workers": self.num_workers,
+                **settings,
+            },
+        )
+
+    def _pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return pretraining_pixels(self.shape, self.patch_size, holdout=self.holdout, seed=self.seed)
+
+    def require_split(self) -> Split:
+        """The split.
+
+        Raises:
+            SplitError: The scene has no labels.
+        """
+        if self.split is None:
+            raise SplitError(
+                f"scene {self.info.name!r} has no labels, so it can be pretrained on and mapped "
+                "but not split; give labels to train or test a classifier"
+            )
+        return self.split
+
+    def _dataset(self, index: NDArray[np.int64], *, labelled: bool) -> PatchDataset:
+        labels = self.labels if labelled else None
+        return PatchDataset(self.cube, index, labels, self.patch_size, self.padding)
+
+    def _evaluation(self, index: NDArray[np.int64], *, labelled: bool) -> DataLoader[PatchBatch]:
+        dataset = self._dataset(index, labelled=labelled)
+        return self._loader(dataset, EvaluationSampler(dataset), self.eval_batch_size)
+
+    def _loader(
+        self, dataset: PatchDataset, sampler: SeededSampler | EvaluationSampler, batch_size: int
+    ) -> DataLoader[PatchBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            collate_fn=collate_batch,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class FeatureDataModule(PatchDataModule):
+    """Patches of any cube over a scene's pixels, such as diffusion features.
+
+    Args:
+        features: float32, shape (H, W, D); not copied.
+        labels: Shape (H, W), 0 = unlabelled, classes 1..K.
+        split: Which pixels are for what.
+        info: The scene's facts.
+        task: As for :class:`PatchDataModule`.
+        **settings: Further arguments of :class:`PatchDataModule`.
+
+    Raises:
+        SceneError: Features, labels and split don't cover the same pixels.
+    """
+
+    def __init__(
+        self,
+        features: Tensor | NDArray[np.float32],
+        labels: NDArray[np.int64],
+        split: Split,
+        info: SceneInfo,
+        *,
+        task: Task = "classify",
+        **settings: Any,
+    ) -> None:
+        super().__init__(task=task, **settings)
+        self.cube = torch.as_tensor(features)
+        if self.cube.ndim != 3 or tuple(self.cube.shape[:2]) != labels.shape:
+            raise SceneError(
+                f"features must have shape {(*labels.shape, 'D')} like the label map, got "
+                f"{tuple(self.cube.shape)}"
+            )
+        if split.shape != labels.shape:
+            raise SplitError(
+                f"the split is one of a scene of {split.shape} pixels, but the label map has "
+                f"{labels.shape}"
+            )
+        self.labels = labels
+        self.split = split
+        self._info = info
+
+    @property
+    def info(self) -> SceneInfo:
+        """The scene's facts."""
+        return self._info
+
+    @property
+    def num_bands(self) -> int:
+        """Channels D of the features."""
+        return int(self.cube.shape[2])

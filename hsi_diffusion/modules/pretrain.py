@@ -1,0 +1,223 @@
+"""Learning a scene without labels: train a denoiser on its patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import lightning as L
+import torch
+from torch import nn
+from torchmetrics import MeanMetric
+
+from hsi_diffusion.denoisers import build_denoiser
+from hsi_diffusion.diffusion import DenoisingLoss, NoiseSchedule
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FeatureSettings, compute_features
+from hsi_diffusion.modules.optimisation import (
+    ExponentialAverage,
+    LearningRateSchedule,
+    adamw,
+    check_optimisation,
+)
+from hsi_diffusion.patches import build_augmentation
+from hsi_diffusion.seeding import generator
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from torch import Tensor
+
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import ScheduleKind
+    from hsi_diffusion.features import FeatureCube, FeatureStore, Reduction
+    from hsi_diffusion.types import PatchBatch, Prediction
+
+
+class DiffusionPretrainModule(L.LightningModule):
+    """Train a denoiser on noised patches of a scene.
+
+    Each step draws a timestep and noise per patch, x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,
+    and compares the network's output with what it should predict. Timesteps and noise are named by
+    (seed, step, rank), so a resumed run continues exactly. Validation uses fixed noise per pixel
+    number and evenly spread timesteps, so its loss compares across epochs and numbers of processes.
+
+    The defaults are SpectralDiff's published recipe (Chen et al., TGRS 2023): T = 500, linear betas
+    1e-4 .. 0.02, noise prediction, L1, Adam at 1e-4.
+
+    Args:
+        num_bands: Bands (or components) of the patches.
+        denoiser: Name of the network, see :func:`~hsi_diffusion.denoisers.build_denoiser`.
+        denoiser_options: Its arguments, such as ``{"base_channels": 8}``.
+        timesteps: Number of steps T.
+        schedule: ``"linear"`` or ``"cosine"``.
+        beta_start: First beta of the linear schedule.
+        beta_end: Last beta of the linear schedule.
+        rescale: Multiply both betas by 1000 / T; wanted for sampling from noise.
+        prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
+        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``.
+        learning_rate: Highest learning rate.
+        lr_schedule: ``"constant"`` or ``"cosine"``.
+        warmup: Share of the training over which the learning rate rises.
+        weight_decay: Decoupled weight decay.
+        ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
+        augmentation: Augmentations and their strengths, see
+            :func:`~hsi_diffusion.patches.build_augmentation`.
+        seed: Rules the noise, the timesteps and the augmentation. The initial weights come from
+            torch's global generator, as in every Lightning module (``L.seed_everything``).
+    """
+
+    def __init__(
+        self,
+        num_bands: int,
+        *,
+        denoiser: str = "unet3d",
+        denoiser_options: dict[str, Any] | None = None,
+        timesteps: int = 500,
+        schedule: ScheduleKind = "linear",
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        rescale: bool = False,
+        prediction: Prediction = "noise",
+        losses: dict[str, float] | None = None,
+        learning_rate: float = 1e-4,
+        lr_schedule: LearningRateSchedule = "constant",
+        warmup: float = 0.0,
+        weight_decay: float = 0.0,
+        ema_decay: float | None = None,
+        augmentation: dict[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        check_optimisation(lr_schedule, warmup, learning_rate)
+        self.weight_decay = weight_decay
+        if prediction not in ("noise", "x0", "v"):
+            raise ConfigurationError(f"prediction must be 'noise', 'x0' or 'v', got {prediction!r}")
+        self.prediction: Prediction = prediction
+        self.seed = seed
+        self.denoiser: Denoiser = build_denoiser(denoiser, num_bands, denoiser_options or {})
+        self.average = None if ema_decay is None else ExponentialAverage(self.denoiser, ema_decay)
+        self.schedule = NoiseSchedule(
+            timesteps, schedule, beta_start=beta_start, beta_end=beta_end, rescale=rescale
+        )
+        self.loss = DenoisingLoss(losses or {"l1": 1.0})
+        self.augment = build_augmentation(augmentation or {})
+        # means that weigh every patch the same on any number of processes
+        self.val_means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
+
+    @property
+    def trained_denoiser(self) -> Denoiser:
+        """The network that features come from: the average where there is one."""
+        if self.average is None:
+            return self.denoiser
+        return cast("Denoiser", self.average.network)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The trained network's prediction.
+
+        Args:
+            x_t: Noisy patches, shape (B, bands, H, W).
+            t: Timesteps, int64, shape (B,).
+
+        Returns:
+            Shape of ``x_t``.
+        """
+        return self.trained_denoiser(x_t, t)
+
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """One step on noised patches."""
+        random = generator(
+            "pretrain", self.seed, self.global_step, batch_idx, self.global_rank, device=self.device
+        )
+        x0 = self.augment(batch["image"], random)
+        t = torch.randint(self.schedule.timesteps, (len(x0),), generator=random, device=self.device)
+        noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
+        parts = self._parts(self.denoiser, x0, t, noise)
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True
+        )
+        return parts["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take the new weights into the average."""
+        if self.average is not None:
+            self.average.update(self.denoiser)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start new means; at the end it would be too early, in another inference mode."""
+        for mean in self.val_means.values():
+            cast("MeanMetric", mean).reset()
+
+    def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Loss on held-out patches, whose noise and timesteps never change."""
+        del batch_idx
+        real = batch["index"] >= 0
+        x0, index = batch["image"][real], batch["index"][real].tolist()
+        if not index:  # nothing but the filling of the last batch
+            return
+        drawn = [self._validation_draw(pixel, x0.shape[1:]) for pixel in index]
+        t = torch.tensor([step for step, _ in drawn], device=self.device)
+        noise = torch.stack([field for _, field in drawn]).to(x0)
+        for name, value in self._parts(self.trained_denoiser, x0, t, noise).items():
+            cast("MeanMetric", self.val_means[name]).update(value, len(index))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss and its parts over all held-out patches of all processes."""
+        for name, module in self.val_means.items():
+            self.log(f"val/{name}", cast("MeanMetric", module).compute(), prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW (Adam without weight decay) with a schedule per step."""
+        settings = self.hparams
+        return adamw(
+            self.denoiser.parameters(),
+            learning_rate=settings["learning_rate"],
+            weight_decay=self.weight_decay,
+            schedule=settings["lr_schedule"],
+            warmup=settings["warmup"],
+            total_steps=self.trainer.estimated_stepping_batches,
+        )
+
+    def extract_features(
+        self,
+        cube: Tensor,
+        settings: FeatureSettings | None = None,
+        *,
+        reduction: Reduction | None = None,
+        store: FeatureStore | None = None,
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> FeatureCube:
+        """Features of a whole scene, see :func:`~hsi_diffusion.features.compute_features`.
+
+        Args:
+            cube: float32, shape (H, W, bands), transformed as for training (``data.cube``).
+            settings: Timesteps, levels, noise and tiles; None: made from ``options``.
+            reduction: How to reduce the channels; None keeps them all.
+            store: Keeps the result in a file and finds it there the next time.
+            device: Where to compute; None: where the module is.
+            **options: Fields of :class:`~hsi_diffusion.features.FeatureSettings`.
+
+        Returns:
+            The feature cube, (H, W, D).
+        """
+        return compute_features(
+            self.trained_denoiser,
+            self.schedule,
+            cube,
+            settings or FeatureSettings(**options),
+            reduction=reduction,
+            store=store,
+            device=device or self.device,
+        )
+
+    def _parts(self, denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """The total ``loss`` and its parts by name."""
+        output = denoiser(self.schedule.q_sample(x0, t, noise), t)
+        target = self.schedule.target(x0, noise, t, self.prediction)
+        parts: dict[str, Tensor] = self.loss(output.to(target.dtype), target)
+        return parts
+
+    def _validation_draw(self, pixel: int, shape: torch.Size) -> tuple[int, Tensor]:
+        random = generator("pretrain-validation", self.seed, pixel)
+        step = int(torch.randint(self.schedule.timesteps, (), generator=random))
+        return step, torch.randn(shape, generator=random)

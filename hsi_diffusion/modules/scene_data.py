@@ -1,0 +1,370 @@
+"""One data module per scene: load, check, split, transform, and hand out patches."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from hsi_diffusion.errors import ConfigurationError, SplitError
+from hsi_diffusion.modules.data import PatchDataModule, Task
+from hsi_diffusion.patches import (
+    Split,
+    build_transform,
+    fixed_split,
+    make_split,
+    transform_from_state,
+)
+from hsi_diffusion.scenes import (
+    Scene,
+    load_custom_scene,
+    load_scene,
+    read_mask,
+    scene_info,
+    simulate_scene,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.patches import BandTransform
+    from hsi_diffusion.scenes import SceneInfo
+
+FitPixels = Literal["all", "train"]
+"""Pixels whose spectra a transform is fitted on; neither choice looks at labels of test pixels."""
+
+
+class SceneDataModule(PatchDataModule):
+    """Patches of a scene.
+
+    Args:
+        task: ``"pretrain"`` or ``"classify"``, see :class:`~hsi_diffusion.modules.PatchDataModule`.
+        split: ``"0.1"`` (fraction per class), ``"10"`` (pixels per class), ``"blocks"`` (spatially
+            disjoint, with a guard band of ``guard`` pixels), ``"fixed"`` (the scene's published
+            split, or the masks given), the path of a stored split, or a :class:`Split`.
+        train_mask: For ``split="fixed"``: file of the training pixels, ``"FILE[:key]"``.
+        test_mask: Likewise the test pixels.
+        guard: Pixels between training and test pixels of a block split; None: the radius of
+            ``split_patch_size``.
+        split_patch_size: The largest patch that will be used on this split; None: ``patch_size``.
+        val_fraction: Share of each class's training budget that becomes validation pixels.
+        transform: ``"minmax"``, ``"standardise"``, ``"pca"``, ``"mnf"`` or ``"identity"``.
+        components: Components that ``"pca"`` and ``"mnf"`` keep; None keeps all.
+        transform_options: Further arguments of the transform, such as ``{"whiten": True}``.
+        fit_on: The transform sees the spectra of ``"all"`` pixels (no labels; usual in the field)
+            or of the ``"train"`` pixels only.
+        patch_size: Side P of the patches in pixels.
+        batch_size: Patches of a training batch, per process.
+        seed: Rules the split and the order of the patches.
+        **settings: Further arguments of :class:`~hsi_diffusion.modules.PatchDataModule`.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task = "classify",
+        split: str | Split | None = "0.1",
+        train_mask: str | None = None,
+        test_mask: str | None = None,
+        guard: int | None = None,
+        split_patch_size: int | None = None,
+        val_fraction: float = 0.2,
+        transform: str = "minmax",
+        components: int | None = None,
+        transform_options: dict[str, Any] | None = None,
+        fit_on: FitPixels = "all",
+        patch_size: int = 16,
+        batch_size: int = 64,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            task=task, patch_size=patch_size, batch_size=batch_size, seed=seed, **settings
+        )
+        if fit_on not in ("all", "train"):
+            raise ConfigurationError(f"fit_on must be 'all' or 'train', got {fit_on!r}")
+        if (train_mask is None) != (test_mask is None):
+            raise ConfigurationError("train_mask and test_mask go together: give both or neither")
+        if train_mask is not None and split != "fixed":
+            raise ConfigurationError(
+                f"train_mask and test_mask need split='fixed', got split={split!r}"
+            )
+        self.split_settings = split
+        self.train_mask = train_mask
+        self.test_mask = test_mask
+        self.guard = guard
+        self.split_patch_size = split_patch_size or patch_size
+        self.val_fraction = val_fraction
+        self.fit_on = fit_on
+        self.transform: BandTransform = build_transform(
+            transform, components, **(transform_options or {})
+        )
+        self.components = components
+        self._transform_ready = False
+
+    def load(self) -> Scene:
+        """Read or make the scene; called once."""
+        raise NotImplementedError
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The scene with its cube as published."""
+        return self.load()
+
+    @property
+    def info(self) -> SceneInfo:
+        """The scene's facts."""
+        return self.scene.info
+
+    @property
+    def num_bands(self) -> int:
+        """Channels of the patches: components, or the scene's bands."""
+        return self.components or self.info.bands
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, split and transform; only the first call does anything."""
+        del stage
+        if self._transform_ready:
+            return
+        scene = self.scene
+        self.labels = scene.labels
+        self.split = self._make_split(scene)
+        if self.fit_on == "train":
+            self.transform.fit(
+                scene.cube,
+                _mask(self.require_split().train, scene.labels.shape),
+                source=f"training pixels of {scene.info.name}",
+            )
+        else:
+            self.transform.fit(scene.cube, source=f"all pixels of {scene.info.name}")
+        self.cube = torch.from_numpy(self.transform.transform(scene.cube))
+        self._transform_ready = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The fitted transform, which a checkpoint takes along."""
+        return {"transform": self.transform.state_dict()} if self._transform_ready else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Use a checkpoint's transform instead of one fitted here."""
+        if "transform" not in state_dict:
+            return
+        transform = transform_from_state(state_dict["transform"])
+        if transform.num_bands != self.info.bands:
+            raise ConfigurationError(
+                f"the checkpoint's transform was fitted on {transform.num_bands} bands, but scene "
+                f"{self.info.name!r} has {self.info.bands}"
+            )
+        self.setup()
+        self.transform = transform
+        self.cube = torch.from_numpy(transform.transform(self.scene.cube))
+
+    def _make_split(self, scene: Scene) -> Split | None:
+        split = self.split_settings
+        if isinstance(split, Split):
+            return split
+        if split is None or not scene.labels.any():
+            return None
+        options: dict[str, Any] = {"val_fraction": self.val_fraction, "seed": self.seed}
+        if split == "fixed":
+            train, test = self._fixed_masks(scene)
+            return fixed_split(scene.labels, train, test, **options)
+        if Path(split).suffix == ".npz":
+            return Split.load(split)
+        return make_split(
+            scene.labels, split, patch_size=self.split_patch_size, guard=self.guard, **options
+        )
+
+    def _fixed_masks(self, scene: Scene) -> tuple[NDArray[Any], NDArray[Any]]:
+        if self.train_mask is not None and self.test_mask is not None:
+            shape = (scene.height, scene.width)
+            return read_mask(self.train_mask, shape), read_mask(self.test_mask, shape)
+        if scene.fixed_train is None or scene.fixed_test is None:
+            raise SplitError(
+                f"scene {scene.info.name!r} has no published split built in; give train_mask and "
+                "test_mask, or another split: a fraction such as '0.1', pixels per class such as "
+                "'10', or 'blocks'"
+            )
+        return scene.fixed_train, scene.fixed_test
+
+
+class _CatalogueDataModule(SceneDataModule):
+    """A scene of the catalogue.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        download: Fetch missing files and check their checksums.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name: ClassVar[str]
+
+    def __init__(
+        self, root: str | Path = "data", *, download: bool = False, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.root = Path(root)
+        self.download = download
+
+    @property
+    def info(self) -> SceneInfo:
+        """The scene's facts, without reading its files."""
+        return scene_info(self.scene_name)
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing, on one process."""
+        if self.download:
+            load_scene(self.scene_name, self.root, download=True)
+
+    def load(self) -> Scene:
+        """Read the scene from ``root``."""
+        return load_scene(self.scene_name, self.root, download=self.download)
+
+
+class IndianPinesDataModule(_CatalogueDataModule):
+    """Indian Pines: AVIRIS, 145 x 145 pixels, 200 bands, 16 classes.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        download: Fetch missing files and check their checksums.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name = "indian_pines"
+
+
+class PaviaUniversityDataModule(_CatalogueDataModule):
+    """Pavia University: ROSIS, 610 x 340 pixels, 103 bands, 9 classes.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        download: Fetch missing files and check their checksums.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name = "pavia_university"
+
+
+class SalinasDataModule(_CatalogueDataModule):
+    """Salinas: AVIRIS, 512 x 217 pixels, 204 bands, 16 classes.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        download: Fetch missing files and check their checksums.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name = "salinas"
+
+
+class SalinasADataModule(_CatalogueDataModule):
+    """Salinas-A: a part of Salinas, 83 x 86 pixels, 204 bands, 6 classes.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        download: Fetch missing files and check their checksums.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name = "salinas_a"
+
+
+class Houston2013DataModule(_CatalogueDataModule):
+    """Houston 2013: CASI, 349 x 1905 pixels, 144 bands, 15 classes, with the contest's split.
+
+    The contest's training and test pixels are the default, ``split="fixed"``.
+
+    Args:
+        root: Folder with the scene's files, or above the scene's own folder.
+        split: As for :class:`SceneDataModule`.
+        **settings: Further arguments of :class:`SceneDataModule`.
+    """
+
+    scene_name = "houston2013"
+
+    def __init__(
+        self, root: str | Path = "data", *, split: str | Split | None = "fixed", **settings: Any
+    ) -> None:
+        super().__init__(root, split=split, **settings)
+
+
+class CustomSceneDataModule(SceneDataModule):
+    """A user's own scene.
+
+    Args:
+        cube: ``"FILE[:key]"`` (.mat, HDF5, .npy, TIFF) or an array of shape (H, W, bands).
+        labels: Likewise the label map, shape (H, W), 0 = unlabelled; None: pretrain and map only.
+        name: Short name of the scene.
+        class_names: One name per class; None: ``class 1``, ``class 2``, ...
+        wavelengths: Band centres in nm.
+        rgb_bands: Bands (from 0) shown as red, green and blue.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    def __init__(
+        self,
+        cube: str | Path | NDArray[Any],
+        labels: str | Path | NDArray[Any] | None = None,
+        *,
+        name: str = "custom",
+        class_names: Sequence[str] | None = None,
+        wavelengths: Sequence[float] | None = None,
+        rgb_bands: tuple[int, int, int] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self._given = (cube, labels)
+        self._facts: dict[str, Any] = {
+            "name": name,
+            "class_names": class_names,
+            "wavelengths": wavelengths,
+            "rgb_bands": rgb_bands,
+        }
+
+    def load(self) -> Scene:
+        """Read the files."""
+        cube, labels = self._given
+        return load_custom_scene(cube, labels, **self._facts)
+
+
+class SimulatedSceneDataModule(SceneDataModule):
+    """A simulated scene: no files, no network, the same for the same seed.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        bands: Spectral bands.
+        num_classes: Number of classes.
+        scene_seed: Names the scene; the split and the order of patches follow ``seed``.
+        **settings: Arguments of :class:`SceneDataModule`.
+    """
+
+    def __init__(
+        self,
+        height: int = 145,
+        width: int = 145,
+        bands: int = 200,
+        num_classes: int = 16,
+        *,
+        scene_seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self._size = (height, width, bands, num_classes)
+        self.scene_seed = scene_seed
+
+    def load(self) -> Scene:
+        """Simulate the scene."""
+        height, width, bands, num_classes = self._size
+        return simulate_scene(height, width, bands, num_classes, seed=self.scene_seed)
+
+
+def _mask(pixels: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    mask = np.zeros(math.prod(shape), dtype=np.bool_)
+    mask[pixels] = True
+    return mask.reshape(shape)

@@ -1,0 +1,66 @@
+"""Patches: splits, band transforms, patch gathering, samplers and augmentation."""
+
+from hsi_diffusion.patches.augment import (
+    Augmentation,
+    BandDropout,
+    BandNoise,
+    Compose,
+    Dihedral,
+    Gain,
+    PixelDropout,
+    build_augmentation,
+)
+from hsi_diffusion.patches.blocks import block_split
+from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
+from hsi_diffusion.patches.holdout import pretraining_pixels
+from hsi_diffusion.patches.samplers import EvaluationSampler, SeededSampler
+from hsi_diffusion.patches.split import Split
+from hsi_diffusion.patches.splits import (
+    fixed_split,
+    fraction_split,
+    make_split,
+    per_class_split,
+)
+from hsi_diffusion.patches.transforms import (
+    MNF,
+    PCA,
+    BandTransform,
+    Identity,
+    MinMax,
+    Standardise,
+    build_transform,
+    noise_covariance,
+    transform_from_state,
+)
+
+__all__ = [
+    "MNF",
+    "PCA",
+    "Augmentation",
+    "BandDropout",
+    "BandNoise",
+    "BandTransform",
+    "Compose",
+    "Dihedral",
+    "EvaluationSampler",
+    "Gain",
+    "Identity",
+    "MinMax",
+    "PatchDataset",
+    "PixelDropout",
+    "SeededSampler",
+    "Split",
+    "Standardise",
+    "block_split",
+    "build_augmentation",
+    "build_transform",
+    "collate_batch",
+    "fixed_split",
+    "fraction_split",
+    "gather_patches",
+    "make_split",
+    "noise_covariance",
+    "per_class_split",
+    "pretraining_pixels",
+    "transform_from_state",
+]

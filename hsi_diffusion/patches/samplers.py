@@ -1,0 +1,220 @@
+"""Orders of items that depend on names, not on what was drawn before.
+
+Both samplers are :class:`~torch.utils.data.DistributedSampler`, the type that keeps Lightning from
+putting its own in their place. The process group is looked up when the order is asked for,
+because a loader may be built before the group exists.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import DistributedSampler
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.patches.gather import PADDING_ITEM
+from hsi_diffusion.seeding import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sized
+
+
+class _ProcessSampler(DistributedSampler[int]):
+    """Deals the items of :meth:`_order` out to the processes, one after the other.
+
+    Item i goes to process i mod R. So batch b over all R processes together holds the same items
+    whatever R is, as long as the joint batch has the same size.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        num_replicas: int | None,
+        rank: int | None,
+        seed: int = 0,
+        shuffle: bool,
+        drop_last: bool = False,
+    ) -> None:
+        # DistributedSampler wants both at once; the group may come later
+        super().__init__(
+            dataset,  # type: ignore[arg-type]  # only its length is used
+            num_replicas=1,
+            rank=0,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+        )
+        if (num_replicas is None) != (rank is None):
+            raise ConfigurationError(
+                "num_replicas and rank go together: give both, or neither to take them from "
+                f"torch.distributed; got num_replicas={num_replicas}, rank={rank}"
+            )
+        if num_replicas is not None and rank is not None and not 0 <= rank < num_replicas:
+            raise ConfigurationError(
+                f"rank must lie between 0 and num_replicas - 1 = {num_replicas - 1}, got {rank}"
+            )
+        self._given = None if num_replicas is None or rank is None else (num_replicas, rank)
+
+    def _resolve(self) -> None:
+        """Set num_replicas, rank, num_samples and total_size as the process group stands now."""
+        if self._given is not None:
+            self.num_replicas, self.rank = self._given
+        elif dist.is_available() and dist.is_initialized():
+            self.num_replicas, self.rank = dist.get_world_size(), dist.get_rank()
+        else:
+            self.num_replicas, self.rank = 1, 0
+        items = self._num_items()
+        per_process = items // self.num_replicas
+        if not self.drop_last and items % self.num_replicas:
+            per_process += 1
+        self.num_samples = per_process
+        self.total_size = per_process * self.num_replicas
+
+    def _num_items(self) -> int:
+        """Number of items of one epoch over all processes, before it is made divisible."""
+        return len(self.dataset)  # type: ignore[arg-type]  # Dataset promises no length
+
+    def _order(self) -> list[int]:
+        """The ``total_size`` items of this epoch over all processes."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Any]:
+        """The items of this process."""
+        self._resolve()
+        return islice(self._order(), self.rank, None, self.num_replicas)
+
+    def __len__(self) -> int:
+        """Number of items that each process gets."""
+        self._resolve()
+        return self.num_samples
+
+
+class SeededSampler(_ProcessSampler):
+    """Random order for training: a function of (seed, epoch) and of nothing else.
+
+    No generator is carried along, so a resumed run and a second run see the same order, and the
+    number of processes does not change it. Lightning calls :meth:`set_epoch` before every epoch.
+
+    Every process gets the same number of items. Where the epoch can't be divided, the first items
+    of the order come once more at its end (``drop_last=False``), or its last items are left out
+    (``drop_last=True``); otherwise no two processes get the same item.
+
+    Args:
+        dataset: Only its length is used.
+        seed: Names the sequence of orders.
+        samples_per_epoch: Items of one epoch over all processes; None means the whole dataset.
+        replacement: Draw each item independently, instead of walking through the dataset. Without
+            it, an epoch longer than the dataset starts a new random walk through the dataset each
+            time one is complete, so no item is drawn more than once more often than another.
+        drop_last: What to do where the processes can't share an epoch evenly, see above.
+        num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
+            and 1 without a process group.
+        rank: Number of this process; given together with ``num_replicas``.
+
+    Raises:
+        ConfigurationError: ``samples_per_epoch`` is below 1, the dataset is empty, or the process
+            numbers are impossible.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        seed: int = 0,
+        samples_per_epoch: int | None = None,
+        replacement: bool = False,
+        drop_last: bool = False,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        super().__init__(
+            dataset,
+            num_replicas=num_replicas,
+            rank=rank,
+            seed=seed,
+            shuffle=True,
+            drop_last=drop_last,
+        )
+        if len(dataset) == 0:
+            raise ConfigurationError("dataset must hold at least one item to draw from, got none")
+        if samples_per_epoch is not None and samples_per_epoch < 1:
+            raise ConfigurationError(
+                "samples_per_epoch must be at least 1, or None for the whole dataset, got "
+                f"{samples_per_epoch}"
+            )
+        self.samples_per_epoch = samples_per_epoch
+        self.replacement = replacement
+        self._skip = 0
+        self._resolve()
+
+    def resume_at(self, item: int) -> None:
+        """Leave out the first ``item`` items of this process, in the next iteration only.
+
+        For a run that goes on in the middle of an epoch: after ``b`` batches of B items, the loader
+        that starts with ``resume_at(b * B)`` yields what would have come next. ``len()`` stays that
+        of the whole epoch.
+
+        Args:
+            item: Number of items that this process has already seen in this epoch.
+
+        Raises:
+            ConfigurationError: ``item`` is negative or beyond the epoch.
+        """
+        if not 0 <= item <= len(self):
+            raise ConfigurationError(
+                f"item must lie between 0 and the {len(self)} items of this process, got {item}"
+            )
+        self._skip = item
+
+    def __iter__(self) -> Iterator[Any]:
+        """The items of this process in this epoch."""
+        skip, self._skip = self._skip, 0
+        return islice(super().__iter__(), skip, None)
+
+    def _num_items(self) -> int:
+        return self.samples_per_epoch or super()._num_items()
+
+    def _order(self) -> list[int]:
+        items, size = super()._num_items(), self._num_items()
+        random = generator("sampler", self.seed, self.epoch)
+        if self.replacement:
+            order = torch.randint(items, (size,), generator=random)
+        else:
+            walks = [torch.randperm(items, generator=random) for _ in range(-(-size // items))]
+            order = torch.cat(walks)[:size]
+        # repeats from the front, or cuts at the end, to what the processes can share
+        return order[torch.arange(self.total_size) % size].tolist()
+
+
+class EvaluationSampler(_ProcessSampler):
+    """Every item exactly once over all processes, in order, for validation, test and maps.
+
+    Every process gets the same number of items, so that none waits for a batch that another one
+    does not have. What is missing for that is filled with item -1, which
+    :class:`~hsi_diffusion.patches.gather.PatchDataset` turns into a patch that metrics pass over.
+    (A plain DistributedSampler repeats real items, which changes the metrics.)
+
+    Args:
+        dataset: Only its length is used. It has to understand item -1 as soon as there is more
+            than one process.
+        num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
+            and 1 without a process group.
+        rank: Number of this process; given together with ``num_replicas``.
+
+    Raises:
+        ConfigurationError: The process numbers are impossible.
+    """
+
+    def __init__(
+        self, dataset: Sized, *, num_replicas: int | None = None, rank: int | None = None
+    ) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
+        self._resolve()
+
+    def _order(self) -> list[int]:
+        items = self._num_items()
+        return [*range(items), *[PADDING_ITEM] * (self.total_size - items)]

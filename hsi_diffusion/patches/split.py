@@ -1,0 +1,210 @@
+"""Which pixels train, validate and test, as one value that can be saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from hsi_diffusion.errors import ConfigurationError, FileFormatError, SplitError
+from hsi_diffusion.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.types import Padding
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Flat pixel numbers (row * W + column) of training, validation and test.
+
+    The label budget, what "10 %" or "10 per class" means, is training and validation together:
+    validation spends labels too.
+
+    Attributes:
+        train: Training pixels, int64, sorted, shape (number,).
+        val: Validation pixels, likewise; may be empty.
+        test: Test pixels, likewise; may be empty.
+        shape: Height and width of the scene.
+        settings: How the split was made, plain data: "kind", "seed", what the kind needs, "notes"
+            (what could not be had), "per_class" (see :meth:`summary`).
+
+    Raises:
+        SplitError: Pixels lie outside the scene, occur twice or in two parts, nothing trains, or
+            the settings are not plain data.
+    """
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    shape: tuple[int, int]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Bring the pixels into order and check them."""
+        height, width = map(int, self.shape)
+        object.__setattr__(self, "shape", (height, width))
+        for part in PARTS:
+            pixels = _sorted_pixels(part, getattr(self, part), height * width)
+            object.__setattr__(self, part, pixels)
+        if len(self.train) == 0:
+            raise SplitError("train must hold at least one pixel, got none")
+        for part, other in (("train", "val"), ("train", "test"), ("val", "test")):
+            both = np.intersect1d(getattr(self, part), getattr(self, other), assume_unique=True)
+            if len(both):
+                raise SplitError(
+                    f"{part} and {other} must not share pixels, but {len(both)} are in both, the "
+                    f"first is {both[0]}"
+                )
+        try:
+            json.dumps(self.settings, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SplitError(
+                f"settings must be plain data (str, int, float, bool, None, list, dict): {error}"
+            ) from error
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: NDArray[np.int64],
+        *,
+        train: NDArray[np.int64],
+        val: NDArray[np.int64],
+        test: NDArray[np.int64],
+        settings: dict[str, Any],
+    ) -> Self:
+        """A split of a label map, with the number of pixels per class noted in its settings.
+
+        Args:
+            labels: Label map, shape (H, W), 0 = unlabelled.
+            train: Training pixels, flat numbers.
+            val: Validation pixels.
+            test: Test pixels.
+            settings: How the split was made.
+
+        Returns:
+            The split.
+
+        Raises:
+            SplitError: See the class.
+        """
+        flat = labels.ravel()
+        per_class = [
+            {
+                "class": int(number),
+                "train": int((flat[train] == number).sum()),
+                "val": int((flat[val] == number).sum()),
+                "test": int((flat[test] == number).sum()),
+            }
+            for number in np.unique(flat[flat > 0])
+        ]
+        height, width = labels.shape
+        return cls(train, val, test, (height, width), {**settings, "per_class": per_class})
+
+    @property
+    def labelled(self) -> NDArray[np.int64]:
+        """The label budget: training and validation pixels together, sorted."""
+        return np.sort(np.concatenate([self.train, self.val]))
+
+    def leakage(self, patch_size: int, padding: Padding = "reflect") -> float:
+        """Share of the test patches that hold at least one training or validation pixel.
+
+        Such a patch shows a classifier what it was trained on. With 10 % of Indian Pines drawn at
+        random and 9x9 patches it is 0.996; where all pixels are labelled, 1 - 0.9 ** 81 = 0.9998.
+
+        Args:
+            patch_size: Side P of the patches in pixels; an even patch reaches one pixel further up
+                and left, as :func:`~hsi_diffusion.patches.gather.gather_patches` cuts it.
+            padding: What patches see outside the scene; mirrored pixels count as seen.
+
+        Returns:
+            A share from 0 to 1; nan without test pixels.
+
+        Raises:
+            ConfigurationError: ``patch_size`` is below 1.
+        """
+        if patch_size < 1:
+            raise ConfigurationError(f"patch_size must be at least 1 pixel, got {patch_size}")
+        if len(self.test) == 0:
+            return float("nan")
+        known = np.zeros(self.shape, dtype=np.uint8)
+        known.ravel()[self.labelled] = 1
+        # SciPy's "mirror" is NumPy's "reflect", and its windows have the same centre as patches
+        seen = maximum_filter(
+            known, size=patch_size, mode="mirror" if padding == "reflect" else "constant", cval=0
+        )
+        return float(seen.ravel()[self.test].mean())
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers for a report.
+
+        Returns:
+            "kind", "seed", "pixels" (number per part), "per_class" (list of {"class", "train",
+            "val", "test"}; empty where the split was not made from a label map) and "notes".
+        """
+        return {
+            "kind": self.settings.get("kind"),
+            "seed": self.settings.get("seed"),
+            "pixels": {part: len(getattr(self, part)) for part in PARTS},
+            "per_class": [dict(row) for row in self.settings.get("per_class", [])],
+            "notes": list(self.settings.get("notes", [])),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the split to an ``.npz`` file, whole or not at all."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                train=self.train,
+                val=self.val,
+                test=self.test,
+                shape=np.array(self.shape, dtype=np.int64),
+                settings=np.array(json.dumps(self.settings)),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a split that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            FileFormatError: The file is not a saved split.
+            SplitError: Its pixels contradict each other.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {key: file[key] for key in (*PARTS, "shape", "settings")}
+            height, width = stored["shape"].tolist()
+            settings = json.loads(str(stored["settings"]))
+        except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"{path} is not a split that Split.save wrote ({error}); make the split again"
+            ) from error
+        return cls(stored["train"], stored["val"], stored["test"], (height, width), settings)
+
+
+def _sorted_pixels(part: str, pixels: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """The pixel numbers as a sorted int64 array of its own, if they are pixels of the scene."""
+    pixels = np.asarray(pixels)
+    if pixels.ndim != 1 or (pixels.size and pixels.dtype.kind not in "iu"):
+        raise SplitError(
+            f"{part} must hold flat pixel numbers (row * width + column), integers in one "
+            f"dimension, got {pixels.dtype} in shape {pixels.shape}"
+        )
+    ordered = np.sort(pixels).astype(np.int64)
+    if len(ordered) and (ordered[0] < 0 or ordered[-1] >= size):
+        raise SplitError(
+            f"{part} must lie between 0 and {size - 1}, got {ordered[0]} to {ordered[-1]}"
+        )
+    if (repeated := ordered[1:] == ordered[:-1]).any():
+        raise SplitError(f"{part} must hold each pixel once, but {ordered[1:][repeated][0]} twice")
+    return ordered

@@ -1,0 +1,332 @@
+"""What every band transform has: fit once, say on what, transform, undo, save."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError, SceneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+Array = np.ndarray[Any, np.dtype[Any]]
+State = dict[str, str | int | float | bool | Tensor]
+
+BLOCK_BYTES = 4 * 2**20
+"""Size of the float64 pieces in which a cube is walked through."""
+
+
+class BandTransform(ABC):
+    """A map from the bands of a pixel to components, learned from a scene without labels.
+
+    The statistics are float64; what comes out is float32. A cube is walked through in pieces of a
+    few MiB, so that neither fitting nor transforming copies it whole in float64.
+
+    Attributes:
+        name: The name under which :func:`build_transform` and a saved state know the class.
+    """
+
+    name: ClassVar[str]
+    _settings: ClassVar[tuple[str, ...]] = ()
+    """Arguments of the constructor, which are attributes too; saved where they are not None."""
+    _statistics: ClassVar[tuple[str, ...]] = ()
+    """Attributes that fitting sets, float64 arrays; saved."""
+
+    _num_bands: int = 0
+    _fitted_on: str = ""
+
+    def fit(
+        self, cube: Array, mask: NDArray[np.bool_] | None = None, source: str | None = None
+    ) -> Self:
+        """Learn the statistics from a scene.
+
+        Args:
+            cube: Values, shape (H, W, bands), any real dtype, finite where the mask is true.
+            mask: Pixels to learn from, shape (H, W); None takes all.
+            source: What these pixels are, for :attr:`fitted_on`, such as "all pixels of
+                indian_pines".
+
+        Returns:
+            The transform itself.
+
+        Raises:
+            SceneError: The cube or the mask has an impossible shape or values, or too few pixels.
+            ConfigurationError: The settings don't fit the number of bands.
+        """
+        cube = np.asarray(cube)
+        if cube.ndim != 3 or cube.size == 0 or cube.dtype.kind not in "biuf":
+            raise SceneError(
+                "cube must hold real numbers in shape (H, W, bands), got "
+                f"{cube.dtype} in shape {cube.shape}"
+            )
+        height, width, bands = cube.shape
+        if mask is None:
+            mask = np.ones((height, width), dtype=bool)
+        elif mask.shape != (height, width) or mask.dtype != bool:
+            raise SceneError(
+                f"mask must hold booleans in shape {(height, width)}, got {mask.dtype} in shape "
+                f"{mask.shape}"
+            )
+        pixels = int(mask.sum())
+        if pixels == 0:
+            raise SceneError("mask must leave at least one pixel to learn from, got none")
+        self._fit(cube, mask)
+        whole = pixels == mask.size
+        source = source or ("all pixels" if whole else f"mask over {mask.size} pixels")
+        self._num_bands = bands
+        self._fitted_on = f"{pixels} pixels ({source})"
+        return self
+
+    def transform(self, cube: Array) -> NDArray[np.float32]:
+        """Bands to components.
+
+        Args:
+            cube: Values, shape (H, W, bands) or (N, bands).
+
+        Returns:
+            Components, float32, shape (H, W, C) or (N, C).
+
+        Raises:
+            NotFittedError: The transform has not been fitted.
+            SceneError: The number of bands is not the one that the transform was fitted on.
+        """
+        return self._blockwise(cube, self.num_bands, self.num_components, self._forward)
+
+    def inverse(self, components: Array) -> NDArray[np.float32]:
+        """Components back to bands; exact where no component was given up.
+
+        Args:
+            components: Shape (H, W, C) or (N, C).
+
+        Returns:
+            Values, float32, shape (H, W, bands) or (N, bands): the best linear estimate from these
+            components over the fitted pixels (least squares).
+
+        Raises:
+            NotFittedError: The transform has not been fitted.
+            SceneError: The number of components is not the transform's.
+        """
+        return self._blockwise(components, self.num_components, self.num_bands, self._backward)
+
+    @property
+    def fitted_on(self) -> str:
+        """How many pixels the statistics come from, and which."""
+        self._require_fitted()
+        return self._fitted_on
+
+    @property
+    def num_bands(self) -> int:
+        """Number of bands that go in."""
+        self._require_fitted()
+        return self._num_bands
+
+    @property
+    def num_components(self) -> int:
+        """Number of components that come out."""
+        return self.num_bands
+
+    def state_dict(self) -> State:
+        """Settings and statistics as plain values and tensors, for :func:`transform_from_state`.
+
+        ``torch.load(weights_only=True)`` reads them.
+
+        Raises:
+            NotFittedError: The transform has not been fitted.
+        """
+        state: State = {
+            "name": self.name,
+            "fitted_on": self.fitted_on,
+            "num_bands": self.num_bands,
+        }
+        for key in self._settings:
+            if (value := getattr(self, key)) is not None:
+                state[key] = value
+        for key in self._statistics:
+            state[key] = torch.from_numpy(getattr(self, key).copy())
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The transform that :meth:`state_dict` describes.
+
+        Raises:
+            CheckpointError: ``state`` lacks something.
+        """
+        needed = {"fitted_on", "num_bands", *cls._statistics}
+        if missing := sorted(needed - state.keys()):
+            raise CheckpointError(
+                f"the state of a {cls.name!r} transform must hold {sorted(needed)}, and lacks "
+                f"{missing}; fit the transform again"
+            )
+        transform = cls(**{key: state[key] for key in cls._settings if key in state})
+        for key in cls._statistics:
+            setattr(transform, key, torch.as_tensor(state[key]).to("cpu", torch.float64).numpy())
+        transform._num_bands = int(state["num_bands"])
+        transform._fitted_on = str(state["fitted_on"])
+        return transform
+
+    @abstractmethod
+    def _fit(self, cube: Array, mask: NDArray[np.bool_]) -> None:
+        """Set the statistics from the pixels where ``mask`` is true."""
+
+    @abstractmethod
+    def _forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bands (..., bands) to components (..., C)."""
+
+    @abstractmethod
+    def _backward(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Components (..., C) to bands (..., bands)."""
+
+    def _require_fitted(self) -> None:
+        if not self._fitted_on:
+            raise NotFittedError(
+                f"this {self.name!r} transform has seen no scene yet; call fit(cube) first"
+            )
+
+    def _blockwise(
+        self,
+        values: Array,
+        size_in: int,
+        size_out: int,
+        function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    ) -> NDArray[np.float32]:
+        values = np.asarray(values)
+        if values.ndim not in (2, 3) or values.shape[-1] != size_in:
+            raise SceneError(
+                f"expected shape (H, W, {size_in}) or (N, {size_in}) for this {self.name!r} "
+                f"transform, got {values.shape}"
+            )
+        result = np.empty((*values.shape[:-1], size_out), dtype=np.float32)
+        for rows in row_slices(values):
+            result[rows] = function(values[rows].astype(np.float64))
+        return result
+
+
+def row_slices(values: Array) -> Iterator[slice]:
+    """Consecutive slices of the first axis that hold about BLOCK_BYTES as float64."""
+    row_bytes = 8 * max(1, values[:1].size)
+    step = max(1, BLOCK_BYTES // row_bytes)
+    for start in range(0, len(values), step):
+        yield slice(start, min(start + step, len(values)))
+
+
+def pixel_blocks(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    """The spectra (n, bands) where ``mask`` is true, in float64 blocks.
+
+    Raises:
+        SceneError: One of them holds a value that is not finite.
+    """
+    for rows in row_slices(cube):
+        block = cube[rows][mask[rows]].astype(np.float64)
+        if not np.isfinite(block).all():
+            band = int(np.flatnonzero(~np.isfinite(block).all(axis=0))[0])
+            raise SceneError(
+                f"cube must be finite; band {band} holds nan or inf in rows {rows.start} to "
+                f"{rows.stop - 1}. Leave such pixels out with mask, or the band out of the cube"
+            )
+        if len(block):
+            yield block
+
+
+def mean_spectrum(cube: Array, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean (bands,) of the spectra where ``mask`` is true; exact for constant bands.
+
+    Differences from one pixel are summed, so that the rounding of a large sum does not give a
+    constant band some variance.
+    """
+    first: NDArray[np.float64] | None = None
+    total = np.zeros(cube.shape[2])
+    for block in pixel_blocks(cube, mask):
+        first = block[0].copy() if first is None else first
+        total += (block - first).sum(axis=0)
+    return total / int(mask.sum()) + (0.0 if first is None else first)
+
+
+def mean_and_covariance(
+    cube: Array, mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (bands,) and sample covariance (bands, bands) of the spectra where ``mask`` is true.
+
+    Two passes: sums of raw products would lose the small variances that matter here.
+
+    Raises:
+        SceneError: There are fewer than two pixels.
+    """
+    count, bands = int(mask.sum()), cube.shape[2]
+    if count < 2:
+        raise SceneError(f"a covariance needs at least 2 pixels, got {count}")
+    mean = mean_spectrum(cube, mask)
+    covariance = np.zeros((bands, bands))
+    for block in pixel_blocks(cube, mask):
+        centred = block - mean
+        covariance += centred.T @ centred
+    return mean, covariance / (count - 1)
+
+
+class LinearTransform(BandTransform):
+    """Base of the transforms that mix bands: centre, then project.
+
+    Attributes:
+        components: Number of components, or None for as many as there are bands.
+        mean: Mean spectrum, shape (bands,).
+        projection: Bands to components, shape (bands, C).
+        reconstruction: Components to bands, shape (C, bands).
+    """
+
+    _settings: ClassVar[tuple[str, ...]] = ("components",)
+    _statistics: ClassVar[tuple[str, ...]] = ("mean", "projection", "reconstruction")
+
+    mean: NDArray[np.float64]
+    projection: NDArray[np.float64]
+    reconstruction: NDArray[np.float64]
+
+    def __init__(self, components: int | None = None) -> None:
+        if components is not None and components < 1:
+            raise ConfigurationError(
+                f"components must be at least 1, or None for all, got {components}"
+            )
+        self.components = components
+
+    @property
+    def num_components(self) -> int:
+        """Number of components that come out."""
+        self._require_fitted()
+        return int(self.projection.shape[1])
+
+    def _number(self, bands: int) -> int:
+        """The number of components for a cube of so many bands."""
+        if self.components is not None and self.components > bands:
+            raise ConfigurationError(
+                f"components must be at most the number of bands, {bands}, got {self.components}"
+            )
+        return self.components or bands
+
+    def _forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        values -= self.mean
+        return values @ self.projection
+
+    def _backward(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        return components @ self.reconstruction + self.mean
+
+
+def same_signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Column vectors (bands, C) with their largest entry by magnitude made positive.
+
+    An eigenvector's sign is arbitrary, and differs between linear algebra libraries.
+    """
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    flipped: NDArray[np.float64] = vectors * np.where(signs == 0, 1.0, signs)
+    return flipped
+
+
+def inverse_or_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / values, and 0 where a value is 0."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)

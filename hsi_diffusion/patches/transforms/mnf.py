@@ -1,0 +1,177 @@
+"""Minimum noise fraction: components ordered by signal over noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from scipy.linalg import eigh
+
+from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.patches.transforms.base import (
+    Array,
+    LinearTransform,
+    inverse_or_zero,
+    mean_and_covariance,
+    row_slices,
+    same_signs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Scale = Literal["unit", "noise"]
+
+NOISE_FLOOR = 1e-3
+"""Least standard deviation of a band's noise, as a share of the band's own (60 dB)."""
+
+RIDGE = 1e-6
+"""Added to the diagonal of the noise correlation, so that no mix of bands is free of noise."""
+
+
+class MNF(LinearTransform):
+    """Minimum noise fraction (Green, Berman, Switzer and Craig, TGRS 26(1), 1988).
+
+    Finds the mixes of bands with the largest ratio of variance to noise variance: the generalised
+    eigenproblem ``covariance v = ratio * noise_covariance v``. The components are uncorrelated, and
+    so is their noise. Noise that is added to them later, as diffusion does, has the shape of the
+    sensor's noise.
+
+    The noise comes from differences of neighbouring pixels (shift difference: half the covariance
+    of ``x(pixel) - x(neighbour)``). What is ours:
+
+    - Both horizontal and vertical neighbours are used.
+    - Edges are not noise: only the share ``keep`` of the pairs with the smallest difference counts,
+      measured as the mean square over the bands in units of each band's mean square difference.
+      An edge shows in many bands at once, noise averages out over them; so this works well with
+      tens of bands or more. With a few bands it also leaves out the louder part of the noise.
+    - Pairs of equal spectra, such as filled areas, are left out: they would say "no noise".
+    - A band's noise is at least a thousandth of its standard deviation, and the noise correlation
+      has 1e-6 added to its diagonal. So constant and duplicate bands, and noise that quantisation
+      hides, break nothing; their mixes come last.
+
+    Signs are fixed: the largest weight of each component by magnitude, in units of the bands'
+    noise, is positive.
+
+    Args:
+        components: Number of components; None keeps as many as there are bands.
+        scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"noise"``
+            gives its noise unit variance, so that the variance tells the component's worth.
+        keep: Share of the neighbouring pairs that counts as noise, above 0 up to 1; 1 is the
+            textbook estimate.
+
+    Attributes:
+        ratios: Variance over noise variance of each component (signal-to-noise + 1), falling,
+            shape (C,).
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed, or, when fitting, there are fewer
+            bands than components.
+        SceneError: When fitting: there are too few pairs of neighbouring pixels.
+    """
+
+    name: ClassVar[str] = "mnf"
+    _settings: ClassVar[tuple[str, ...]] = (*LinearTransform._settings, "scale", "keep")
+    _statistics: ClassVar[tuple[str, ...]] = (*LinearTransform._statistics, "ratios")
+
+    ratios: NDArray[np.float64]
+
+    def __init__(
+        self, components: int | None = None, *, scale: Scale = "unit", keep: float = 0.5
+    ) -> None:
+        super().__init__(components)
+        if scale not in ("unit", "noise"):
+            raise ConfigurationError(f'scale must be "unit" or "noise", got {scale!r}')
+        if not 0 < keep <= 1:
+            raise ConfigurationError(f"keep must be above 0 and at most 1, got {keep}")
+        self.scale: Scale = scale
+        self.keep = float(keep)
+
+    def _fit(self, cube: Array, mask: NDArray[np.bool_]) -> None:
+        bands = cube.shape[2]
+        number = self._number(bands)
+        self.mean, covariance = mean_and_covariance(cube, mask)
+        noise = noise_covariance(cube, mask, self.keep)
+
+        units = np.maximum(np.sqrt(np.diag(noise)), NOISE_FLOOR * np.sqrt(np.diag(covariance)))
+        units[units == 0] = 1.0  # constant bands
+        noise = noise / np.outer(units, units)
+        # the unit diagonal fills up what the floor has added
+        np.fill_diagonal(noise, 1.0 + RIDGE)
+        covariance = covariance / np.outer(units, units)
+
+        ratios, axes = eigh(covariance, noise, subset_by_index=(bands - number, bands - 1))
+        self.ratios = np.clip(ratios[::-1], 0.0, None)
+        axes = same_signs(axes[:, ::-1])
+        deviations = np.ones(number)
+        if self.scale == "unit":
+            # below this a ratio is rounding
+            floor = self.ratios[0] * bands * np.finfo(np.float64).eps
+            deviations = np.where(self.ratios > floor, np.sqrt(self.ratios), 0.0)
+        self.projection = axes * inverse_or_zero(deviations) / units[:, None]
+        # axes.T @ noise inverts all axes together; for a part of them it is the least-squares
+        # estimate over the fitted pixels, because components are uncorrelated
+        self.reconstruction = deviations[:, None] * (axes.T @ noise) * units
+
+
+def noise_covariance(
+    cube: Array, mask: NDArray[np.bool_], keep: float = 0.5
+) -> NDArray[np.float64]:
+    """Noise covariance of a scene from differences of neighbouring pixels, see :class:`MNF`.
+
+    Args:
+        cube: Values, shape (H, W, bands), finite where the mask is true.
+        mask: Pixels that count, shape (H, W); a pair counts where both do.
+        keep: Share of the calmest pairs that is taken for noise.
+
+    Returns:
+        Covariance of one pixel's noise, shape (bands, bands).
+
+    Raises:
+        SceneError: There are not more pairs left than bands.
+    """
+    bands = cube.shape[2]
+    calm = [np.ones(len(difference), dtype=bool) for difference in _differences(cube, mask)]
+    pairs = sum(map(len, calm))
+    # the second time, edges no longer blow up the unit in which a band's differences are measured
+    for _ in range(2 if pairs and keep < 1 else 0):
+        squares = np.zeros(bands)
+        for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
+            squares += np.square(difference[chosen]).sum(axis=0)
+        weights = inverse_or_zero(squares)
+        # float32, because this is the one thing that grows with the scene
+        loudness = [
+            (np.square(difference) @ weights).astype(np.float32)
+            for difference in _differences(cube, mask)
+        ]
+        limit = np.quantile(np.concatenate(loudness), keep)
+        calm = [loud <= limit for loud in loudness]
+
+    covariance = np.zeros((bands, bands))
+    for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
+        covariance += difference[chosen].T @ difference[chosen]
+    kept = sum(int(chosen.sum()) for chosen in calm)
+    if kept <= bands:
+        raise SceneError(
+            f"the noise of {bands} bands needs more than {bands} pairs of different neighbouring "
+            f"pixels, got {kept} ({keep:.0%} of {pairs}); use more pixels, a larger keep, or pca"
+        )
+    return covariance / (2 * kept)
+
+
+def _differences(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    """Differences (n, bands) of all neighbouring pairs that are not equal, in blocks."""
+    for rows in row_slices(cube):
+        below = slice(rows.start, rows.stop + 1)  # one row more, for the vertical pairs
+        block = cube[below].astype(np.float64)
+        valid = mask[below]
+        size = rows.stop - rows.start
+        horizontal = valid[:size, 1:] & valid[:size, :-1]
+        vertical = valid[1:] & valid[:-1]
+        for difference in (
+            block[:size, 1:][horizontal] - block[:size, :-1][horizontal],
+            block[1:][vertical] - block[:-1][vertical],
+        ):
+            yield difference[difference.any(axis=1)]

@@ -1,0 +1,45 @@
+"""Reports: figures, tables and the report of a run, from plain arrays and dicts."""
+
+from hsi_diffusion.reports.confusion import confusion_matrix
+from hsi_diffusion.reports.figures import save_figure
+from hsi_diffusion.reports.images import false_colour_image, label_image
+from hsi_diffusion.reports.maps import classification_map, false_colour, split_map
+from hsi_diffusion.reports.reconstructions import (
+    reconstruction_images,
+    reconstruction_spectra,
+    spectral_angle,
+)
+from hsi_diffusion.reports.report import (
+    CandidateReport,
+    ChoiceReport,
+    RunReport,
+    SplitReport,
+    leakage_sentence,
+    render_report,
+    write_report,
+)
+from hsi_diffusion.reports.tables import TextTable, class_table, results_table, split_table
+
+__all__ = [
+    "CandidateReport",
+    "ChoiceReport",
+    "RunReport",
+    "SplitReport",
+    "TextTable",
+    "class_table",
+    "classification_map",
+    "confusion_matrix",
+    "false_colour",
+    "false_colour_image",
+    "label_image",
+    "leakage_sentence",
+    "reconstruction_images",
+    "reconstruction_spectra",
+    "render_report",
+    "results_table",
+    "save_figure",
+    "spectral_angle",
+    "split_map",
+    "split_table",
+    "write_report",
+]

@@ -1,0 +1,93 @@
+"""Arrays of colours: false-colour composites and coloured label maps, shape (H, W, 3), uint8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes import SceneInfo
+
+
+def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
+    """The channels to show as red, green and blue.
+
+    Args:
+        channels: Channels of the cube that is shown.
+        info: The scene's facts.
+
+    Returns:
+        The scene's own RGB bands where the cube holds the scene's bands, otherwise (for example
+        for principal components) the first three channels; the last one repeats where there are
+        fewer.
+    """
+    if channels == info.bands:
+        return info.rgb_bands
+    return (0, min(1, channels - 1), min(2, channels - 1))
+
+
+def colour_limits(
+    cube: NDArray[Any], info: SceneInfo, percentiles: tuple[float, float] = (2, 98)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The values between which the colours of ``cube`` are stretched, for each colour by itself.
+
+    Args:
+        cube: Shape (H, W, C).
+        info: The scene's facts.
+        percentiles: What is shown as black and as full colour.
+
+    Returns:
+        The values shown as black and as full colour, each of shape (3,).
+    """
+    bands = cube[..., list(colour_bands(cube.shape[-1], info))].reshape(-1, 3)
+    low, high = np.percentile(bands, percentiles, axis=0)
+    return low, high
+
+
+def false_colour_image(
+    cube: NDArray[Any],
+    info: SceneInfo,
+    limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> NDArray[np.uint8]:
+    """A colour picture of a cube.
+
+    Args:
+        cube: Shape (H, W, C), real numbers.
+        info: The scene's facts; see :func:`colour_bands`.
+        limits: As :func:`colour_limits` gives them, to show several cubes alike; None takes the
+            2nd and 98th percentile of this cube.
+
+    Returns:
+        uint8, shape (H, W, 3).
+    """
+    low, high = colour_limits(cube, info) if limits is None else limits
+    bands = cube[..., list(colour_bands(cube.shape[-1], info))].astype(np.float32)
+    # a constant band has no contrast to stretch and is shown black
+    scaled = (bands - low) / np.where(high > low, high - low, np.inf)
+    return np.asarray(np.rint(255 * np.clip(scaled, 0, 1)), dtype=np.uint8)
+
+
+def label_image(labels: NDArray[Any], info: SceneInfo) -> NDArray[np.uint8]:
+    """A label map in the scene's palette.
+
+    Args:
+        labels: Shape (H, W), integers: 0 = unlabelled (black), classes 1..K.
+        info: The scene's facts.
+
+    Returns:
+        uint8, shape (H, W, 3).
+
+    Raises:
+        SceneError: If a label is outside 0..K.
+    """
+    if labels.min() < 0 or labels.max() > info.num_classes:
+        raise SceneError(
+            f"labels must be 0 (unlabelled) to {info.num_classes}, the classes of {info.name!r}, "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    return np.asarray(np.array([(0, 0, 0), *info.palette], dtype=np.uint8)[labels])

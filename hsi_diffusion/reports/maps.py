@@ -1,0 +1,137 @@
+"""Figures of the whole scene: false colour, classification, split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.reports.figures import TITLE_FONT, image_page
+from hsi_diffusion.reports.images import colour_bands, false_colour_image, label_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes import SceneInfo
+
+SPLIT_COLOURS = {
+    "train": (0.902, 0.380, 0.000),
+    "val": (0.980, 0.900, 0.250),
+    "test": (0.337, 0.706, 0.914),
+    "labelled, not used": (0.450, 0.450, 0.450),
+    "unlabelled": (0.0, 0.0, 0.0),
+}
+"""Colours that differ in lightness too, so they are told apart in every kind of colour vision."""
+
+
+def classification_map(
+    prediction: NDArray[Any],
+    info: SceneInfo,
+    *,
+    truth: NDArray[Any] | None = None,
+    title: str = "Classification",
+) -> Figure:
+    """The classes of all pixels, beside the ground truth, with a legend.
+
+    Args:
+        prediction: Shape (H, W), 0 = no class (black), classes 1..K.
+        info: The scene's facts: palette and class names.
+        truth: Ground truth, shape (H, W), 0 = unlabelled (black); None shows the map alone.
+        title: Title of the map's panel.
+
+    Raises:
+        SceneError: If the maps differ in size or hold other classes.
+    """
+    panels = [(title, prediction)]
+    if truth is not None:
+        if truth.shape != prediction.shape:
+            raise SceneError(
+                f"truth must have the shape of the prediction, {prediction.shape}, "
+                f"got {truth.shape}"
+            )
+        panels.insert(0, ("Ground truth", truth))
+    legend = {
+        name: (red / 255, green / 255, blue / 255)
+        for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
+    }
+    if any((labels == 0).any() for _, labels in panels):
+        legend["unlabelled"] = (0.0, 0.0, 0.0)
+    figure, axes = image_page(len(panels), prediction.shape, legend)
+    for axis, (name, labels) in zip(axes, panels, strict=True):
+        axis.imshow(label_image(labels, info), interpolation="nearest")
+        axis.set_title(name, fontsize=TITLE_FONT)
+    return figure
+
+
+def false_colour(cube: NDArray[Any], info: SceneInfo, *, title: str | None = None) -> Figure:
+    """A false-colour picture, each colour stretched from its 2nd to its 98th percentile.
+
+    Args:
+        cube: Shape (H, W, C); see :func:`~hsi_diffusion.reports.images.colour_bands`.
+        info: The scene's facts.
+        title: None names the scene and what is shown as red, green and blue.
+    """
+    figure, (axis,) = image_page(1, cube.shape[:2])
+    axis.imshow(false_colour_image(cube, info), interpolation="nearest")
+    if title is None:
+        bands = colour_bands(cube.shape[-1], info)
+        if info.wavelengths is not None and cube.shape[-1] == info.bands:
+            shown = ", ".join(f"{info.wavelengths[band]:.0f}" for band in bands) + " nm"
+        else:
+            shown = "channels " + ", ".join(str(band) for band in bands)
+        title = f"{info.title} (RGB: {shown})"
+    axis.set_title(title, fontsize=TITLE_FONT)
+    return figure
+
+
+def split_map(
+    labels: NDArray[Any],
+    train: NDArray[np.int64] | Sequence[int],
+    val: NDArray[np.int64] | Sequence[int],
+    test: NDArray[np.int64] | Sequence[int],
+    *,
+    title: str = "Split of the labelled pixels",
+) -> Figure:
+    """Where the training, validation and test pixels lie.
+
+    Args:
+        labels: Ground truth, shape (H, W), 0 = unlabelled. Labelled pixels in no part (such as
+            those near a border between blocks) are shown grey.
+        train: Flat pixel numbers (row * W + column).
+        val: Likewise.
+        test: Likewise.
+        title: Title; the number of pixels in each part stands in the legend.
+
+    Raises:
+        SceneError: If a pixel number lies outside the map.
+    """
+    parts = {
+        name: np.asarray(part, np.int64)
+        for name, part in (("train", train), ("val", val), ("test", test))
+    }
+    names = list(SPLIT_COLOURS)
+    shown = np.where(
+        labels.ravel() > 0, names.index("labelled, not used"), names.index("unlabelled")
+    )
+    for name, pixels in parts.items():
+        if pixels.size and (pixels.min() < 0 or pixels.max() >= labels.size):
+            raise SceneError(
+                f"{name} must hold pixel numbers from 0 to {labels.size - 1}, "
+                f"got {pixels.min()} to {pixels.max()}"
+            )
+        shown[pixels] = names.index(name)
+    counts = np.bincount(shown, minlength=len(names))
+    legend = {
+        f"{name} ({count:,})": colour
+        for (name, colour), count in zip(SPLIT_COLOURS.items(), counts, strict=True)
+        if count
+    }
+    figure, (axis,) = image_page(1, labels.shape, legend)
+    colours = np.array(list(SPLIT_COLOURS.values()))
+    axis.imshow(colours[shown].reshape(*labels.shape, 3), interpolation="nearest")
+    axis.set_title(title, fontsize=TITLE_FONT)
+    return figure

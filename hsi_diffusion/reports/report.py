@@ -1,0 +1,273 @@
+"""The report of a run: one Markdown file that says what came out and how to get it again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import yaml
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import write_text
+from hsi_diffusion.reports.tables import (
+    NOTHING,
+    TextTable,
+    class_table,
+    percent,
+    readable,
+    results_table,
+    split_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+IMAGES = {
+    "Ground truth and classification": "classification_map.png",
+    "False colour": "false_colour.png",
+    "Confusion matrix of the test pixels": "confusion_matrix.png",
+}
+"""Caption and file, relative to the report, of the images that a run writes."""
+
+LEGEND = (
+    "On the test pixels, in percent (kappa times 100). OA: overall accuracy, the share of all "
+    "pixels that are right. AA: average accuracy, the mean over the classes. FWIoU, MIoU: "
+    "intersection over union, weighted by class size and as a plain mean."
+)
+
+FEW = 0.05
+"""Share of leaking test patches up to which the report speaks of few."""
+
+
+class SplitReport(TypedDict):
+    """What :meth:`hsi_diffusion.patches.Split.summary` gives, plus the leakage.
+
+    Keys:
+        kind: Kind of the split.
+        seed: Its seed.
+        pixels: Number of pixels in "train", "val" and "test".
+        per_class: For each class {"class", "train", "val", "test"}; may be empty.
+        notes: What could not be had.
+        patch_size: Side of the classifier's patches.
+        leakage: Share of the test patches that hold a training or validation pixel; NaN or None
+            where there is no test pixel.
+    """
+
+    kind: str
+    seed: int | None
+    pixels: Mapping[str, int]
+    per_class: Sequence[Mapping[str, int]]
+    notes: Sequence[str]
+    patch_size: int
+    leakage: float | None
+
+
+class CandidateReport(TypedDict):
+    """One candidate of a choice: its name and what it reached on the validation pixels."""
+
+    name: str
+    overall_accuracy: float | None
+    loss: float | None
+
+
+class ChoiceReport(TypedDict):
+    """A setting that the run chose by itself.
+
+    Keys:
+        what: What was chosen, such as "Timestep and level of the features".
+        chosen: The chosen candidate, such as "t = 100, level 2".
+        how: A sentence on how, such as "By the overall accuracy on the validation pixels ...".
+        candidates: All candidates; a table shows them where there are several.
+    """
+
+    what: str
+    chosen: str
+    how: str
+    candidates: Sequence[CandidateReport]
+
+
+class RunReport(TypedDict):
+    """Everything a report tells, as plain data.
+
+    Keys:
+        title: Headline, such as "spectraldiff on Indian Pines".
+        metrics: For each method its metrics on the test pixels, as
+            :func:`~hsi_diffusion.reports.tables.results_table` takes them. The first one is the
+            run's own method; ``"raw_bands"`` is the control.
+        class_names: K names.
+        split: Which pixels trained, validated and tested.
+        choices: What was chosen on the validation pixels.
+        settings: The run's settings, nested plain data.
+        timings: Seconds of each stage.
+        hardware: The machine and the versions, one line.
+        command: The command that repeats the run.
+    """
+
+    title: str
+    metrics: Mapping[str, Mapping[str, Any]]
+    class_names: Sequence[str]
+    split: SplitReport
+    choices: Sequence[ChoiceReport]
+    settings: Mapping[str, Any]
+    timings: Mapping[str, float]
+    hardware: str
+    command: str
+
+
+def write_report(path: str | Path, run: RunReport, *, images: Mapping[str, str] = IMAGES) -> None:
+    """Write the report of a run, whole or not at all.
+
+    Args:
+        path: The Markdown file.
+        run: What to tell.
+        images: Caption and file, relative to the report, of each image to show.
+
+    Raises:
+        ConfigurationError: If keys are missing or unknown, or their values don't fit together.
+    """
+    write_text(path, render_report(run, images=images))
+
+
+def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
+    """The text that :func:`write_report` writes.
+
+    Args:
+        run: What to tell.
+        images: Caption and file, relative to the report, of each image to show.
+
+    Raises:
+        ConfigurationError: If keys are missing or unknown, or their values don't fit together.
+    """
+    keys = set(RunReport.__annotations__)
+    if wrong := sorted(keys ^ set(run)):
+        problem = "needs the key" if wrong[0] in keys else "does not know the key"
+        raise ConfigurationError(
+            f"a report {problem} {wrong[0]!r}; its keys are {', '.join(sorted(keys))}"
+        )
+    if not run["metrics"]:
+        raise ConfigurationError("metrics must hold at least one method, got none")
+    sections = [
+        f"# {run['title']}",
+        _summary(run),
+        "## Results",
+        LEGEND,
+        results_table(run["metrics"]).to_markdown(),
+        "Accuracy of each class in percent; a dash marks classes without test pixels.",
+        class_table(run["metrics"], run["class_names"]).to_markdown(),
+        *_images(images),
+        *_split(run["split"], run["class_names"]),
+        *_choices(run["choices"]),
+        *_repeat(run),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def leakage_sentence(leakage: float | None, patch_size: int) -> str:
+    """Say in plain words what a leakage share means.
+
+    Args:
+        leakage: Share of the test patches that hold a training or validation pixel; None or NaN
+            without test pixels.
+        patch_size: Side of the patches in pixels.
+    """
+    if leakage is None or math.isnan(leakage):
+        return "There are no test pixels, so nothing can be said about leakage."
+    patches = f"test patches ({patch_size} x {patch_size} pixels around a test pixel)"
+    if leakage == 0:
+        return (
+            f"Leakage: none of the {patches} holds a training or validation pixel, so the figures "
+            "say how well unseen land is classified."
+        )
+    share = f"Leakage: {percent(leakage)} % of the {patches} hold at least one"
+    if leakage <= FEW:
+        return (
+            f"{share} training or validation pixel. That is few: the figures say nearly how well "
+            "unseen land is classified, and slightly flatter it."
+        )
+    return (
+        f"{share} pixel that was used for training or validation. The classifier has seen part of "
+        "what it is tested on, so the figures are too good for unseen land: compare methods by "
+        "them on the same split, and take what to expect elsewhere from a spatially disjoint split."
+    )
+
+
+def _summary(run: RunReport) -> str:
+    (method, metrics), *others = run["metrics"].items()
+    text = (
+        f"**{readable(method).capitalize()}: overall accuracy "
+        f"{percent(metrics.get('overall_accuracy'))} %** on "
+        f"{run['split']['pixels']['test']:,} test pixels"
+    )
+    rest = ", ".join(
+        f"{readable(name)}: {percent(other.get('overall_accuracy'))} %" for name, other in others
+    )
+    return f"{text} ({rest})." if rest else f"{text}."
+
+
+def _images(images: Mapping[str, str]) -> list[str]:
+    links = [f"![{caption}]({file})\n\n*{caption}*" for caption, file in images.items()]
+    return ["## Images", *links] if links else []
+
+
+def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
+    pixels = split["pixels"]
+    seed = "" if split["seed"] is None else f", seed {split['seed']}"
+    sizes = (
+        f"Kind: {split['kind']}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
+        f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
+    )
+    sections = ["## Split", sizes, leakage_sentence(split["leakage"], split["patch_size"])]
+    if split["per_class"]:
+        sections.append(split_table(split["per_class"], class_names).to_markdown())
+    if split["notes"]:
+        sections.append("\n".join(f"- {note}" for note in split["notes"]))
+    return sections
+
+
+def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
+    sections = ["## Chosen on the way"] if choices else []
+    for choice in choices:
+        sections.append(f"**{choice['what']}: {choice['chosen']}.** {choice['how']}")
+        candidates = choice["candidates"]
+        if len(candidates) > 1:
+            rows = tuple(
+                (
+                    candidate["name"],
+                    percent(candidate["overall_accuracy"]),
+                    _number(candidate["loss"]),
+                )
+                for candidate in candidates
+            )
+            table = TextTable(("candidate", "validation OA", "validation loss"), rows)
+            sections.append(table.to_markdown())
+    return sections
+
+
+def _repeat(run: RunReport) -> list[str]:
+    try:
+        settings = yaml.safe_dump(dict(run["settings"]), sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"settings must be plain data: {error}") from error
+    timings = run["timings"]
+    rows = [(readable(stage), _duration(seconds)) for stage, seconds in timings.items()]
+    rows.append(("all", _duration(sum(timings.values()))))
+    return [
+        "## To repeat it",
+        f"```bash\n{run['command']}\n```",
+        f"Machine: {run['hardware']}",
+        TextTable(("stage", "time"), tuple(rows)).to_markdown(),
+        "Settings:",
+        f"```yaml\n{settings}```",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"

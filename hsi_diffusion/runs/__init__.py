@@ -1,0 +1,24 @@
+"""Whole runs: plain settings in, a folder with figures, maps and a report out."""
+
+from hsi_diffusion.runs.outputs import show_result, write_outputs
+from hsi_diffusion.runs.pipeline import RunResult, prepare_output, run
+from hsi_diffusion.runs.settings import (
+    RunSettings,
+    default_folder,
+    merge,
+    preset_for_scene,
+    read_yaml,
+)
+
+__all__ = [
+    "RunResult",
+    "RunSettings",
+    "default_folder",
+    "merge",
+    "prepare_output",
+    "preset_for_scene",
+    "read_yaml",
+    "run",
+    "show_result",
+    "write_outputs",
+]

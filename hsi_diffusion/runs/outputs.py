@@ -1,0 +1,175 @@
+"""What a run leaves behind: figures of merit, maps, pictures, and a report to read."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.reports import (
+    class_table,
+    classification_map,
+    confusion_matrix,
+    false_colour,
+    results_table,
+    save_figure,
+    split_map,
+    write_report,
+)
+from hsi_diffusion.runs.hardware import describe_hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hsi_diffusion.features import Choice
+    from hsi_diffusion.metrics import HSIMetrics
+    from hsi_diffusion.reports import ChoiceReport
+    from hsi_diffusion.runs.pipeline import RunResult
+    from hsi_diffusion.runs.settings import RunSettings
+
+IMAGES = {
+    "Ground truth and classification": "classification_map.png",
+    "False colour": "false_colour.png",
+    "Training, validation and test pixels": "split.png",
+    "Confusion matrix of the test pixels": "confusion_matrix.png",
+    "What the denoiser restores from several timesteps": "reconstruction.png",
+    "Spectra that the denoiser restores": "reconstruction_spectra.png",
+}
+"""Caption and file of each picture in the report."""
+
+
+def plain_figures(metrics: HSIMetrics) -> dict[str, Any]:
+    """All figures as plain numbers; None for classes that the test pixels don't hold."""
+    return {name: _plain(value.tolist()) for name, value in metrics.compute().items()}
+
+
+def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> None:
+    """Write everything that a run's folder should hold, next to its checkpoints and logs.
+
+    Args:
+        result: What the run found.
+        settings: What decided it.
+        folder: The run's folder.
+    """
+    data = result.data
+    split = data.require_split()
+    patch_size = settings.classifier.patch_size
+    leakage = split.leakage(patch_size, settings.classifier.padding)
+    summary = split.summary()
+    figures = plain_figures(result.metrics)
+    raw_figures = plain_figures(result.raw_metrics)
+    timestep, level = result.choice.best
+    steps = settings.features.choose_steps
+    write_text(
+        folder / "metrics.json",
+        json.dumps(
+            {
+                **figures,
+                "raw_bands": {**raw_figures, "space": str(result.raw_choice.best)},
+                "timestep": timestep,
+                "level": level,
+                "leakage": _plain(leakage),
+                "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+                "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
+            },
+            indent=2,
+        ),
+    )
+    split.save(folder / "split.npz")
+    with atomic_path(folder / "classification_map.npy") as path:
+        np.save(path, result.predicted.astype(np.uint8), allow_pickle=False)
+    confusion = result.metrics.confusion_matrix.numpy()
+    pictures = {
+        "classification_map": classification_map(result.predicted, data.info, truth=data.labels),
+        "false_colour": false_colour(data.scene.cube, data.info),
+        "confusion_matrix": confusion_matrix(confusion, data.info.class_names),
+        "split": split_map(data.labels, split.train, split.val, split.test),
+    }
+    for name, figure in pictures.items():
+        save_figure(figure, folder / f"{name}.png")
+    write_report(
+        folder / "report.md",
+        {
+            "title": f"{settings.method} on {data.info.title}",
+            "metrics": {"diffusion_features": figures, "raw_bands": raw_figures},
+            "class_names": data.info.class_names,
+            "split": {
+                "kind": summary["kind"],
+                "seed": summary["seed"],
+                "pixels": summary["pixels"],
+                "per_class": summary["per_class"],
+                "notes": summary["notes"],
+                "patch_size": patch_size,
+                "leakage": leakage,
+            },
+            "choices": [
+                _choice("Timestep and level of the features", result.choice, _feature_name, steps),
+                _choice("Space of the raw bands", result.raw_choice, str, steps),
+            ],
+            "settings": {**settings.to_dict(), "transform_fitted_on": data.transform.fitted_on},
+            "timings": result.seconds,
+            "hardware": describe_hardware(),
+            "command": shlex.join(
+                ["python", "experiments/run.py", "--config", str(folder / "config.yaml")]
+            ),
+        },
+        images=IMAGES,
+    )
+
+
+def show_result(result: RunResult, folder: Path) -> None:
+    """Print the last tables of a run, and where everything is."""
+    figures = {
+        "diffusion_features": plain_figures(result.metrics),
+        "raw_bands": plain_figures(result.raw_metrics),
+    }
+    timestep, level = result.choice.best
+    info = result.data.info
+    console = Console()
+    console.print(class_table(figures, info.class_names).to_rich("Accuracy of each class, %"))
+    console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
+    console.print(
+        f"Features of t = {timestep}, level {level}; raw bands as {result.raw_choice.best}; "
+        f"{sum(result.seconds.values()):.0f} s in all."
+    )
+    console.print(f"Report, maps and checkpoints: {folder}/report.md", highlight=False)
+
+
+def _choice(what: str, choice: Choice[Any], name: Callable[[Any], str], steps: int) -> ChoiceReport:
+    how = (
+        "By the overall accuracy on the validation pixels (then by the loss) of the same "
+        f"classifier, trained for {steps} steps on the training pixels only. "
+        "Test pixels were not looked at."
+    )
+    return {
+        "what": what,
+        "chosen": name(choice.best),
+        "how": how if len(choice.trials) > 1 else "Given by the settings.",
+        "candidates": [
+            {
+                "name": name(trial.candidate),
+                "overall_accuracy": trial.score.accuracy,
+                "loss": trial.score.loss,
+            }
+            for trial in choice.trials
+            if len(choice.trials) > 1
+        ],
+    }
+
+
+def _feature_name(candidate: tuple[int, int]) -> str:
+    timestep, level = candidate
+    return f"t = {timestep}, level {level}"
+
+
+def _plain(value: Any) -> Any:
+    """NaN as None, which JSON can say."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

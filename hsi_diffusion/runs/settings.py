@@ -1,0 +1,289 @@
+"""Everything that decides a run, as plain data that a YAML file holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import yaml
+
+from hsi_diffusion.errors import ConfigurationError
+
+# the annotations below are read at run time, by from_plain
+from hsi_diffusion.features import ChannelScale, NoiseMode  # noqa: TC001
+from hsi_diffusion.files import write_text
+from hsi_diffusion.runs.plain import from_plain, to_plain
+from hsi_diffusion.types import Padding  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AnyPrecision = Literal["auto", "float32", "bfloat16"]
+"""``"auto"`` is bfloat16 where the hardware computes it, float32 elsewhere."""
+
+LoggerName = Literal["csv", "wandb", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSettings:
+    """Which scene.
+
+    Attributes:
+        name: A scene of the catalogue, ``"simulated"``, or ``"custom"``.
+        root: Folder of a catalogue scene's files.
+        download: Fetch missing files of a catalogue scene.
+        cube: Of a custom scene, ``"FILE[:key]"``.
+        labels: Likewise its label map.
+        height: Rows of a simulated scene.
+        width: Columns of a simulated scene.
+        bands: Bands of a simulated scene.
+        num_classes: Classes of a simulated scene.
+        scene_seed: Names a simulated scene.
+    """
+
+    name: str = "simulated"
+    root: str = "data"
+    download: bool = False
+    cube: str | None = None
+    labels: str | None = None
+    height: int = 145
+    width: int = 145
+    bands: int = 200
+    num_classes: int = 16
+    scene_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """Which pixels are for what; see :class:`~hsi_diffusion.modules.SceneDataModule`."""
+
+    kind: str = "0.1"
+    train_mask: str | None = None
+    test_mask: str | None = None
+    guard: int | None = None
+    val_fraction: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """How the denoiser learns the scene.
+
+    Attributes:
+        transform: Band transform of its input.
+        components: Components that PCA or MNF keep.
+        transform_options: Further arguments of the transform.
+        patch_size: Side of its patches in pixels.
+        batch_size: Patches per step and process.
+        steps: Optimiser steps.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        gradient_clip: Largest norm of a gradient; 0 = unlimited.
+        padding: What patches see outside the scene.
+        module: Further arguments of :class:`~hsi_diffusion.modules.DiffusionPretrainModule`.
+    """
+
+    transform: str = "minmax"
+    components: int | None = None
+    transform_options: dict[str, Any] = field(default_factory=dict)
+    patch_size: int = 16
+    batch_size: int = 256
+    steps: int = 1000
+    precision: AnyPrecision = "auto"
+    gradient_clip: float = 0.0
+    padding: Padding = "reflect"
+    module: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStageSettings:
+    """Which features are tried, and how they are reduced.
+
+    Attributes:
+        timesteps: Candidates for t.
+        levels: Candidates for the feature level (layer).
+        noise: ``"none"``, ``"fixed"`` or ``"mean"``; see
+            :class:`~hsi_diffusion.features.FeatureSettings`.
+        draws: Noise draws that ``"mean"`` averages over.
+        tile: Side of the tiles in pixels.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        components: Principal components that are kept; 0 keeps all channels.
+        scale: How channels are scaled before: ``"minmax"``, ``"standard"`` or ``"none"``.
+        whiten: Give every component unit variance.
+        choose_steps: Training steps of the classifier that compares candidates on the validation
+            pixels.
+    """
+
+    timesteps: tuple[int, ...] = (5, 10, 50, 100, 200, 400)
+    levels: tuple[int, ...] = (0, 1, 2)
+    noise: NoiseMode = "fixed"
+    draws: int = 8
+    tile: int = 128
+    precision: AnyPrecision = "auto"
+    components: int = 0
+    scale: ChannelScale = "none"
+    whiten: bool = False
+    choose_steps: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """How a classifier learns, the same for diffusion features and for raw bands.
+
+    Attributes:
+        patch_size: Side of its patches in pixels.
+        batch_size: Patches per step.
+        steps: Optimiser steps of the final training.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        gradient_clip: Largest norm of a gradient; 0 = unlimited.
+        padding: What patches see outside the scene.
+        module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
+    """
+
+    patch_size: int = 13
+    batch_size: int = 64
+    steps: int = 1000
+    precision: AnyPrecision = "float32"
+    gradient_clip: float = 15.0
+    padding: Padding = "reflect"
+    module: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceSettings:
+    """One space of raw bands.
+
+    Attributes:
+        transform: Band transform.
+        components: Components that PCA or MNF keep.
+        transform_options: Further arguments of the transform, such as ``{"whiten": True}``.
+    """
+
+    transform: str = "minmax"
+    components: int | None = None
+    transform_options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """For reports: the transform, and how many components of it."""
+        return self.transform if self.components is None else f"{self.transform}-{self.components}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawBandsSettings:
+    """The control: the same classifier without diffusion.
+
+    Attributes:
+        spaces: Spaces of the bands; with several, the validation pixels choose.
+    """
+
+    spaces: tuple[SpaceSettings, ...] = (SpaceSettings(),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """A whole run: scene, split, pretraining, features, classifier and its control.
+
+    Attributes:
+        method: Name of the method.
+        preset: Name of the preset that it started from.
+        seed: Rules everything random but the simulated scene itself.
+        logger: ``"csv"``, ``"wandb"`` or ``"none"``.
+        accelerator: Lightning's name of the hardware.
+        devices: Processes that pretrain together (DDP); everything else runs on one.
+        scene: Which scene.
+        split: Which pixels are for what.
+        pretrain: How the denoiser learns the scene.
+        features: Which features are tried.
+        classifier: How the classifier learns.
+        raw_bands: The control.
+    """
+
+    method: str = "spectraldiff"
+    preset: str = "quick"
+    seed: int = 0
+    logger: LoggerName = "csv"
+    accelerator: str = "auto"
+    devices: int = 1
+    scene: SceneSettings = field(default_factory=SceneSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
+    features: FeatureStageSettings = field(default_factory=FeatureStageSettings)
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    raw_bands: RawBandsSettings = field(default_factory=RawBandsSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse what no stage would understand."""
+        counts = {
+            "pretrain.steps": self.pretrain.steps,
+            "classifier.steps": self.classifier.steps,
+            "features.choose_steps": self.features.choose_steps,
+            "devices": self.devices,
+            "raw_bands.spaces": len(self.raw_bands.spaces),
+            "features.timesteps": len(self.features.timesteps),
+            "features.levels": len(self.features.levels),
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {count}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build settings from plain data.
+
+        Raises:
+            ConfigurationError: A key is unknown or a value has the wrong type.
+        """
+        return from_plain(cls, data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: dicts, lists, numbers, strings."""
+        return to_plain(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the settings as YAML."""
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigurationError: The file is missing, is no YAML, or holds something else.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"there is no configuration file {path}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(
+            f"{path} must hold a mapping of settings, got {type(data).__name__}"
+        )
+    return data
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, mappings within mappings key by key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = merge(old, value) if both and old is not None else value
+    return merged
+
+
+def preset_for_scene(preset: Mapping[str, Any], scene: str) -> dict[str, Any]:
+    """A preset with what its ``scenes`` section changes for one scene."""
+    base = {key: value for key, value in preset.items() if key != "scenes"}
+    changes = (preset.get("scenes") or {}).get(scene, {})
+    return merge(base, changes)
+
+
+def default_folder(settings: RunSettings) -> Path:
+    """Where a run goes when nobody says where: ``runs/SCENE-METHOD-SPLIT-seedN``."""
+    scene = settings.scene
+    name = Path(scene.cube).stem if scene.name == "custom" and scene.cube else scene.name
+    split = Path(settings.split.kind).stem if settings.split.kind.endswith(".npz") else None
+    parts = (name, settings.method, split or settings.split.kind, f"seed{settings.seed}")
+    return Path("runs") / "-".join(parts)

@@ -1,0 +1,351 @@
+"""The stages of a run, each a function from what came before to what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FeatureSettings, FeatureStore, Reduction
+from hsi_diffusion.metrics import HSIMetrics
+from hsi_diffusion.modules import (
+    ClassificationMap,
+    CustomSceneDataModule,
+    DiffusionPretrainModule,
+    FeatureClassifierModule,
+    Houston2013DataModule,
+    IndianPinesDataModule,
+    PaviaUniversityDataModule,
+    ReconstructionFigures,
+    SalinasADataModule,
+    SalinasDataModule,
+    SimulatedSceneDataModule,
+)
+from hsi_diffusion.runs.hardware import resolve_precision
+from hsi_diffusion.seeding import seeded_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from lightning.pytorch.loggers import Logger
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.modules import PatchDataModule, SceneDataModule
+    from hsi_diffusion.runs.settings import (
+        AnyPrecision,
+        ClassifierSettings,
+        PretrainSettings,
+        RunSettings,
+    )
+
+CATALOGUE_MODULES = {
+    module.scene_name: module
+    for module in (
+        IndianPinesDataModule,
+        PaviaUniversityDataModule,
+        SalinasDataModule,
+        SalinasADataModule,
+        Houston2013DataModule,
+    )
+}
+SCENES = (*CATALOGUE_MODULES, "simulated", "custom")
+"""Names that ``scene.name`` may have."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run computes, logs and writes.
+
+    Attributes:
+        folder: The run's output folder.
+        accelerator: Lightning's name of the hardware.
+        devices: Processes that pretrain together.
+        logger: ``"csv"``, ``"wandb"`` or ``"none"``.
+        name: Name of the run for loggers.
+        config: The run's settings as plain data, for loggers.
+        progress: Show progress bars.
+    """
+
+    folder: Path
+    accelerator: str
+    devices: int
+    logger: str
+    name: str
+    config: dict[str, Any]
+    progress: bool = True
+
+    @property
+    def device(self) -> torch.device:
+        """The device of everything that runs on one process."""
+        if self.accelerator == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", 0)
+
+    def make_logger(self, stage: str) -> Logger | bool:
+        """The logger of one stage; stages of one run share a W&B group."""
+        if self.logger == "csv":
+            return CSVLogger(self.folder, name="logs", version=stage)
+        if self.logger == "wandb":
+            return WandbLogger(
+                project="hsi_diffusion",
+                name=f"{self.name}-{stage}",
+                group=self.name,
+                save_dir=self.folder,
+                config=self.config,
+                reinit="create_new",
+            )
+        return False
+
+    def make_trainer(
+        self,
+        *,
+        steps: int = -1,
+        precision: AnyPrecision = "float32",
+        gradient_clip: float = 0.0,
+        logger: Logger | bool = False,
+        checkpoint: Path | None = None,
+        devices: int = 1,
+        validate: bool = False,
+        callbacks: Sequence[L.Callback] = (),
+    ) -> L.Trainer:
+        """A Trainer for one stage.
+
+        Args:
+            steps: Optimiser steps; -1 for stages that don't train.
+            precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+            gradient_clip: Largest norm of a gradient; 0 = unlimited.
+            logger: Where figures go.
+            checkpoint: File that the last state is written to; None writes none.
+            devices: Processes.
+            validate: Validate after every epoch.
+            callbacks: Further callbacks.
+        """
+        resolved = resolve_precision(precision, self.device)
+        used = [*callbacks, *([RichProgressBar(leave=False)] if self.progress else [])]
+        if checkpoint is not None:
+            used.append(
+                ModelCheckpoint(
+                    checkpoint.parent,
+                    checkpoint.stem,
+                    save_last=False,
+                    enable_version_counter=False,
+                )
+            )
+        return L.Trainer(
+            accelerator=self.accelerator,
+            devices=devices,
+            max_steps=steps,
+            max_epochs=-1,
+            precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
+            gradient_clip_val=gradient_clip or None,
+            logger=logger,
+            callbacks=used,
+            enable_checkpointing=checkpoint is not None,
+            enable_progress_bar=self.progress,
+            enable_model_summary=False,
+            limit_val_batches=None if validate else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            default_root_dir=self.folder,
+        )
+
+
+def build_scene_data(settings: RunSettings, **options: Any) -> SceneDataModule:
+    """The data module of a run's scene.
+
+    Args:
+        settings: Scene, split and seed come from here.
+        **options: Further arguments of the data module: transform, patches, loaders.
+
+    Raises:
+        ConfigurationError: The scene is unknown or half described.
+    """
+    scene, split = settings.scene, settings.split
+    common = {
+        "split": split.kind,
+        "train_mask": split.train_mask,
+        "test_mask": split.test_mask,
+        "guard": split.guard,
+        "val_fraction": split.val_fraction,
+        # one split for all stages: its guard must fit the classifier's patches
+        "split_patch_size": settings.classifier.patch_size,
+        "seed": settings.seed,
+        **options,
+    }
+    if scene.name == "simulated":
+        return SimulatedSceneDataModule(
+            scene.height,
+            scene.width,
+            scene.bands,
+            scene.num_classes,
+            scene_seed=scene.scene_seed,
+            **common,
+        )
+    if scene.name == "custom":
+        if scene.cube is None:
+            raise ConfigurationError("scene 'custom' needs a cube: give --cube FILE[:key]")
+        return CustomSceneDataModule(scene.cube, scene.labels, **common)
+    if scene.name not in CATALOGUE_MODULES:
+        raise ConfigurationError(f"scene must be one of {', '.join(SCENES)}, got {scene.name!r}")
+    return CATALOGUE_MODULES[scene.name](scene.root, download=scene.download, **common)
+
+
+def pretrain(
+    data: SceneDataModule, settings: PretrainSettings, place: Workplace, seed: int
+) -> DiffusionPretrainModule:
+    """Train the denoiser on the scene and write its checkpoint.
+
+    Args:
+        data: The scene's patches, ``task="pretrain"``.
+        settings: How to train.
+        place: Where to compute and write.
+        seed: Rules initial weights, noise and timesteps.
+
+    Returns:
+        The trained module, in evaluation mode.
+    """
+    with seeded_layers("initial-weights", "pretrain", seed):
+        module = DiffusionPretrainModule(data.num_bands, seed=seed, **settings.module)
+    trainer = place.make_trainer(
+        steps=settings.steps,
+        precision=settings.precision,
+        gradient_clip=settings.gradient_clip,
+        logger=place.make_logger("pretrain"),
+        checkpoint=place.folder / "checkpoints" / "pretrain.ckpt",
+        devices=place.devices,
+        validate=True,
+        callbacks=[ReconstructionFigures(folder=place.folder)],
+    )
+    trainer.fit(module, data)
+    return module.eval()
+
+
+def extract(
+    module: DiffusionPretrainModule,
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
+    candidate: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Features of the whole scene for one candidate (t, level), shape (H, W, D).
+
+    They are kept in the run's folder, and found there the next time.
+    """
+    features = settings.features
+    timestep, level = candidate
+    reduction = (
+        Reduction(features.components, scale=features.scale, whiten=features.whiten)
+        if features.components
+        else None
+    )
+    return module.extract_features(
+        data.cube,
+        FeatureSettings(
+            timesteps=(timestep,),
+            levels=(level,),
+            noise=features.noise,
+            draws=features.draws,
+            seed=settings.seed,
+            tile=features.tile,
+            precision=resolve_precision(features.precision, place.device),
+        ),
+        reduction=reduction,
+        store=FeatureStore(place.folder / "features"),
+        device=place.device,
+    ).array
+
+
+def train_classifier(
+    data: PatchDataModule,
+    settings: ClassifierSettings,
+    place: Workplace,
+    seed: int,
+    *,
+    steps: int,
+    stage: str | None = None,
+) -> FeatureClassifierModule:
+    """Train a classifier on patches.
+
+    Args:
+        data: Labelled patches; its ``train_on`` says of which pixels.
+        settings: How to train.
+        place: Where to compute and write.
+        seed: Rules initial weights, augmentation and dropout.
+        steps: Optimiser steps.
+        stage: Name for the logger and the checkpoint; None leaves neither.
+
+    Returns:
+        The trained module.
+    """
+    with seeded_layers("initial-weights", "classifier", seed):
+        module = FeatureClassifierModule(
+            data.num_bands,
+            data.num_classes,
+            settings.patch_size,
+            class_names=data.info.class_names,
+            seed=seed,
+            **settings.module,
+        )
+    trainer = place.make_trainer(
+        steps=steps,
+        precision=settings.precision,
+        gradient_clip=settings.gradient_clip,
+        logger=place.make_logger(stage) if stage else False,
+        checkpoint=place.folder / "checkpoints" / f"{stage}.ckpt" if stage else None,
+    )
+    trainer.fit(module, data)
+    return module
+
+
+def validate(
+    module: FeatureClassifierModule,
+    data: PatchDataModule,
+    settings: ClassifierSettings,
+    place: Workplace,
+) -> tuple[float, float]:
+    """Overall accuracy and mean cross-entropy on the validation pixels."""
+    trainer = place.make_trainer(precision=settings.precision, validate=True)
+    (figures,) = trainer.validate(module, data, verbose=False)
+    return float(figures["val/overall_accuracy"]), float(figures["val/loss"])
+
+
+def predict_map(
+    module: FeatureClassifierModule,
+    data: PatchDataModule,
+    settings: ClassifierSettings,
+    place: Workplace,
+) -> NDArray[np.int64]:
+    """Predict the class of every pixel.
+
+    Args:
+        module: The trained classifier.
+        data: Patches of the cube that it was trained on.
+        settings: For the precision.
+        place: Where to compute.
+
+    Returns:
+        Classes 1..K, shape (H, W).
+    """
+    collect = ClassificationMap()
+    trainer = place.make_trainer(precision=settings.precision, callbacks=[collect])
+    trainer.predict(module, datamodule=data, return_predictions=False)
+    return collect.predicted
+
+
+def measure(
+    predicted: NDArray[np.int64], data: PatchDataModule, test: NDArray[np.int64]
+) -> HSIMetrics:
+    """Count a map's classes at the test pixels."""
+    metrics = HSIMetrics(data.num_classes)
+    metrics.update(
+        torch.from_numpy(predicted.ravel()[test] - 1),
+        torch.from_numpy(data.labels.ravel()[test] - 1),
+    )
+    return metrics

@@ -1,0 +1,77 @@
+"""The interface of all denoisers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hsi_diffusion.denoisers import Denoiser, FeatureLevel
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Smallest(Denoiser):
+    """One 3x3 convolution, whose result is the only feature."""
+
+    def __init__(self, num_bands: int) -> None:
+        super().__init__(num_bands, feature_info=[FeatureLevel("all", 4, radius=1)], radius=1)
+        self.conv = nn.Conv2d(num_bands, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, num_bands, 1)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        output: Tensor = self.head(self.forward_intermediates(x_t, t, [0])[0])
+        return output
+
+    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
+        self.check_input(x_t, t)
+        self.check_indices(indices)
+        return [self.conv(x_t)] * len(indices)
+
+
+def test_a_subclass_only_brings_its_layers() -> None:
+    network = Smallest(3)
+    x, t = torch.zeros(2, 3, 5, 4), torch.tensor([0, 1])
+    assert network(x, t).shape == x.shape
+    assert network.num_bands == 3
+    assert network.radius == 1
+    assert network.feature_info == (FeatureLevel("all", channels=4, reduction=1, radius=1),)
+
+
+def test_levels_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Smallest(3).feature_info[0].radius = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("shape", "t_shape", "message"),
+    [
+        ((2, 4, 5, 5), (2,), r"\(B, 3, H, W\).*its shape is \(2, 4, 5, 5\)"),
+        ((3, 5, 5), (3,), r"\(B, 3, H, W\).*its shape is \(3, 5, 5\)"),
+        ((2, 3, 5, 5), (1,), r"t must have shape \(2,\).*its shape is \(1,\)"),
+        ((2, 3, 5, 5), (), r"t must have shape \(2,\).*its shape is \(\)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(
+    shape: tuple[int, ...], t_shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Smallest(3)(torch.zeros(shape), torch.zeros(t_shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("indices", [[], [1], [-1], [0, 5]])
+def test_levels_that_do_not_exist_are_named(indices: list[int]) -> None:
+    with pytest.raises(ConfigurationError, match=r"level of Smallest: 0 \(all\)"):
+        Smallest(3).forward_intermediates(
+            torch.zeros(1, 3, 5, 5), torch.zeros(1, dtype=torch.int64), indices
+        )
+
+
+def test_bands_must_be_positive() -> None:
+    with pytest.raises(ConfigurationError, match="num_bands must be at least 1, but 0"):
+        Smallest(0)

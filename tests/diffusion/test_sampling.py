@@ -1,0 +1,231 @@
+"""Sampling with denoisers whose answers are known in closed form."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+import torch
+
+from hsi_diffusion.diffusion import (
+    NoiseSchedule,
+    ddim_step,
+    ddpm_step,
+    iterate_chain,
+    reconstruct,
+    sample,
+    strided_timesteps,
+)
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.types import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+PREDICTIONS = get_args(Prediction)
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=seeded(seed))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class PerfectModel:
+    """Knows the clean image."""
+
+    def __init__(self, schedule: NoiseSchedule, x0: Tensor, prediction: Prediction) -> None:
+        self.schedule, self.x0, self.prediction = schedule, x0, prediction
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        noise = self.schedule.predict_noise(x_t, t, self.x0, "x0")
+        return self.schedule.target(self.x0, noise, t, self.prediction)
+
+
+def gaussian_model(schedule: NoiseSchedule, mean: float, std: float) -> Callable[..., Tensor]:
+    """E[x_0 | x_t] for data from N(mean, std**2)."""
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        share = schedule.alpha_bar(int(t[0]))
+        gain = math.sqrt(share) * std**2 / (share * std**2 + 1 - share)
+        return mean + gain * (x_t - math.sqrt(share) * mean)
+
+    return predict
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_ddim_with_a_perfect_model_recovers_the_image(prediction: Prediction, steps: int) -> None:
+    schedule = NoiseSchedule(100)
+    x0 = numbers(2, 3, 4, 4)
+    model = PerfectModel(schedule, x0, prediction)
+    found = sample(
+        model, schedule, x0.shape, method="ddim", steps=steps, prediction=prediction,
+        generator=seeded(1),
+    )  # fmt: skip
+    torch.testing.assert_close(found, x0, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("t", [0, 1, 40, 99])
+def test_ddim_with_all_its_noise_is_ddpm(t: int) -> None:
+    schedule = NoiseSchedule(100)
+    x_t, output = numbers(2, 3, 4, 4), numbers(2, 3, 4, 4, seed=1)
+    one = ddpm_step(schedule, output, x_t, t, generator=seeded(5))
+    other = ddim_step(schedule, output, x_t, t, t - 1, eta=1.0, generator=seeded(5))
+    torch.testing.assert_close(one.x, other.x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.x0, other.x0, rtol=0, atol=0)
+    assert one.t == other.t == t - 1
+
+
+def test_ddpm_step_keeps_the_forward_marginal() -> None:
+    """x_t from q(x_t | x_0) and one step back with the true x_0 is q(x_{t-1} | x_0)."""
+    schedule = NoiseSchedule(100, beta_end=0.2)
+    t, count, value = 30, 200_000, 2.0
+    x0 = torch.full((1, count), value)
+    x_t = schedule.q_sample(x0, torch.tensor([t]), numbers(1, count))
+    before = ddpm_step(schedule, x0, x_t, t, prediction="x0", generator=seeded(1)).x
+    share = schedule.alpha_bar(t - 1)
+    error = 4 / math.sqrt(count)
+    assert float(before.mean()) == pytest.approx(math.sqrt(share) * value, abs=error)
+    assert float(before.var()) == pytest.approx(1 - share, abs=error)
+
+
+def test_ddpm_chain_draws_from_the_data() -> None:
+    """With the optimal model of a Gaussian every step is linear, so its moments can be followed."""
+    schedule = NoiseSchedule(60, rescale=True)
+    mean, std, count = 0.5, 0.3, 20_000
+    expected_mean, expected_variance = 0.0, 1.0
+    for t in reversed(range(60)):
+        here, before = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
+        beta = 1 - here / before
+        of_x0 = beta * math.sqrt(before) / (1 - here)
+        of_x_t = math.sqrt(1 - beta) * (1 - before) / (1 - here)
+        gain = math.sqrt(here) * std**2 / (here * std**2 + 1 - here)
+        slope = of_x0 * gain + of_x_t
+        offset = of_x0 * (1 - gain * math.sqrt(here)) * mean
+        expected_mean = slope * expected_mean + offset
+        expected_variance = slope**2 * expected_variance + beta * (1 - before) / (1 - here)
+    assert expected_mean == pytest.approx(mean, abs=0.01)
+    assert math.sqrt(expected_variance) == pytest.approx(std, abs=0.05)
+
+    model = gaussian_model(schedule, mean, std)
+    drawn = sample(model, schedule, (1, count), prediction="x0", generator=seeded(0))
+    assert float(drawn.mean()) == pytest.approx(expected_mean, abs=4 * std / math.sqrt(count))
+    assert float(drawn.std()) == pytest.approx(math.sqrt(expected_variance), rel=0.02)
+
+
+@pytest.mark.parametrize(("method", "eta"), [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 0.5)])
+def test_the_generator_alone_decides(method: Any, eta: float) -> None:
+    schedule = NoiseSchedule(20, rescale=False, beta_end=0.3)
+    model = gaussian_model(schedule, 0.0, 1.0)
+
+    def draw(seed: int) -> Tensor:
+        return sample(
+            model, schedule, (2, 3), method=method, prediction="x0", eta=eta, generator=seeded(seed)
+        )
+
+    state = torch.get_rng_state()
+    torch.testing.assert_close(draw(1), draw(1), rtol=0, atol=0)
+    assert not torch.equal(draw(1), draw(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, 10, 499])
+def test_strides_fall_from_the_start_to_zero(start: int) -> None:
+    for steps in {1, 2, 3, start // 2, start, start + 1} & set(range(1, start + 2)):
+        timesteps = strided_timesteps(start, steps)
+        assert len(timesteps) == steps
+        assert timesteps[0] == start
+        assert steps == 1 or timesteps[-1] == 0
+        gaps = {a - b for a, b in pairwise(timesteps)}
+        assert not gaps or (min(gaps) >= 1 and max(gaps) - min(gaps) <= 1)
+    assert strided_timesteps(start) == tuple(range(start, -1, -1))
+
+
+def test_chain_shows_every_step() -> None:
+    schedule = NoiseSchedule(100)
+    x0 = numbers(2, 3)
+    asked: list[list[int]] = []
+
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        asked.append(t.tolist())
+        return x0
+
+    steps = list(iterate_chain(model, schedule, numbers(2, 3), (80, 30, 4), prediction="x0"))
+    assert asked == [[80, 80], [30, 30], [4, 4]]
+    assert [step.t for step in steps] == [30, 4, -1]
+    assert all(torch.equal(step.x0, x0) for step in steps)
+    torch.testing.assert_close(steps[-1].x, x0)
+    assert torch.is_grad_enabled()
+
+
+def test_clip_bounds_the_image_and_its_noise() -> None:
+    schedule = NoiseSchedule(100)
+    x_t, output = numbers(4, 8), 5 * numbers(4, 8, seed=1)
+    t = torch.full((4,), 60)
+    step = ddim_step(schedule, output, x_t, 60, 20, prediction="x0", clip=1.0)
+    bounded = output.clamp(-1, 1)
+    assert float(step.x0.abs().max()) == 1
+    noise = schedule.predict_noise(x_t, t, bounded, "x0")
+    torch.testing.assert_close(step.x, schedule.q_sample(bounded, torch.full((4,), 20), noise))
+    assert float(ddpm_step(schedule, output, x_t, 0, prediction="x0", clip=1.0).x.abs().max()) <= 1
+
+
+def test_reconstruction_in_one_step_is_the_prediction_of_the_image() -> None:
+    schedule = NoiseSchedule(100)
+    x0 = numbers(2, 3, 4, 4)
+    noise = numbers(2, 3, 4, 4, seed=3)
+
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        return 0.9 * x_t
+
+    noisy, clean = reconstruct(model, schedule, x0, 70, generator=seeded(3))
+    t = torch.full((2,), 70)
+    torch.testing.assert_close(noisy, schedule.q_sample(x0, t, noise), rtol=0, atol=0)
+    torch.testing.assert_close(clean, schedule.predict_x0(noisy, t, 0.9 * noisy))
+
+
+@pytest.mark.parametrize("steps", [1, 5, None])
+def test_reconstruction_with_a_perfect_model_is_the_image(steps: int | None) -> None:
+    schedule = NoiseSchedule(50)
+    x0 = numbers(1, 6)
+    model = PerfectModel(schedule, x0, "noise")
+    clean = reconstruct(model, schedule, x0, 30, steps=steps, generator=seeded(0)).clean
+    torch.testing.assert_close(clean, x0, rtol=1e-4, atol=1e-4)
+
+
+def test_impossible_requests_are_named() -> None:
+    schedule = NoiseSchedule(10)
+    x = torch.zeros(1, 2)
+    wrong: Any = "euler"
+
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        return x_t
+
+    with pytest.raises(ConfigurationError, match="previous must be from -1 to t - 1 = 4, but 5"):
+        ddim_step(schedule, x, x, 5, 5)
+    with pytest.raises(ConfigurationError, match="eta must be from 0 to 1, but 2"):
+        ddim_step(schedule, x, x, 5, 4, eta=2.0)
+    with pytest.raises(ConfigurationError, match="t must be from 0 to 9"):
+        ddim_step(schedule, x, x, 10, 4)
+    with pytest.raises(ConfigurationError, match="t must be from 0 to 9"):
+        reconstruct(model, schedule, x, 10)
+    with pytest.raises(ConfigurationError, match=r"steps must be from 1 to 10, .* but 11"):
+        sample(model, schedule, (1, 2), method="ddim", steps=11)
+    with pytest.raises(ConfigurationError, match="start must be at least 0"):
+        strided_timesteps(-1)
+    with pytest.raises(ConfigurationError, match=r"5 timesteps from 9 to 0 .* use method=.ddim."):
+        sample(model, schedule, (1, 2), method="ddpm", steps=5)
+    with pytest.raises(ConfigurationError, match="ddpm, ddim, but 'euler'"):
+        sample(model, schedule, (1, 2), method=wrong)
+    with pytest.raises(ConfigurationError, match="noise, x0, v, but 'euler'"):
+        sample(model, schedule, (1, 2), prediction=wrong)
+    with pytest.raises(ConfigurationError, match="timesteps must hold"):
+        list(iterate_chain(model, schedule, x, ()))

@@ -1,0 +1,275 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    jaccard_score,
+)
+
+from hsi_diffusion import DiffusionPretrainModule, FeatureClassifierModule, Split, simulate_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TINY = [
+    "--no-progress",
+    "--accelerator",
+    "cpu",
+    *(
+        f"--set={assignment}"
+        for assignment in (
+            "scene.height=40",
+            "scene.width=36",
+            "scene.bands=24",
+            "scene.num_classes=4",
+            "pretrain.components=8",
+            "pretrain.patch_size=8",
+            "pretrain.batch_size=4",
+            "pretrain.steps=3",
+            "pretrain.module.denoiser_options.base_channels=2",
+            "features.timesteps=[50, 100]",
+            "features.levels=[1]",
+            "features.components=8",
+            "features.choose_steps=3",
+            "classifier.patch_size=5",
+            "classifier.steps=30",
+            "raw_bands.spaces=[{transform: mnf, components: 8}]",
+        )
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def main(request: pytest.FixtureRequest) -> Callable[[list[str]], int]:
+    """The script's main function."""
+    path = request.config.rootpath / "experiments" / "run.py"
+    spec = importlib.util.spec_from_file_location("run_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function: Callable[[list[str]], int] = module.main
+    return function
+
+
+@pytest.fixture(scope="module")
+def finished(main: Callable[[list[str]], int], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main([*TINY, "--out", str(folder), "--split", "0.2", "--seed", "5"]) == 0
+    return folder
+
+
+def test_everything_is_written(finished: Path) -> None:
+    for name in (
+        "config.yaml",
+        "report.md",
+        "metrics.json",
+        "split.npz",
+        "classification_map.npy",
+        "classification_map.png",
+        "false_colour.png",
+        "confusion_matrix.png",
+        "split.png",
+        "reconstruction.png",
+        "reconstruction_spectra.png",
+        "checkpoints/pretrain.ckpt",
+        "checkpoints/classifier.ckpt",
+        "checkpoints/raw_bands.ckpt",
+        "logs/pretrain/metrics.csv",
+        "logs/classifier/metrics.csv",
+    ):
+        assert (finished / name).stat().st_size > 0, name
+    report = (finished / "report.md").read_text()
+    for picture in finished.glob("*.png"):
+        assert f"({picture.name})" in report
+    assert "training or validation pixel" in report
+
+
+def test_figures_agree_with_scikit_learn(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    predicted = np.load(finished / "classification_map.npy", allow_pickle=False)
+    split = Split.load(finished / "split.npz")
+    labels = simulate_scene(40, 36, 24, 4, seed=0).labels
+    assert predicted.shape == labels.shape
+    assert predicted.min() >= 1
+    truth, found = labels.ravel()[split.test], predicted.ravel()[split.test]
+    classes = np.unique(truth)
+    share = np.array([(truth == c).mean() for c in classes])
+    iou = jaccard_score(truth, found, labels=classes, average=None)
+    expected = {
+        "overall_accuracy": accuracy_score(truth, found),
+        "average_accuracy": balanced_accuracy_score(truth, found),
+        "kappa": cohen_kappa_score(truth, found),
+        "miou": iou.mean(),
+        "fwiou": (share * iou).sum(),
+    }
+    for name, value in expected.items():
+        assert metrics[name] == pytest.approx(value, abs=1e-9)
+        assert 0 <= metrics["raw_bands"][name] <= 1
+    for number, accuracy in enumerate(metrics["per_class_accuracy"], start=1):
+        assert accuracy == pytest.approx((found[truth == number] == number).mean(), abs=1e-9)
+
+
+def test_checkpoints_load(finished: Path) -> None:
+    folder = finished / "checkpoints"
+    for name, kind in (
+        ("pretrain", DiffusionPretrainModule),
+        ("classifier", FeatureClassifierModule),
+    ):
+        kind.load_from_checkpoint(folder / f"{name}.ckpt", weights_only=True)
+    stored = torch.load(folder / "pretrain.ckpt", weights_only=True)
+    assert stored["SimulatedSceneDataModule"]["transform"]
+
+
+def test_the_written_configuration_repeats_the_run(
+    finished: Path, main: Callable[[list[str]], int], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    config = str(finished / "config.yaml")
+    assert main(["--config", config, "--out", str(again), "--no-progress"]) == 0
+    for name in ("classification_map.npy",):
+        first = np.load(finished / name, allow_pickle=False)
+        assert (first == np.load(again / name, allow_pickle=False)).all()
+    drop = {"seconds"}
+    figures = [json.loads((f / "metrics.json").read_text()) for f in (finished, again)]
+    assert next({k: v for k, v in f.items() if k not in drop} for f in figures) == {
+        k: v for k, v in figures[1].items() if k not in drop
+    }
+
+
+def test_an_existing_run_is_kept(
+    finished: Path,
+    main: Callable[[list[str]], int],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    before = (finished / "metrics.json").read_text()
+    assert main([*TINY, "--out", str(finished)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert (finished / "metrics.json").read_text() == before
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "replaces only runs" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.fixture
+def cube_file(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "cube.npy", random.normal(size=(20, 18, 12)))
+    labels = np.kron([[1, 5], [0, 9]], np.ones((10, 9))).astype(np.uint8)
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "turned.npy", labels.T.copy())
+    np.savez(tmp_path / "two.npz", a=random.normal(size=(20, 18, 12)))
+    np.save(tmp_path / "broken.npy", np.full((20, 18, 12), np.nan))
+    np.save(tmp_path / "negative.npy", labels.astype(np.int16) - 1)
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "text.mat").write_text("not a cube")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cube", "DIR/missing.mat"], "missing.mat"),
+        (["--cube", "DIR/text.mat", "--labels", "DIR/labels.npy"], "text.mat"),
+        (["--cube", "DIR/objects.npy", "--labels", "DIR/labels.npy"], "objects.npy"),
+        (["--cube", "DIR/broken.npy", "--labels", "DIR/labels.npy"], "NaN"),
+        (["--cube", "DIR/cube.npy", "--labels", "DIR/turned.npy"], "transpose"),
+        (["--cube", "DIR/cube.npy", "--labels", "DIR/negative.npy"], "-1"),
+        (["--cube", "DIR/cube.npy"], "labels"),
+        (["--labels", "DIR/labels.npy"], "--cube"),
+        (["--cube", "DIR/cube.npy", "--scene", "salinas"], "--scene or --cube"),
+        (["--split", "1.5"], "1.5"),
+        (["--split", "0.1", "--train-mask", "a", "--test-mask", "b"], "--split"),
+        (["--scene", "salinas", "--root", "DIR"], "salinas"),
+        (["--set", "pretrain.stepz=3"], "pretrain.stepz"),
+        (["--set", "nonsense"], "KEY=VALUE"),
+        (["--config", "DIR/none.yaml"], "none.yaml"),
+        (["--split", "fixed"], "train_mask"),
+        (["--set", "features.timesteps=[700]"], "700"),
+        (["--set", "features.levels=[9]"], "9"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(
+    cube_file: Path,
+    main: Callable[[list[str]], int],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    given = [argument.replace("DIR", str(cube_file)) for argument in arguments]
+    before = [] if "--config" in given else TINY
+    assert main([*before, *given, "--out", str(cube_file / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (cube_file / "out" / "metrics.json").exists()
+
+
+def test_own_scene_with_gaps_in_its_class_ids(
+    cube_file: Path, main: Callable[[list[str]], int]
+) -> None:
+    files = ["--cube", str(cube_file / "cube.npy"), "--labels", str(cube_file / "labels.npy")]
+    out = cube_file / "out"
+    assert main([*TINY, *files, "--split", "10", "--out", str(out), "--logger", "none"]) == 0
+    assert len(json.loads((out / "metrics.json").read_text())["per_class_accuracy"]) == 3
+    assert not (out / "logs").exists()
+
+
+def test_help_answers_at_once(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "experiments/run.py", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=repository,
+    )
+    for option in ("--scene", "--split", "--preset", "--seed", "--out", "--logger", "examples:"):
+        assert option in done.stdout
+    assert " torch" not in done.stderr
+
+
+def test_wandb_by_one_word(
+    main: Callable[[list[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    out = tmp_path / "tracked"
+    assert main([*TINY, "--split", "0.2", "--logger", "wandb", "--out", str(out)]) == 0
+    assert len(list(out.rglob("*.wandb"))) == 3
+    assert list(out.rglob("reconstruction*.png"))
+
+
+def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ddp"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "experiments/run.py",
+            *TINY,
+            *("--split", "0.2", "--devices", "2", "--out", str(out)),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((out / "metrics.json").read_text())["overall_accuracy"] > 0
+    assert done.stdout.count("Report, maps and checkpoints") == 1

@@ -1,0 +1,186 @@
+"""From a denoiser to a feature cube: with and without files, with and without a reduction."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import MinMaxScaler
+
+from hsi_diffusion.diffusion import NoiseSchedule
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import (
+    FeatureSettings,
+    FeatureStore,
+    Reduction,
+    compute_features,
+    extract_features,
+)
+from tests.features.networks import BANDS, Scaled, unet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+SCHEDULE = NoiseSchedule(timesteps=50)
+SETTINGS = FeatureSettings(timesteps=(5, 20), levels=(0, 1), tile=6)
+
+
+def scene(height: int = 10, width: int = 13) -> Tensor:
+    return torch.rand(height, width, BANDS, generator=torch.Generator().manual_seed(2))
+
+
+def raw_features() -> NDArray[np.float32]:
+    return extract_features(unet(), SCHEDULE, scene(), SETTINGS).numpy()
+
+
+def compute(**options: Any) -> Any:
+    return compute_features(unet(), SCHEDULE, scene(), SETTINGS, **options)
+
+
+def reduced_by_scikit_learn(raw: NDArray[np.float32], components: int) -> NDArray[np.float64]:
+    scaled = MinMaxScaler().fit_transform(raw.reshape(-1, raw.shape[-1]).astype(np.float64))
+    found: NDArray[np.float64] = PCA(components, svd_solver="full").fit_transform(scaled)
+    return found.reshape(*raw.shape[:-1], components)
+
+
+def assert_same_up_to_sign(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    assert found.shape == expected.shape
+    signs = np.sign((found * expected).sum(axis=(0, 1)))
+    np.testing.assert_allclose(found * signs, expected, atol=1e-4)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> FeatureStore | None:
+    return FeatureStore(tmp_path / "features") if request.param == "disk" else None
+
+
+def test_without_reduction(store: FeatureStore | None) -> None:
+    features = compute(store=store)
+    assert isinstance(features.array, np.ndarray)
+    assert features.array.dtype == np.float32
+    assert np.array_equal(features.array, raw_features())
+    net = unet()
+    widths = [net.feature_info[level].channels for level in (0, 1)]
+    assert features.description == {
+        "timesteps": [5, 20],
+        "levels": ["up0", "up1"],
+        "noise": "none",
+        "channels": widths * 2,
+        "reduction": None,
+        "explained_variance": None,
+    }
+    expected = extract_features(net, SCHEDULE, scene(), FeatureSettings((20,), (0, 1), tile=6))
+    assert np.array_equal(features.per_timestep()[1], expected)
+
+
+def test_reduction_of_all_channels_together(store: FeatureStore | None) -> None:
+    features = compute(store=store, reduction=Reduction(3))
+    assert_same_up_to_sign(features.array, reduced_by_scikit_learn(raw_features(), 3))
+    assert features.description["channels"] == [3]
+    assert features.description["reduction"] == {
+        "components": 3,
+        "scale": "minmax",
+        "whiten": False,
+        "per_timestep": False,
+    }
+    (explained,) = features.description["explained_variance"]
+    assert 0 < explained <= 1
+
+
+def test_reduction_per_timestep(store: FeatureStore | None) -> None:
+    features = compute(store=store, reduction=Reduction(3, per_timestep=True))
+    assert features.array.shape == (10, 13, 6)
+    assert features.description["channels"] == [3, 3]
+    raw = raw_features()
+    for found, part in zip(features.per_timestep(), np.split(raw, 2, axis=2), strict=True):
+        assert_same_up_to_sign(found, reduced_by_scikit_learn(part, 3))
+
+
+@pytest.mark.parametrize("reduction", [None, Reduction(3)])
+def test_second_call_reads_the_file(tmp_path: Path, reduction: Reduction | None) -> None:
+    store = FeatureStore(tmp_path)
+    reports: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        reports.append((done, total))
+
+    first = compute(store=store, reduction=reduction, progress=progress)
+    assert reports == [(done, 6) for done in range(1, 7)]
+    second = compute(store=store, reduction=reduction, progress=progress)
+    assert len(reports) == 6
+    assert np.array_equal(first.array, second.array)
+    assert first.description == second.description
+    (path,) = tmp_path.iterdir()
+
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.warns(RuntimeWarning, match="computed again"):
+        third = compute(store=store, reduction=reduction)
+    assert np.array_equal(first.array, third.array)
+    assert compute(store=store, reduction=reduction, progress=progress) is not None
+    assert len(reports) == 6
+
+
+def test_other_requests_get_other_files(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    for components in (2, 3):
+        assert compute(store=store, reduction=Reduction(components)).array.shape[2] == components
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_memory_on_the_way_to_a_reduction_is_bounded(tmp_path: Path) -> None:
+    """The raw features, 17 MB, are 8 times what may be held."""
+    height, width, bands = 150, 120, 240
+    cube = torch.zeros(height, width, bands)
+    cube[:, :, :] = torch.randn(1, width, bands)
+    cube += torch.arange(height)[:, None, None]
+    tracemalloc.start()
+    try:
+        features = compute_features(
+            Scaled(bands),
+            SCHEDULE,
+            cube,
+            FeatureSettings(tile=10),
+            reduction=Reduction(2),
+            store=FeatureStore(tmp_path),
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert features.array.shape == (height, width, 2)
+    assert peak < height * width * bands * 4 / 8 + 2**20
+
+
+@pytest.mark.parametrize(
+    ("shape", "reduction"),
+    [
+        ((10, 13), Reduction(10_000)),
+        ((10, 13), Reduction(100, per_timestep=True)),
+        ((3, 3), Reduction(10)),
+    ],
+)
+def test_refuses_too_many_components_before_computing(
+    shape: tuple[int, int], reduction: Reduction
+) -> None:
+    net = Scaled(40)
+    with pytest.raises(ConfigurationError, match="components must be at most"):
+        compute_features(
+            net, SCHEDULE, torch.zeros(*shape, 40), FeatureSettings((1, 2)), reduction=reduction
+        )
+    assert net.asked == []
+
+
+def test_network_is_left_as_it_was_after_an_error() -> None:
+    net = unet().train()
+    cube = scene()
+    cube[0, 0] = torch.nan
+    with pytest.raises(ConfigurationError, match="has the network diverged") as caught:
+        compute_features(net, SCHEDULE, cube, SETTINGS, reduction=Reduction(2))
+    assert caught.tb is not None, "the frames of the failed call are still there"
+    assert all(module.training for module in net.modules())

@@ -1,0 +1,67 @@
+"""Started by test_ddp.py: trains, validates, tests and predicts on a given number of processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from hsi_diffusion import (
+    DiffusionPretrainModule,
+    FeatureClassifierModule,
+    SimulatedSceneDataModule,
+)
+from hsi_diffusion.modules import ClassificationMap
+
+SCENE = {"height": 40, "width": 36, "bands": 16, "num_classes": 4}
+
+
+def main(devices: int, out: Path) -> None:
+    """Measure fixed models on ``devices`` processes; train a little as well."""
+    quiet = {
+        "accelerator": "cpu",
+        "devices": devices,
+        "strategy": "ddp" if devices > 1 else "auto",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data = SimulatedSceneDataModule(**SCENE, patch_size=5, split="0.3", eval_batch_size=7)
+    classifier = FeatureClassifierModule(
+        16, 4, 5, classifier_options={"dim": 8, "heads": 1, "head_dim": 8, "depth": 1}
+    )
+    trainer = L.Trainer(**quiet)
+    (val,) = trainer.validate(classifier, data, verbose=False)
+    (test,) = trainer.test(classifier, data, verbose=False)
+    collect = ClassificationMap()
+    L.Trainer(**quiet, callbacks=[collect]).predict(classifier, data, return_predictions=False)
+
+    scene = SimulatedSceneDataModule(
+        **SCENE, task="pretrain", patch_size=8, batch_size=4, samples_per_epoch=24, holdout=0.15
+    )
+    pretrain = DiffusionPretrainModule(
+        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=50, ema_decay=0.9
+    )
+    (pre,) = L.Trainer(**quiet).validate(pretrain, scene, verbose=False)
+    trainer = L.Trainer(**quiet, max_epochs=1)
+    trainer.fit(pretrain, scene)
+    if trainer.is_global_zero:
+        result = {
+            "val": val,
+            "test": test,
+            "pretrain": pre,
+            "map": collect.predicted.tolist(),
+            "steps": trainer.global_step,
+        }
+        out.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

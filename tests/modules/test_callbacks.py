@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import wandb
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hsi_diffusion import (
+    DiffusionPretrainModule,
+    FeatureClassifierModule,
+    SimulatedSceneDataModule,
+)
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules import ClassificationMap, ReconstructionFigures, log_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_reconstructions_are_drawn_in_the_units_of_the_scene(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+) -> None:
+    data = small_scene(task="pretrain", patch_size=8, transform="mnf", components=8)
+    module = DiffusionPretrainModule(
+        8, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100, prediction="x0"
+    )
+    callback = ReconstructionFigures(timesteps=(5, 50, 400), side=32, folder=tmp_path / "out")
+    logger = CSVLogger(tmp_path, name="logs", version="first")
+    quiet_trainer(max_steps=2, callbacks=[callback], logger=logger).fit(module, data)
+    for name in ("reconstruction", "reconstruction_spectra"):
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
+        assert (tmp_path / "logs" / "first" / "figures" / f"{name}.png").is_file()
+
+    spectra = callback.draw(module, data)["reconstruction_spectra"]
+    # one row per chosen pixel, one column per timestep of the schedule; t = 400 is beyond it
+    assert len(spectra.axes) == 3 * 2
+    (*_, clean) = spectra.axes[0].lines  # drawn last, over the others
+    values = np.asarray(clean.get_ydata(), dtype=float)
+    whole = data.transform.inverse(data.cube.numpy())
+    distance = np.abs(np.sort(whole, axis=2) - np.sort(values)).max(axis=2)
+    assert distance.min() < 1e-3 * np.abs(values).max()
+
+
+def test_figures_need_the_right_modules(quiet_trainer: Callable[..., L.Trainer]) -> None:
+    trainer = quiet_trainer()
+    with pytest.raises(ConfigurationError, match="ReconstructionFigures belongs to"):
+        ReconstructionFigures().on_fit_end(trainer, L.LightningModule())
+    with pytest.raises(ConfigurationError, match="data modules"):
+        ClassificationMap().on_predict_start(trainer, L.LightningModule())
+
+
+def test_the_map_holds_every_pixel(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+) -> None:
+    data = small_scene()
+    torch.manual_seed(0)
+    module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
+    callback = ClassificationMap(folder=tmp_path)
+    trainer = quiet_trainer(callbacks=[callback])
+    batches = trainer.predict(module, data)
+    assert batches is not None
+    expected = torch.cat([batch["prediction"] for batch in batches]).numpy() + 1
+    assert (callback.predicted.ravel() == expected).all()
+    assert (tmp_path / "classification_map.png").is_file()
+
+
+def test_wandb_offline_takes_figures_and_scalars(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = WandbLogger(project="test", save_dir=tmp_path)
+    data = small_scene()
+    module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
+    trainer = quiet_trainer(max_steps=2, logger=logger, log_every_n_steps=1)
+    trainer.fit(module, data)
+    figure = Figure(figsize=(2, 2))
+    figure.subplots().plot([0, 1], [1, 0])
+    log_figure(trainer, "a_figure", figure)
+    summary = dict(logger.experiment.summary)
+    wandb.finish()
+    assert summary["trainer/global_step"] >= 1
+    assert 0 <= summary["val/overall_accuracy"] <= 1
+    assert "train/loss" in summary
+    (image,) = tmp_path.rglob("media/images/a_figure*.png")
+    assert Image.open(image).size == (300, 300)
+    assert list(tmp_path.rglob("*.wandb"))

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from sklearn.metrics import accuracy_score, cohen_kappa_score
+
+from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import lightning as L
+
+SMALL: dict[str, Any] = {
+    "classifier_options": {"dim": 16, "heads": 2, "head_dim": 8, "depth": 1},
+    "lr_schedule": "cosine",
+    "augmentation": {"dihedral": 1.0},
+}
+
+
+@pytest.fixture
+def data(small_scene: Callable[..., SimulatedSceneDataModule]) -> SimulatedSceneDataModule:
+    return small_scene(transform="standardise", split="20")
+
+
+def build(**settings: Any) -> FeatureClassifierModule:
+    torch.manual_seed(0)
+    return FeatureClassifierModule(16, 4, 5, **{**SMALL, **settings})
+
+
+def test_learns_and_agrees_with_scikit_learn(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build(class_names=data.info.class_names)
+    trainer = quiet_trainer(max_epochs=15)
+    trainer.fit(module, data)
+    (figures,) = trainer.test(module, data, verbose=False)
+
+    batches = trainer.predict(module, data)
+    assert batches is not None
+    predicted = torch.cat([batch["prediction"] for batch in batches]).numpy()
+    index = torch.cat([batch["index"] for batch in batches]).numpy()
+    assert index.tolist() == list(range(40 * 36))
+    test = data.require_split().test
+    truth = data.labels.ravel()[test] - 1
+    assert figures["test/overall_accuracy"] == pytest.approx(accuracy_score(truth, predicted[test]))
+    assert figures["test/kappa"] == pytest.approx(cohen_kappa_score(truth, predicted[test]))
+    assert figures["test/overall_accuracy"] > 0.6
+    assert int(module.test_metrics.confusion_matrix.sum()) == len(test)
+    first = data.info.class_names[0]
+    share = (predicted[test] == 0)[truth == 0].mean()
+    assert figures[f"test/accuracy/{first}"] == pytest.approx(share)
+    probability = torch.cat([batch["probability"] for batch in batches])
+    assert ((probability > 0.25 - 1e-6) & (probability <= 1)).all()
+
+
+def test_validation_loss_is_the_mean_over_pixels(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build()
+    data.eval_batch_size = 5  # the last batch is smaller
+    (figures,) = quiet_trainer().validate(module, data, verbose=False)
+    module.eval()
+    losses = []
+    for batch in data.val_dataloader():
+        with torch.no_grad():
+            logits = module(batch["image"])
+        losses.append(
+            torch.nn.functional.cross_entropy(logits, batch["label"], reduction="none").numpy()
+        )
+    assert figures["val/loss"] == pytest.approx(np.concatenate(losses).mean(), rel=1e-5)
+
+
+def test_resume_is_bit_exact_with_dropout(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    options = {**SMALL["classifier_options"], "dropout": 0.2}
+    whole = build(classifier_options=options)
+    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
+    quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
+    torch.manual_seed(99)
+    resumed = build(classifier_options=options)
+    torch.randn(7)
+    quiet_trainer(max_epochs=3).fit(
+        resumed, data, ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True
+    )
+    pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(value, other) for (_, value), other in pairs)
+
+
+def test_checkpoint_loads_with_weights_only(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    module = build(class_names=tuple(data.info.class_names))
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "classifier.ckpt")
+    loaded = FeatureClassifierModule.load_from_checkpoint(
+        tmp_path / "classifier.ckpt", weights_only=True
+    )
+    module.eval()
+    image = torch.randn(3, 16, 5, 5)
+    assert torch.equal(loaded.eval()(image), module(image))
+    assert loaded.class_names == list(data.info.class_names)
+
+
+def test_training_leaves_the_global_generator_alone(
+    data: SimulatedSceneDataModule,
+) -> None:
+    data.setup()
+    module = build(classifier_options={**SMALL["classifier_options"], "dropout": 0.5})
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    batch = next(iter(data.train_dataloader()))
+    state = torch.get_rng_state()
+    first = module.training_step(batch, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.randn(3)
+    assert torch.equal(module.training_step(batch, 0), first)
+    assert not torch.equal(module.training_step(batch, 1), first)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classifier": "forest"}, "spectral_transformer"),
+        ({"classifier_options": {"colour": 1}}, "colour"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"class_names": ["a", "b"]}, "4 classes, got 2"),
+        ({"lr_schedule": "step"}, "lr_schedule"),
+        ({"augmentation": {"blur": 1.0}}, "blur"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build(**settings)

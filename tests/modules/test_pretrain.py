@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from hsi_diffusion import DiffusionPretrainModule, SimulatedSceneDataModule
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules.optimisation import ExponentialAverage, learning_rate_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import lightning as L
+
+SMALL = {"denoiser_options": {"base_channels": 2, "depth": 1}, "timesteps": 50}
+
+
+@pytest.fixture
+def data(small_scene: Callable[..., SimulatedSceneDataModule]) -> SimulatedSceneDataModule:
+    return small_scene(
+        task="pretrain", patch_size=8, batch_size=8, samples_per_epoch=32, holdout=0.1
+    )
+
+
+def build(**settings: Any) -> DiffusionPretrainModule:
+    torch.manual_seed(0)
+    return DiffusionPretrainModule(16, **{**SMALL, **settings})
+
+
+@pytest.mark.parametrize("prediction", ["noise", "x0", "v"])
+@pytest.mark.parametrize("losses", [{"l1": 1.0}, {"l1": 0.5, "l2": 0.5}])
+def test_learns(
+    data: SimulatedSceneDataModule,
+    quiet_trainer: Callable[..., L.Trainer],
+    prediction: str,
+    losses: dict[str, float],
+) -> None:
+    module = build(prediction=prediction, losses=losses, learning_rate=1e-2)
+    trainer = quiet_trainer(max_epochs=1)
+    (before,) = trainer.validate(module, data, verbose=False)
+    quiet_trainer(max_epochs=6).fit(module, data)
+    (after,) = trainer.validate(module, data, verbose=False)
+    assert set(after) == {"val/loss", *(f"val/{name}" for name in losses)}
+    assert after["val/loss"] < 0.9 * before["val/loss"]
+    total = sum(weight * after[f"val/{name}"] for name, weight in losses.items())
+    assert after["val/loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_validation_noise_is_fixed_and_independent_of_the_batch(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build()
+    (first,) = quiet_trainer().validate(module, data, verbose=False)
+    data.eval_batch_size = 1
+    (second,) = quiet_trainer().validate(module, data, verbose=False)
+    assert first["val/loss"] == pytest.approx(second["val/loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("epochs_before", [1, 2])
+def test_resume_is_bit_exact(
+    data: SimulatedSceneDataModule,
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    epochs_before: int,
+) -> None:
+    settings: dict[str, Any] = {
+        "ema_decay": 0.9,
+        "lr_schedule": "cosine",
+        "augmentation": {"dihedral": 1.0},
+    }
+    whole = build(**settings)
+    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
+    quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
+
+    torch.manual_seed(99)  # what the global generators hold must not matter
+    resumed = build(**settings)
+    data.transform = type(data.transform)()
+    quiet_trainer(max_epochs=3).fit(
+        resumed, data, ckpt_path=tmp_path / f"epoch={epochs_before - 1}.ckpt", weights_only=True
+    )
+    pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(value, other) for (_, value), other in pairs)
+
+
+def test_checkpoint_loads_with_weights_only(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    module = build(ema_decay=0.9, losses={"l2": 1.0})
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "pretrain.ckpt")
+    stored = torch.load(tmp_path / "pretrain.ckpt", weights_only=True)
+    assert stored["SimulatedSceneDataModule"]["transform"]
+    loaded = DiffusionPretrainModule.load_from_checkpoint(
+        tmp_path / "pretrain.ckpt", weights_only=True
+    )
+    assert loaded.hparams == module.hparams
+    module.eval()
+    loaded.eval()
+    x = torch.randn(2, 16, 8, 8)
+    t = torch.tensor([3, 40])
+    assert torch.equal(loaded(x, t), module(x, t))
+
+
+def test_features_come_from_the_average(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build(ema_decay=0.9)
+    quiet_trainer(max_epochs=1).fit(module, data)
+    features = module.extract_features(data.cube, timesteps=(5, 20), levels=(0,))
+    assert features.array.shape == (40, 36, 2 * 2 * 2 * 16)
+    plain = copy.deepcopy(module)
+    plain.average = None
+    assert module.trained_denoiser is not module.denoiser
+    assert plain.trained_denoiser is plain.denoiser
+    other = plain.extract_features(data.cube, timesteps=(5, 20), levels=(0,))
+    assert not torch.allclose(torch.as_tensor(features.array), torch.as_tensor(other.array))
+
+
+def test_exponential_average_against_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    average = ExponentialAverage(network, 0.5)
+    expected = network[0].weight.detach().clone()
+    for step in range(8):
+        with torch.no_grad():
+            network[0].weight.add_(torch.randn(2, 3))
+        average.update(network)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * network[0].weight.detach()
+    torch.testing.assert_close(average.network.state_dict()["0.weight"], expected)
+    average.train()
+    assert not average.network.training
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+@pytest.mark.parametrize(
+    ("step", "schedule", "warmup", "expected"),
+    [
+        (0, "constant", 0.0, 1.0),
+        (70, "constant", 0.0, 1.0),
+        (0, "cosine", 0.0, 1.0),
+        (50, "cosine", 0.0, 0.5),
+        (100, "cosine", 0.0, 0.0),
+        (0, "cosine", 0.2, 1 / 21),
+        (60, "cosine", 0.2, 0.5),
+    ],
+)
+def test_learning_rate_closed_form(
+    step: int, schedule: Any, warmup: float, expected: float
+) -> None:
+    factor = learning_rate_factor(step, total=100, schedule=schedule, warmup=warmup)
+    assert factor == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prediction": "noize"}, "prediction"),
+        ({"lr_schedule": "step"}, "lr_schedule must be one of constant, cosine"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"denoiser": "unet4d"}, "unet3d"),
+        ({"denoiser_options": {"colour": 1}}, "colour"),
+        ({"losses": {"l7": 1.0}}, "l7"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build(**settings)
+
+
+def test_cosine_without_an_end_is_refused(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build(lr_schedule="cosine")
+    with pytest.raises(ConfigurationError, match="max_steps"):
+        quiet_trainer(max_epochs=-1).fit(module, data)

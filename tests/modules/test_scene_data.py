@@ -1,0 +1,268 @@
+"""Every data module keeps the same promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from hsi_diffusion import (
+    CustomSceneDataModule,
+    Houston2013DataModule,
+    IndianPinesDataModule,
+    PaviaUniversityDataModule,
+    SalinasADataModule,
+    SalinasDataModule,
+    SimulatedSceneDataModule,
+)
+from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
+from hsi_diffusion.patches import pretraining_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hsi_diffusion.modules import SceneDataModule
+
+
+@pytest.fixture(params=["indian_pines", "salinas_a", "custom", "simulated"])
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> SceneDataModule:
+    """Each kind of data module, over real scenes where there are any."""
+    settings: dict[str, Any] = {"patch_size": 7, "batch_size": 32, "split": "5", "seed": 3}
+    if request.param == "simulated":
+        return SimulatedSceneDataModule(40, 36, 16, 4, **settings)
+    if request.param == "custom":
+        random = np.random.default_rng(0)
+        np.save(tmp_path / "cube.npy", random.normal(size=(30, 20, 6)))
+        labels = np.kron([[1, 5], [0, 9]], np.ones((15, 10))).astype(np.uint8)
+        savemat(tmp_path / "labels.mat", {"gt": labels})
+        return CustomSceneDataModule(tmp_path / "cube.npy", tmp_path / "labels.mat", **settings)
+    root = request.getfixturevalue("shared_data")
+    if request.param == "salinas_a":
+        return SalinasADataModule(root, **settings)
+    return IndianPinesDataModule(root, **settings)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_data_module_keeps_the_same_promises(data: SceneDataModule) -> None:
+    bands, classes, shape = data.num_bands, data.num_classes, data.shape
+    data.setup()
+    split = data.require_split()
+    assert tuple(data.cube.shape) == (*shape, bands)
+    assert data.cube.dtype == torch.float32
+    assert data.cube.amin() == pytest.approx(-1)
+    assert data.cube.amax() == pytest.approx(1)
+    assert data.labels.max() == classes
+
+    seen = []
+    for batch in data.train_dataloader():
+        assert batch["image"].shape[1:] == (bands, 7, 7)
+        centre = data.cube.view(-1, bands)[batch["index"]]
+        assert torch.equal(batch["image"][:, :, 3, 3], centre)
+        assert (batch["label"].numpy() == data.labels.ravel()[batch["index"]] - 1).all()
+        seen.append(batch["index"])
+    assert sorted(torch.cat(seen).tolist()) == split.train.tolist()
+
+    loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+    for part, loader in loaders.items():
+        pixels = torch.cat([batch["index"] for batch in loader])
+        assert pixels.tolist() == getattr(split, part).tolist()
+    pixels = torch.cat([batch["index"] for batch in data.predict_dataloader()])
+    assert pixels.tolist() == list(range(shape[0] * shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("module", "bands", "classes"),
+    [
+        (IndianPinesDataModule, 200, 16),
+        (PaviaUniversityDataModule, 103, 9),
+        (SalinasDataModule, 204, 16),
+        (SalinasADataModule, 204, 6),
+        (Houston2013DataModule, 144, 15),
+    ],
+)
+def test_counts_are_known_without_any_file(
+    module: type[SceneDataModule], bands: int, classes: int, tmp_path: Path
+) -> None:
+    data = module(tmp_path)  # type: ignore[misc]  # the base class takes no root
+    assert (data.num_bands, data.num_classes) == (bands, classes)
+    assert module(tmp_path, transform="mnf", components=9).num_bands == 9  # type: ignore[misc]
+    with pytest.raises(SceneError):
+        data.setup()
+
+
+def test_houston_comes_with_its_split(tmp_path: Path) -> None:
+    assert Houston2013DataModule(tmp_path).split_settings == "fixed"
+
+
+def test_pretraining_sees_no_labels_and_no_held_out_pixel(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(task="pretrain", patch_size=8, holdout=0.1)
+    data.setup()
+    (batch, *_) = data.train_dataloader()
+    assert "label" not in batch
+    learn, held_out = pretraining_pixels((40, 36), 8, holdout=0.1, seed=0)
+    (batch,) = data.val_dataloader()
+    assert batch["index"].tolist() == held_out.tolist()
+
+    # brute force: walk over every pixel of every patch
+    def covered(pixels: np.ndarray[Any, Any]) -> set[tuple[int, int]]:
+        return {
+            (int(p) // 36 + y, int(p) % 36 + x)
+            for p in pixels
+            for y in range(-4, 4)
+            for x in range(-4, 4)
+        }
+
+    assert not covered(held_out) & covered(learn)
+    left_out = set(range(40 * 36)) - set(learn.tolist())
+    assert all(covered(np.array([p])) & covered(held_out) for p in left_out)
+    everything, nothing = pretraining_pixels((40, 36), 8, holdout=0, seed=0)
+    assert len(everything) == 40 * 36
+    assert len(nothing) == 0
+
+
+@pytest.mark.parametrize(("holdout", "patch"), [(0.999, 8), (0.1, 64), (1.5, 8), (-0.1, 8)])
+def test_impossible_holdouts_are_refused(holdout: float, patch: int) -> None:
+    with pytest.raises(ConfigurationError, match="holdout"):
+        pretraining_pixels((40, 36), patch, holdout=holdout, seed=0)
+
+
+def test_labelled_trains_on_the_whole_budget(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(train_on="labelled")
+    data.setup()
+    pixels = torch.cat([batch["index"] for batch in data.train_dataloader()])
+    assert sorted(pixels.tolist()) == data.require_split().labelled.tolist()
+    assert data.val_dataloader() == []
+
+
+def test_features_take_the_place_of_bands(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(task="pretrain")
+    features = torch.randn(40, 36, 5)
+    other = data.with_features(features, patch_size=3, batch_size=8)
+    assert (other.task, other.num_bands, other.num_classes) == ("classify", 5, 4)
+    assert other.require_split() is data.require_split()
+    batch = next(iter(other.train_dataloader()))
+    assert batch["image"].shape == (8, 5, 3, 3)
+    assert other.cube.data_ptr() == features.data_ptr()
+    with pytest.raises(SceneError, match=r"\(40, 36, 'D'\)"):
+        data.with_features(torch.zeros(36, 40, 5))
+
+
+def test_the_transform_travels_with_the_state(
+    small_scene: Callable[..., SimulatedSceneDataModule], tmp_path: Path
+) -> None:
+    data = small_scene(transform="mnf", components=3)
+    data.setup()
+    assert "1440 pixels" in data.transform.fitted_on
+    torch.save(data.state_dict(), tmp_path / "state.pt")
+    other = small_scene(transform="mnf", components=3, scene_seed=1)
+    other.setup()
+    assert not torch.allclose(other.cube, data.cube)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    expected = torch.from_numpy(data.transform.transform(other.scene.cube))
+    assert torch.equal(other.cube, expected)
+
+
+def test_fit_on_train_says_so(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
+    data = small_scene(fit_on="train", transform="standardise")
+    data.setup()
+    train = data.require_split().train
+    assert f"{len(train)} pixels (training pixels" in data.transform.fitted_on
+    spectra = data.cube.view(-1, data.num_bands)[torch.from_numpy(train)]
+    assert spectra.mean(0).abs().max() < 1e-4
+
+
+def test_a_scene_without_labels_can_be_learned_and_mapped_only() -> None:
+    cube = np.random.default_rng(0).normal(size=(20, 20, 4))
+    data = CustomSceneDataModule(cube, split=None, task="pretrain", patch_size=4)
+    data.setup()
+    assert len(next(iter(data.train_dataloader()))["image"]) == 64
+    assert len(data.predict_dataloader()) == 1
+    with pytest.raises(SplitError, match="has no labels"):
+        data.test_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "segment"}, "'pretrain' or 'classify'"),
+        ({"train_on": "test"}, "'train' or 'labelled'"),
+        ({"fit_on": "test"}, "'all' or 'train'"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"train_mask": "a.tif"}, "go together"),
+        ({"train_mask": "a.tif", "test_mask": "b.tif"}, "split='fixed'"),
+        ({"transform": "wavelets"}, "mnf"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        SimulatedSceneDataModule(**settings)
+
+
+def test_fixed_split_needs_masks(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
+    with pytest.raises(SplitError, match="train_mask"):
+        small_scene(split="fixed").setup()
+
+
+def test_fixed_masks_of_indian_pines(shared_data: Path) -> None:
+    folder = shared_data / "indian_pines"
+    data = IndianPinesDataModule(
+        shared_data,
+        split="fixed",
+        train_mask=str(folder / "IndianTR123_temp123.tif"),
+        test_mask=str(folder / "IndianTE123_temp123.tif"),
+    )
+    with pytest.warns(UserWarning, match="not the published file"):
+        data.setup()
+    split = data.require_split()
+    # 256 pixels differ between the two label maps; those that the usual map leaves out are dropped
+    assert 600 < len(split.labelled) <= 695
+    assert 9_000 < len(split.test) <= 9_671
+
+
+def test_memory_stays_near_the_cube_at_the_size_of_houston() -> None:
+    """At most 2.2 times the cube (float32) while a scene is set up and walked through."""
+    script = """
+        import resource, sys
+        import numpy as np, torch
+        from hsi_diffusion import CustomSceneDataModule
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+        shape = (349, 1905, 144)
+        cube = np.random.default_rng(0).integers(0, 4000, size=shape, dtype=np.uint16)
+        labels = np.zeros(shape[:2], dtype=np.uint8)
+        labels[::7, ::5] = 1
+        labels[1::7, ::5] = 2
+        before = peak() - cube.nbytes  # the cube counts
+        data = CustomSceneDataModule(cube, labels, split="0.1", patch_size=9, batch_size=256)
+        data.setup()
+        for number, batch in enumerate(data.predict_dataloader()):
+            if number == 20:
+                break
+        float32 = 4 * np.prod(shape)
+        ratio = (peak() - before) / float32
+        print(f"{ratio:.2f}")
+        sys.exit(bool(ratio > 2.2))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,61 @@
+"""Pretraining patches and held-out patches share no pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.patches.gather import gather_patches
+from hsi_diffusion.patches.holdout import pretraining_pixels
+
+
+def seen(
+    pixels: np.ndarray[tuple[int], np.dtype[np.int64]], shape: tuple[int, int], size: int
+) -> set[int]:
+    """Numbers of all pixels in the patches around ``pixels``."""
+    numbers = torch.arange(shape[0] * shape[1]).reshape(*shape, 1)
+    return set(gather_patches(numbers, torch.from_numpy(pixels), size).flatten().tolist())
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 8, 11])
+@pytest.mark.parametrize("shape", [(40, 36), (25, 70)])
+@pytest.mark.parametrize("holdout", [0.03, 0.1, 0.3])
+def test_held_out_patches_share_no_pixel(shape: tuple[int, int], size: int, holdout: float) -> None:
+    for seed in range(3):
+        learned, measured = pretraining_pixels(shape, size, holdout=holdout, seed=seed)
+        held = seen(measured, shape, size)
+        assert not held & seen(learned, shape, size)
+        others = np.setdiff1d(np.arange(shape[0] * shape[1]), learned)
+        assert all(seen(other, shape, size) & held for other in others[:, None])
+        # one square at least; else the share, but for what is left over of whole squares
+        expected = max(holdout * shape[0] * shape[1], size**2)
+        assert len(held) == pytest.approx(expected, rel=0.5)
+
+
+def test_draw_is_seeded() -> None:
+    first, again, other = (pretraining_pixels((60, 60), 6, seed=seed)[1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_without_holdout_everything_is_learned_from() -> None:
+    learned, measured = pretraining_pixels((7, 9), 20, holdout=0, seed=0)
+    assert learned.tolist() == list(range(63))
+    assert len(measured) == 0
+
+
+@pytest.mark.parametrize(
+    ("holdout", "size", "message"),
+    [
+        (-0.1, 3, "holdout must lie between 0 and 0.5"),
+        (0.6, 3, "holdout must lie between 0 and 0.5"),
+        (0.1, 30, "leaves no patch of 30 x 30 pixels to learn from"),
+        (0.1, 50, "use holdout=0 or a smaller patch_size"),
+        (0.1, 0, "patch_size must be at least 1"),
+    ],
+)
+def test_wrong_arguments_are_named(holdout: float, size: int, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        pretraining_pixels((40, 36), size, holdout=holdout, seed=0)

@@ -1,0 +1,170 @@
+"""The report says everything that a reader needs, in Markdown that renders."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import yaml
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.reports.report import RunReport, leakage_sentence, render_report, write_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def run() -> RunReport:
+    return {
+        "title": "spectraldiff on Indian Pines",
+        "metrics": {
+            "diffusion_features": {
+                "overall_accuracy": 0.9731,
+                "average_accuracy": 0.95,
+                "kappa": 0.94,
+                "fwiou": 0.93,
+                "miou": 0.92,
+                "per_class_accuracy": [0.98, None],
+            },
+            "raw_bands": {"overall_accuracy": 0.9452, "per_class_accuracy": [0.91, None]},
+        },
+        "class_names": ["Corn no-till", "Oats"],
+        "split": {
+            "kind": "fraction",
+            "seed": 3,
+            "pixels": {"train": 1100, "val": 28, "test": 9225},
+            "per_class": [
+                {"class": 1, "train": 1090, "val": 28, "test": 9225},
+                {"class": 2, "train": 10, "val": 0, "test": 0},
+            ],
+            "notes": ["Oats: no pixel left to test"],
+            "patch_size": 13,
+            "leakage": 0.99982,
+        },
+        "choices": [
+            {
+                "what": "Timestep and level",
+                "chosen": "t = 100, level 2",
+                "how": "By the validation pixels.",
+                "candidates": [
+                    {"name": "t = 5, level 0", "overall_accuracy": 0.9, "loss": 0.31},
+                    {"name": "t = 100, level 2", "overall_accuracy": 0.95, "loss": None},
+                ],
+            }
+        ],
+        "settings": {"method": "spectraldiff", "features": {"timesteps": [5, 10]}},
+        "timings": {"scene": 0.42, "pretraining": 1830.0, "raw_bands": 7200.0},
+        "hardware": "Xeon, 2 threads; torch 2.13",
+        "command": "hsi-diffusion run --config config.yaml --out again",
+    }
+
+
+def test_report_leads_with_the_result_and_its_control(run: RunReport) -> None:
+    lines = render_report(run).splitlines()
+    assert lines[0] == "# spectraldiff on Indian Pines"
+    assert lines[2] == (
+        "**Diffusion features: overall accuracy 97.31 %** on 9,225 test pixels "
+        "(raw bands: 94.52 %)."
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| diffusion features | 97.31 | 95.00 | 94.00 | 93.00 | 92.00 |",
+        "| raw bands | 94.52 | - | - | - | - |",
+        "| Corn no-till | 98.00 | 91.00 |",
+        "| Oats | - | - |",
+        "![False colour](false_colour.png)",
+        "![Ground truth and classification](classification_map.png)",
+        "![Confusion matrix of the test pixels](confusion_matrix.png)",
+        "| Corn no-till | 1,090 | 28 | 9,225 |",
+        "| all | 1,100 | 28 | 9,225 |",
+        "- Oats: no pixel left to test",
+        "**Timestep and level: t = 100, level 2.** By the validation pixels.",
+        "| t = 5, level 0 | 90.00 | 0.310 |",
+        "| t = 100, level 2 | 95.00 | - |",
+        "hsi-diffusion run --config config.yaml --out again",
+        "Machine: Xeon, 2 threads; torch 2.13",
+        "| scene | 0.4 s |",
+        "| pretraining | 30 min |",
+        "| raw bands | 2 h 00 min |",
+        "| all | 2 h 31 min |",
+    ],
+)
+def test_report_holds(run: RunReport, line: str) -> None:
+    assert line in render_report(run).splitlines()
+
+
+def test_settings_can_be_read_back(run: RunReport) -> None:
+    block = re.search(r"```yaml\n(.*?)```", render_report(run), re.DOTALL)
+    assert block is not None
+    assert yaml.safe_load(block.group(1)) == run["settings"]
+
+
+def test_tables_are_rectangular_and_stand_apart(run: RunReport) -> None:
+    blocks = render_report(run).split("\n\n")
+    tables = [block.splitlines() for block in blocks if block.startswith("|")]
+    assert len(tables) == 5
+    for lines in tables:
+        assert all(line.startswith("|") for line in lines)
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_report_is_written_whole(tmp_path: Path, run: RunReport) -> None:
+    path = tmp_path / "out" / "report.md"
+    write_report(path, run, images={"Split": "split.png"})
+    text = path.read_text(encoding="utf-8")
+    assert text == render_report(run, images={"Split": "split.png"})
+    assert "![Split](split.png)" in text
+    assert "false_colour.png" not in text
+    assert text.endswith("```\n")
+
+
+def test_single_method_without_choices(run: RunReport) -> None:
+    run["metrics"] = {"raw_bands": run["metrics"]["raw_bands"]}
+    run["choices"] = []
+    text = render_report(run, images={})
+    assert "**Raw bands: overall accuracy 94.52 %** on 9,225 test pixels." in text
+    assert "Chosen on the way" not in text
+    assert "## Images" not in text
+
+
+@pytest.mark.parametrize(
+    ("leakage", "expected"),
+    [
+        (0.99982, "99.98 % of the test patches (9 x 9 pixels around a test pixel) hold at least"),
+        (0.99982, "too good for unseen land"),
+        (0.01, "1.00 % of the test patches"),
+        (0.01, "That is few"),
+        (0.0, "none of the test patches (9 x 9 pixels"),
+        (0.0, "how well unseen land is classified"),
+        (None, "no test pixels"),
+        (float("nan"), "no test pixels"),
+    ],
+)
+def test_leakage_is_said_in_words(leakage: float | None, expected: str) -> None:
+    assert expected in leakage_sentence(leakage, 9)
+
+
+def test_missing_and_unknown_keys_are_named(run: RunReport) -> None:
+    lacking = cast("RunReport", {key: value for key, value in run.items() if key != "hardware"})
+    with pytest.raises(ConfigurationError, match="needs the key 'hardware'"):
+        render_report(lacking)
+    more = cast("RunReport", {**run, "colour": 1})
+    with pytest.raises(ConfigurationError, match="does not know the key 'colour'"):
+        render_report(more)
+
+
+def test_settings_must_be_plain(run: RunReport) -> None:
+    run["settings"] = {"device": object()}
+    with pytest.raises(ConfigurationError, match="settings must be plain data"):
+        render_report(run)
+
+
+def test_a_report_needs_a_method(run: RunReport) -> None:
+    run["metrics"] = {}
+    with pytest.raises(ConfigurationError, match="at least one method"):
+        render_report(run)
