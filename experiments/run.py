@@ -6,7 +6,9 @@ With no options it simulates a scene and needs neither data nor network (3 minut
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     method.add_argument("--seed", type=int, metavar="N", help="rules everything random (default 0)")
     method.add_argument(
+        "--pretrained",
+        metavar="FILE",
+        help="checkpoints/pretrain.ckpt of an earlier run on this scene, to classify again with "
+        "another split or classifier",
+    )
+    method.add_argument(
         "--config", metavar="FILE", help="a run's config.yaml to start from, instead of a preset"
     )
     method.add_argument(
@@ -187,6 +195,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
             "train_mask": options.train_mask,
             "test_mask": options.test_mask,
         },
+        "pretrain": {"checkpoint": options.pretrained},
         "seed": options.seed,
         "logger": options.logger,
         "devices": options.devices,
@@ -205,6 +214,22 @@ def _without_none(value: Any) -> Any:
     return value
 
 
+def _quieten() -> None:
+    """Keep what a reader of the console can't use from between the lines that matter.
+
+    Called after the import of Lightning, which sets its own level.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*is deprecated",  # Lightning's own, once per training
+        "The number of training batches",
+        "Checkpoint directory .* exists and is not empty",
+        "Found .* module.* in eval mode",  # the average of the weights is never in training mode
+        ".*does not have many workers",  # gathering patches needs none
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 = done, 2 = something that was asked for can't be done."""
     options = parse_arguments(arguments)
@@ -212,6 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     from hsi_diffusion.errors import HsiDiffusionError
     from hsi_diffusion.runs import RunSettings, default_folder, run, show_result, write_outputs
 
+    _quieten()
     try:
         settings = RunSettings.from_dict(settings_from(options))
         folder = Path(options.out) if options.out else default_folder(settings)

@@ -1,10 +1,16 @@
-"""Fixtures that every test may use."""
+"""What every test may use, and what keeps tests quick on a busy machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -22,3 +28,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real scenes in {SHARED_DATA}, which is not there")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The tests' arrays are tiny: more threads (torch, BLAS) would only wait for each other."""
+    with threadpool_limits(limits=1):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _global_state_stays() -> Iterator[None]:
+    """A test that leaves a process group behind would change every test after it."""
+    yield
+    assert not torch.distributed.is_initialized()

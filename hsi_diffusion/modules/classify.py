@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.types import PatchBatch
 
+
 class FeatureClassifierModule(L.LightningModule):
     """Train a patch classifier, measure it, and predict the class of every pixel.
 

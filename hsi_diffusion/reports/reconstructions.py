@@ -135,7 +135,7 @@ def reconstruction_spectra(
             axis.tick_params(labelsize=8)
         # a spectrum drowned in noise must not flatten the clean one
         clean = x0[row, column]
-        margin = max(float(np.ptp(clean)), 1e-6)
+        margin = max(0.3 * float(np.ptp(clean)), 1e-6)
         row_axes[0].set_ylim(clean.min() - margin, clean.max() + margin)
         row_axes[0].set_ylabel(name, fontsize=LEGEND_FONT)
     for axis, t in zip(axes[0], timesteps, strict=True):

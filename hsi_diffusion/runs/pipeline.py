@@ -20,6 +20,7 @@ from hsi_diffusion.runs.stages import (
     Workplace,
     build_scene_data,
     extract,
+    load_pretrained,
     measure,
     predict_map,
     pretrain,
@@ -163,9 +164,7 @@ def run(
     watch = Stopwatch(say)
     with watch.stage("scene", f"Scene {settings.scene.name}, split {settings.split.kind}"):
         data = _scene_data(settings)
-    steps = settings.pretrain.steps
-    with watch.stage("pretraining", f"Pretraining without labels, {steps} steps"):
-        pretrained = pretrain(data, settings.pretrain, place, settings.seed)
+    pretrained = _pretrained(data, settings, place, watch)
     if not _is_first_process():
         return None
     candidates = [(t, i) for t in settings.features.timesteps for i in settings.features.levels]
@@ -211,6 +210,17 @@ def _scene_data(settings: RunSettings) -> SceneDataModule:
     data.setup()
     data.require_split()  # says what is missing before an hour of pretraining, not after
     return data
+
+
+def _pretrained(
+    data: SceneDataModule, settings: RunSettings, place: Workplace, watch: Stopwatch
+) -> DiffusionPretrainModule:
+    stage = settings.pretrain
+    if stage.checkpoint is not None:
+        with watch.stage("pretraining", f"Pretrained denoiser of {stage.checkpoint}"):
+            return load_pretrained(stage.checkpoint, data)
+    with watch.stage("pretraining", f"Pretraining without labels, {stage.steps} steps"):
+        return pretrain(data, stage, place, settings.seed)
 
 
 def _is_first_process() -> bool:

@@ -80,6 +80,7 @@ class PretrainSettings:
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
         padding: What patches see outside the scene.
         module: Further arguments of :class:`~hsi_diffusion.modules.DiffusionPretrainModule`.
+        checkpoint: A ``pretrain.ckpt`` to use instead of training; its band transform comes along.
     """
 
     transform: str = "minmax"
@@ -92,6 +93,7 @@ class PretrainSettings:
     gradient_clip: float = 0.0
     padding: Padding = "reflect"
     module: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import FeatureSettings, FeatureStore, Reduction
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.modules import (
@@ -224,6 +225,41 @@ def pretrain(
         callbacks=[ReconstructionFigures(folder=place.folder)],
     )
     trainer.fit(module, data)
+    return module.eval()
+
+
+def load_pretrained(path: str | Path, data: SceneDataModule) -> DiffusionPretrainModule:
+    """Take a trained denoiser and its band transform from a checkpoint.
+
+    Args:
+        path: The checkpoint of a pretraining.
+        data: The scene that it is used on; its transform is replaced by the checkpoint's.
+
+    Returns:
+        The trained module, in evaluation mode.
+
+    Raises:
+        CheckpointError: The file is no such checkpoint.
+        ConfigurationError: It was trained on a scene with another number of bands.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        module = DiffusionPretrainModule(**stored["hyper_parameters"])
+        module.load_state_dict(stored["state_dict"])
+        states = [
+            value["transform"]
+            for value in stored.values()
+            if isinstance(value, dict) and "transform" in value
+        ]
+        (state,) = states
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (UnpicklingError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not the checkpoint of a pretraining with one of this library's scene data "
+            f"modules; give the checkpoints/pretrain.ckpt of an earlier run ({error})"
+        ) from error
+    data.load_state_dict({"transform": state})
     return module.eval()
 
 

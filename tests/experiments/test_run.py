@@ -151,6 +151,19 @@ def test_the_written_configuration_repeats_the_run(
     }
 
 
+def test_a_pretraining_is_used_again(
+    finished: Path, main: Callable[[list[str]], int], tmp_path: Path
+) -> None:
+    out = tmp_path / "other"
+    checkpoint = str(finished / "checkpoints" / "pretrain.ckpt")
+    arguments = [*TINY, "--pretrained", checkpoint, "--split", "10", "--out", str(out)]
+    assert main(arguments) == 0
+    assert not (out / "checkpoints" / "pretrain.ckpt").exists()
+    # the same denoiser on the same scene: the same features, byte for byte
+    names = {path.name for path in (finished / "features").iterdir()}
+    assert {path.name for path in (out / "features").iterdir()} == names
+
+
 def test_an_existing_run_is_kept(
     finished: Path,
     main: Callable[[list[str]], int],
@@ -201,6 +214,8 @@ def cube_file(tmp_path: Path) -> Path:
         (["--set", "nonsense"], "KEY=VALUE"),
         (["--config", "DIR/none.yaml"], "none.yaml"),
         (["--split", "fixed"], "train_mask"),
+        (["--pretrained", "DIR/none.ckpt"], "none.ckpt"),
+        (["--pretrained", "DIR/cube.npy"], "pretrain.ckpt"),
         (["--set", "features.timesteps=[700]"], "700"),
         (["--set", "features.levels=[9]"], "9"),
     ],

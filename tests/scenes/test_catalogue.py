@@ -61,7 +61,9 @@ def test_facts_are_complete(info: SceneInfo) -> None:
 def test_first_file_of_each_role_has_a_source(info: SceneInfo) -> None:
     for role in info.roles:
         file = info.files_of(role)[0]
-        assert file.urls or file.archive
+        # nobody may pass on the test pixels of Houston 2013: they are fetched by hand
+        by_hand = (info.name, role) == ("houston2013", "test_labels")
+        assert bool(file.urls or file.archive) != by_hand
         assert all(url.startswith("https://") for url in file.urls)
 
 

@@ -11,11 +11,6 @@ from hsi_diffusion.scenes.info import SceneInfo, SourceFile
 
 PREFIX: Final = "2013_IEEE_GRSS_DF_Contest_"
 
-# The organisers' archive of the test pixels needs a password; this is its export as text.
-TEST_PIXELS: Final = (
-    "https://github.com/songyz2019/rs-fusion-datasets-dist/releases/download/v1.0.0"
-)
-
 # Nominal: 144 bands spread evenly over the published 364-1046 nm, which gives the published step
 # of 4.77 nm.
 WAVELENGTHS: Final = tuple(round(364 + 682 * band / 143, 2) for band in range(144))
@@ -104,8 +99,10 @@ HOUSTON2013: Final = SceneInfo(
             role="train_labels",
         ),
         SourceFile(
+            # the organisers' archive of the test pixels needs a password and nobody else may pass
+            # them on, so they are fetched by hand
             name=f"{PREFIX}Samples_VA.txt",
-            urls=(f"{TEST_PIXELS}/{PREFIX}Samples_VA.txt",),
+            urls=(),
             sha256="768bb02193d04c8020b45f1f31a49926a5b914040f77f71a81df756d6e8b8dcb",
             size=242_354,
             role="test_labels",
