@@ -1,0 +1,92 @@
+"""Mean and standard deviation over the seeds of finished runs, as a Markdown table.
+
+Runs of the same scene, split, method and preset make one row, whatever their seed.
+
+Example: python experiments/summarise.py runs/*
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+HEADER = ("scene", "split", "method, preset", "seeds", "classifier on", "OA", "AA", "kappa", "time")
+FIGURES = ("overall_accuracy", "average_accuracy", "kappa")
+
+
+def spread(values: list[float]) -> str:
+    """Mean and sample standard deviation of fractions, in percent."""
+    mean = 100 * statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.2f}"
+    return f"{mean:.2f} ± {100 * statistics.stdev(values):.2f}"
+
+
+def duration(minutes: list[float]) -> str:
+    """The shortest and the longest run, pretraining, features, classifier and control together."""
+    low, high = f"{min(minutes):.1f}", f"{max(minutes):.1f}"
+    return f"{low} min" if low == high else f"{low} to {high} min"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The settings and figures of one finished run."""
+    from hsi_diffusion.runs import read_yaml
+
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return {"settings": read_yaml(folder / "config.yaml"), "metrics": metrics}
+
+
+def rows(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Two rows for each group of runs: diffusion features, and the same on raw bands."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        settings = run["settings"]
+        split = settings["split"]
+        kind = f"{split['kind']} ({split['train_mask']})" if split["train_mask"] else split["kind"]
+        scene = settings["scene"]["cube"] or settings["scene"]["name"]
+        groups[scene, kind, f"{settings['method']}, {settings['preset']}"].append(run)
+    table = []
+    for group, members in groups.items():
+        seeds = ", ".join(str(seed) for seed in sorted(m["settings"]["seed"] for m in members))
+        minutes = [sum(m["metrics"]["seconds"].values()) / 60 for m in members]
+        for name, key in (("diffusion features", None), ("raw bands", "raw_bands")):
+            figures = [m["metrics"] if key is None else m["metrics"][key] for m in members]
+            table.append(
+                (
+                    *group,
+                    seeds,
+                    name,
+                    *(spread([f[figure] for f in figures]) for figure in FIGURES),
+                    duration(minutes) if key is None else "",
+                )
+            )
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 0 = done, 2 = no finished run was given."""
+    from hsi_diffusion.reports import TextTable
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run")
+    folders = parser.parse_args(arguments).runs
+    finished = [folder for folder in folders if (folder / "metrics.json").is_file()]
+    for folder in folders:
+        if folder not in finished:
+            print(f"left out: {folder} holds no metrics.json", file=sys.stderr)
+    if not finished:
+        print("error: none of these folders is that of a finished run", file=sys.stderr)
+        return 2
+    print(TextTable(HEADER, tuple(rows([read(folder) for folder in finished]))).to_markdown())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

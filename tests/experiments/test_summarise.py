@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsi_diffusion.runs import RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def main(repository: Path) -> Callable[[list[str]], int]:
+    path = repository / "experiments" / "summarise.py"
+    spec = importlib.util.spec_from_file_location("summarise_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function: Callable[[list[str]], int] = module.main
+    return function
+
+
+def write_run(folder: Path, *, seed: int, split: str, accuracy: float) -> str:
+    folder.mkdir()
+    RunSettings.from_dict({"seed": seed, "split": {"kind": split}}).save(folder / "config.yaml")
+    figures = dict.fromkeys(("overall_accuracy", "average_accuracy", "kappa"), accuracy)
+    metrics = {**figures, "raw_bands": figures, "seconds": {"a": 60.0, "b": 30.0 * (seed + 1)}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return str(folder)
+
+
+def test_groups_runs_by_all_but_the_seed(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        write_run(tmp_path / "a", seed=1, split="0.1", accuracy=0.90),
+        write_run(tmp_path / "b", seed=0, split="0.1", accuracy=0.94),
+        write_run(tmp_path / "c", seed=0, split="blocks", accuracy=0.5),
+        str(tmp_path / "unfinished"),
+    ]
+    assert main(folders) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert len(lines) == 2 + 4
+    # sample standard deviation of 90 and 94: sqrt(8)
+    assert lines[2].split(" | ")[3:6] == ["0, 1", "diffusion features", "92.00 ± 2.83"]
+    assert "1.5 to 2.0 min" in lines[2]
+    assert lines[4].split(" | ")[1] == "blocks"
+    assert " 50.00 |" in lines[4]
+    assert "left out" in printed.err
+
+
+def test_nothing_to_summarise(main: Callable[[list[str]], int], tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 2
