@@ -39,7 +39,8 @@ class WholeNetwork(UNet3D):
         kept: list[Tensor] = []
 
         def keep(_: object, arguments: tuple[Tensor, ...]) -> None:
-            kept.append(arguments[0].flatten(1, 2))
+            (bottleneck,) = arguments[:1]  # the block itself takes it twice
+            kept.append(torch.cat((bottleneck, bottleneck), dim=1).flatten(1, 2))
 
         handle = self.ups[0].register_forward_pre_hook(keep)
         try:
@@ -58,7 +59,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=145, help="side of a tile in pixels")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     device = torch.device(options.device)
     scene = simulate_scene(options.size, options.size, options.bands, seed=0)

@@ -55,6 +55,8 @@ written into --out:
   checkpoints/, features/, logs/
 """
 
+_FORMAT_WARNING = warnings.formatwarning
+
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -141,7 +143,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def settings_from(options: argparse.Namespace) -> dict[str, Any]:
     """Lay the options over the preset or the given configuration."""
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.runs import merge, preset_for_scene, read_yaml
+    from hsi_diffusion.runs import merge, parse_yaml, preset_for_scene, read_yaml
 
     changes = _changes(options)
     if options.config is not None:
@@ -157,12 +159,20 @@ def settings_from(options: argparse.Namespace) -> dict[str, Any]:
         settings = merge(base, changes)
     for assignment in options.set:
         key, equals, value = assignment.partition("=")
-        if not equals:
+        if not equals or not key:
             raise ConfigurationError(f"--set must look like KEY=VALUE, got {assignment!r}")
-        change: Any = yaml.safe_load(value)
+        try:
+            change: Any = parse_yaml(value)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(
+                f"--set {key}: the value must be valid YAML, such as 3, 0.5, name or '[1, 2]', "
+                f"got {value!r}"
+            ) from error
         for part in reversed(key.split(".")):
             change = {part: change}
         settings = merge(settings, change)
+    if (method := settings.get("method", "spectraldiff")) not in METHODS:
+        raise ConfigurationError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     return settings
 
 
@@ -173,6 +183,14 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigurationError("--labels belongs to your own scene: give --cube as well")
     if options.cube is not None and options.scene is not None:
         raise ConfigurationError("give either --scene or --cube, not both")
+    catalogue = options.scene not in (None, "simulated")
+    elsewhere = options.config is not None or any(
+        text.startswith("scene.name=") for text in options.set
+    )
+    if (options.root is not None or options.download) and not (catalogue or elsewhere):
+        raise ConfigurationError(
+            "--root and --download belong to a scene of the catalogue: name it with --scene"
+        )
     kind = options.split
     if options.train_mask is not None or options.test_mask is not None:
         if kind not in (None, "fixed"):
@@ -228,6 +246,22 @@ def _quieten() -> None:
         ".*does not have many workers",  # gathering patches needs none
     ):
         warnings.filterwarnings("ignore", message)
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """What the library warns of as a line for its user; other warnings as ever."""
+    import hsi_diffusion
+
+    if Path(filename).is_relative_to(Path(hsi_diffusion.__file__).parent):
+        return f"warning: {message}\n"
+    return _FORMAT_WARNING(message, category, filename, lineno, line)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -251,6 +285,9 @@ def main(arguments: list[str] | None = None) -> int:
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
+        print("stopped; --out holds what was done, or is gone if that was nothing", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -34,8 +34,16 @@ class NotFittedError(HsiDiffusionError, RuntimeError):
     """Something that learns from data is used before it has seen any."""
 
 
+class NotSetUpError(HsiDiffusionError, AttributeError):
+    """A data module is asked for what it has only after ``setup``."""
+
+
 class DownloadError(HsiDiffusionError, OSError):
     """No source gave a file with the expected checksum."""
+
+
+class OutputError(HsiDiffusionError, OSError):
+    """The output folder can't be made or written."""
 
 
 class OutputExistsError(HsiDiffusionError, FileExistsError):

@@ -56,4 +56,6 @@ def seeded_layers(*parts: int | str, device: str | torch.device = "cpu") -> Iter
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(stable_seed(*parts))
+        elif device.type != "cpu":  # otherwise every step would start from the state put back
+            torch.get_device_module(device).manual_seed(stable_seed(*parts))
         yield

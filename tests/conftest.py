@@ -33,8 +33,11 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """The tests' arrays are tiny: more threads (torch, BLAS) would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with threadpool_limits(limits=1):
         yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -99,6 +99,9 @@ class Block3d(nn.Module):
         Returns:
             Shape (B, out_channels, S / 2 or 2 S, H, W).
         """
+        if x.shape[2] == 2 and _wrong_gradients(x):
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(x.float(), time.float(), twice=twice)
         # nothing needs the values that are overwritten in place, not even the backward pass
         h = self.bnorm1(F.relu_(self._conv_twice(x) if twice else self.conv1(x)))
         h += F.relu(self.time_mlp(time))[:, :, None, None, None]
@@ -243,6 +246,16 @@ class UNet3D(Denoiser):
     def _pad_bands(self, x: Tensor) -> Tensor:
         last = x[:, -1:] if self.band_padding == "repeat" else torch.zeros_like(x[:, -1:])
         return torch.cat((x, last.expand(-1, self.extra_bands, -1, -1)), dim=1)
+
+
+def _wrong_gradients(x: Tensor) -> bool:
+    """Whether a 3x3x3 convolution over 2 bands learns nonsense here.
+
+    In bfloat16 on a CPU (seen with torch 2.13 and AVX-512) the gradient of its weights reads memory
+    that nobody has written: noise, now and then nan. Blocks see 2 bands where a network of 3 levels
+    gets 8 or 16; they stay in float32.
+    """
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
 
 
 def _flatten_bands(parts: Sequence[Tensor]) -> Tensor:

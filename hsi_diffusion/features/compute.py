@@ -70,7 +70,7 @@ def compute_features(
     shape = (cube.shape[0], cube.shape[1], sum(widths))
     parts = len(settings.timesteps) if reduction is not None and reduction.per_timestep else 1
     if reduction is not None:
-        _check_components(reduction, channels=shape[2] // parts, pixels=shape[0] * shape[1])
+        check_components(reduction, channels=shape[2] // parts, pixels=shape[0] * shape[1])
         widths = [reduction.components] * parts
     key = feature_key(denoiser, schedule, cube, settings, reduction)
     if store is not None and (found := store.load(key)) is not None:
@@ -143,7 +143,8 @@ def _reduce(
     return array.reshape(height, width, -1), explained
 
 
-def _check_components(reduction: Reduction, *, channels: int, pixels: int) -> None:
+def check_components(reduction: Reduction, *, channels: int, pixels: int) -> None:
+    """Raise a ConfigurationError unless so many pixels and channels have the components."""
     if reduction.components > min(channels, pixels):
         raise ConfigurationError(
             f"components must be at most {min(channels, pixels)}, since {channels} channels of "

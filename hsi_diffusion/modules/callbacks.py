@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from hsi_diffusion.reports import (
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -66,10 +67,16 @@ class ReconstructionFigures(L.Callback):
     Args:
         timesteps: Where the restoration starts; those beyond the schedule are left out.
         steps: DDIM steps on the way back; 1 = the denoiser's direct prediction of x_0.
-        pixels: (row, column) of the pixels whose spectra are shown; None: the middle pixel, in
-            reading order, of the three largest classes (or three pixels where nothing is labelled).
+        pixels: (row, column) in the scene of the pixels whose spectra are shown, inside of the part
+            that is shown; None: the middle pixel, in reading order, of the three largest classes
+            there (or three pixels where nothing is labelled).
         side: Largest side of the part of the scene that is shown, cut from its middle.
         folder: Also write both figures here as PNG.
+
+    Raises:
+        ConfigurationError: When a training begins that is not one of a
+            :class:`~hsi_diffusion.modules.DiffusionPretrainModule` on a scene, or whose scene does
+            not show one of ``pixels``.
     """
 
     def __init__(
@@ -87,29 +94,27 @@ class ReconstructionFigures(L.Callback):
         self.side = side
         self.folder = None if folder is None else Path(folder)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse what could not be drawn, before the training and not after it."""
+        _, data = _pretraining(trainer, pl_module)
+        self._pixels(data)
+
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, log and write."""
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(pl_module, DiffusionPretrainModule) or not isinstance(
-            data, SceneDataModule
-        ):
-            raise ConfigurationError(
-                "ReconstructionFigures belongs to Trainer.fit(DiffusionPretrainModule, "
-                f"SceneDataModule), got {type(pl_module).__name__} and {type(data).__name__}"
-            )
+        module, data = _pretraining(trainer, pl_module)
         if not trainer.is_global_zero:
             return
-        for name, figure in self.draw(pl_module, data).items():
+        for name, figure in self.draw(module, data).items():
             log_figure(trainer, name, figure)
             if self.folder is not None:
                 save_figure(figure, self.folder / f"{name}.png")
 
     def draw(self, module: DiffusionPretrainModule, data: SceneDataModule) -> dict[str, Figure]:
-        """Both figures by name."""
-        rows, columns = (_middle(size, self.side) for size in data.shape)
+        """Both figures by name; the module is used in evaluation mode and left as it was."""
+        rows, columns = self._part(data)
         part = data.cube[rows, columns].permute(2, 0, 1)[None].to(module.device)
         noised, restored = {}, {}
-        with torch.inference_mode():
+        with _evaluating(module), torch.inference_mode():
             for t in self.timesteps:
                 if t >= module.schedule.timesteps:
                     continue
@@ -125,17 +130,37 @@ class ReconstructionFigures(L.Callback):
                 noised[t] = _to_bands(data, pair.noisy)
                 restored[t] = _to_bands(data, pair.clean)
         clean = _to_bands(data, part)
-        labels = data.labels[rows, columns]
-        pixels = self.pixels or _typical_pixels(labels)
+        pixels = self._pixels(data)
         names = [
-            data.info.class_names[labels[p] - 1] if labels[p] else f"pixel {p}" for p in pixels
+            data.info.class_names[data.labels[p] - 1] if data.labels[p] else f"pixel {p}"
+            for p in pixels
         ]
+        inside = [(row - rows.start, column - columns.start) for row, column in pixels]
         return {
             "reconstruction": reconstruction_images(clean, noised, restored, data.info),
             "reconstruction_spectra": reconstruction_spectra(
-                clean, noised, restored, pixels, data.info, names=names
+                clean, noised, restored, inside, data.info, names=names
             ),
         }
+
+    def _part(self, data: SceneDataModule) -> tuple[slice, slice]:
+        height, width = data.shape
+        return _middle(height, self.side), _middle(width, self.side)
+
+    def _pixels(self, data: SceneDataModule) -> list[tuple[int, int]]:
+        """Rows and columns in the scene of the pixels whose spectra are shown."""
+        rows, columns = self._part(data)
+        if self.pixels is None:
+            typical = _typical_pixels(data.labels[rows, columns])
+            return [(row + rows.start, column + columns.start) for row, column in typical]
+        for row, column in self.pixels:
+            if not (rows.start <= row < rows.stop and columns.start <= column < columns.stop):
+                raise ConfigurationError(
+                    f"pixels must lie in the part that is shown, rows {rows.start} to "
+                    f"{rows.stop - 1} and columns {columns.start} to {columns.stop - 1}, got "
+                    f"{(row, column)}; a larger side shows more"
+                )
+        return list(self.pixels)
 
 
 class ClassificationMap(L.Callback):
@@ -183,12 +208,35 @@ class ClassificationMap(L.Callback):
         joined = trainer.strategy.reduce(found, reduce_op="sum")
         data = _patch_data(trainer)
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
         figure = classification_map(self.predicted, data.info, truth=data.labels)
         log_figure(trainer, "classification_map", figure)
         if self.folder is not None:
             save_figure(figure, self.folder / "classification_map.png")
+
+
+def _pretraining(
+    trainer: L.Trainer, module: L.LightningModule
+) -> tuple[DiffusionPretrainModule, SceneDataModule]:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(module, DiffusionPretrainModule) or not isinstance(data, SceneDataModule):
+        raise ConfigurationError(
+            "ReconstructionFigures belongs to Trainer.fit(DiffusionPretrainModule, "
+            f"SceneDataModule), got {type(module).__name__} and {type(data).__name__}"
+        )
+    return module, data
+
+
+@contextmanager
+def _evaluating(module: L.LightningModule) -> Iterator[None]:
+    """Evaluation mode: BatchNorm would otherwise learn from the figures."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def _patch_data(trainer: L.Trainer) -> PatchDataModule:

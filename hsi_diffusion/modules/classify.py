@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+import torch
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
@@ -42,6 +43,8 @@ class FeatureClassifierModule(L.LightningModule):
         warmup: Share of the training over which the learning rate rises.
         weight_decay: Decoupled weight decay.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        average_views: Average the probabilities over the 8 flips and rotations of each patch when
+            validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         class_names: Names under which each class's test accuracy is logged; None: not logged.
@@ -67,6 +70,7 @@ class FeatureClassifierModule(L.LightningModule):
         warmup: float = 0.0,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
+        average_views: bool = False,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
@@ -74,8 +78,7 @@ class FeatureClassifierModule(L.LightningModule):
         super().__init__()
         class_names = None if class_names is None else list(class_names)
         self.save_hyperparameters()
-        check_optimisation(lr_schedule, warmup, learning_rate)
-        self.weight_decay = weight_decay
+        check_optimisation(lr_schedule, warmup, learning_rate, weight_decay)
         if not 0 <= label_smoothing < 1:
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
@@ -87,6 +90,7 @@ class FeatureClassifierModule(L.LightningModule):
         self.seed = seed
         self.class_names = class_names
         self.label_smoothing = label_smoothing
+        self.average_views = average_views
         self.classifier = build_classifier(
             classifier,
             in_channels=in_channels,
@@ -161,7 +165,8 @@ class FeatureClassifierModule(L.LightningModule):
             (B,), classes 0..K-1; ``probability`` float32 (B,), of the predicted class.
         """
         del batch_idx
-        probability, prediction = self(batch["image"]).float().softmax(dim=1).max(dim=1)
+        scores = self._scores(batch["image"])
+        probability, prediction = scores.float().softmax(dim=1).max(dim=1)
         return {
             "index": batch["index"],
             "prediction": prediction,
@@ -174,16 +179,25 @@ class FeatureClassifierModule(L.LightningModule):
         return adamw(
             self.classifier.parameters(),
             learning_rate=settings["learning_rate"],
-            weight_decay=self.weight_decay,
+            weight_decay=settings["weight_decay"],
             schedule=settings["lr_schedule"],
             warmup=settings["warmup"],
             total_steps=self.trainer.estimated_stepping_batches,
         )
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
-        logits: Tensor = self(batch["image"])
-        metrics.update(logits, batch["label"])
-        return logits
+        scores = self._scores(batch["image"])
+        metrics.update(scores, batch["label"])
+        return scores
+
+    def _scores(self, image: Tensor) -> Tensor:
+        """Logits, or the logarithm of the probabilities averaged over views, shape (B, K)."""
+        if not self.average_views:
+            logits: Tensor = self(image)
+            return logits
+        turned = [torch.rot90(image, quarter, (2, 3)) for quarter in range(4)]
+        views = [*turned, *(view.flip(3) for view in turned)]
+        return torch.stack([self(v).float().softmax(dim=1) for v in views]).mean(dim=0).log()
 
     def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
         figures = metrics.compute()

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
+from hsi_diffusion.modules.loader import TrainLoader
 from hsi_diffusion.patches import (
     EvaluationSampler,
     PatchDataset,
@@ -44,7 +45,8 @@ class PatchDataModule(L.LightningDataModule):
 
     The order of training patches is a function of (seed, epoch); evaluation gives every pixel once
     over all processes. Both samplers do this on any number of processes, so the Trainer's
-    ``use_distributed_sampler`` makes no difference. Batches are dicts, see
+    ``use_distributed_sampler`` makes no difference. A training that is resumed in the middle of an
+    epoch gets the rest of that epoch. Batches are dicts, see
     :class:`~hsi_diffusion.types.PatchBatch`.
 
     A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``.
@@ -105,6 +107,20 @@ class PatchDataModule(L.LightningDataModule):
         self.padding: Padding = padding
         self.seed = seed
         self.num_workers = num_workers
+        self._train_loader: TrainLoader | None = None
+        self._place: dict[str, int] | None = None
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to do where somebody walks through the loaders by hand."""
+            kind = type(self).__name__
+            if name in ("cube", "labels", "split"):
+                raise NotSetUpError(
+                    f"{kind} has {name} and its loaders only after setup: call setup() first; a "
+                    "Trainer does it by itself"
+                )
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     @property
     def info(self) -> SceneInfo:
@@ -127,7 +143,10 @@ class PatchDataModule(L.LightningDataModule):
         return self.info.height, self.info.width
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
-        """Patches to learn from, in a new order every epoch."""
+        """Patches to learn from, in a new order every epoch.
+
+        A last batch of a single patch is left out: BatchNorm can't learn from it.
+        """
         if self.task == "pretrain":
             index, _ = self._pretraining_pixels()
         else:
@@ -135,7 +154,18 @@ class PatchDataModule(L.LightningDataModule):
             index = split.train if self.train_on == "train" else split.labelled
         dataset = self._dataset(index, labelled=self.task == "classify")
         sampler = SeededSampler(dataset, seed=self.seed, samples_per_epoch=self.samples_per_epoch)
-        return self._loader(dataset, sampler, self.batch_size)
+        left_over = len(sampler) % self.batch_size
+        loader = TrainLoader(
+            dataset,
+            sampler,
+            self.batch_size,
+            drop_last=left_over == 1 and len(sampler) > 1,
+            **self._loader_settings(),
+        )
+        if self._place is not None and self.trainer is not None and self.trainer.ckpt_path:
+            loader.load_state_dict(self._place)
+        self._train_loader = loader
+        return loader
 
     def val_dataloader(self) -> DataLoader[PatchBatch] | list[Any]:
         """Patches to choose by; an empty list where there are none."""
@@ -154,6 +184,15 @@ class PatchDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[PatchBatch]:
         """Every pixel of the scene, each exactly once, without labels."""
         return self._evaluation(np.arange(self.shape[0] * self.shape[1]), labelled=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training is in its epoch."""
+        loader = self._train_loader
+        return {} if loader is None else {"train_loader": loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, if a Trainer resumes from a checkpoint."""
+        self._place = state_dict.get("train_loader")
 
     def with_features(
         self, features: Tensor | NDArray[np.float32], **settings: Any
@@ -198,9 +237,12 @@ class PatchDataModule(L.LightningDataModule):
             SplitError: The scene has no labels.
         """
         if self.split is None:
+            if self.labels.any():
+                raise SplitError("split is None, so there are no training and test pixels")
             raise SplitError(
-                f"scene {self.info.name!r} has no labels, so it can be pretrained on and mapped "
-                "but not split; give labels to train or test a classifier"
+                f"scene {self.info.name!r} has no labels (all of its pixels are 0, unlabelled), so "
+                "it can be pretrained on and mapped but not split; give labels (--labels) to train "
+                "or test a classifier, with classes numbered from 1"
             )
         return self.split
 
@@ -210,20 +252,20 @@ class PatchDataModule(L.LightningDataModule):
 
     def _evaluation(self, index: NDArray[np.int64], *, labelled: bool) -> DataLoader[PatchBatch]:
         dataset = self._dataset(index, labelled=labelled)
-        return self._loader(dataset, EvaluationSampler(dataset), self.eval_batch_size)
-
-    def _loader(
-        self, dataset: PatchDataset, sampler: SeededSampler | EvaluationSampler, batch_size: int
-    ) -> DataLoader[PatchBatch]:
         return DataLoader(
             dataset,
-            batch_size=batch_size,
-            sampler=sampler,
+            batch_size=self.eval_batch_size,
+            sampler=EvaluationSampler(dataset),
             collate_fn=collate_batch,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            **self._loader_settings(),
         )
+
+    def _loader_settings(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
 
 
 class FeatureDataModule(PatchDataModule):
@@ -238,7 +280,8 @@ class FeatureDataModule(PatchDataModule):
         **settings: Further arguments of :class:`PatchDataModule`.
 
     Raises:
-        SceneError: Features, labels and split don't cover the same pixels.
+        SceneError: The features are not float32, or don't cover the pixels of the label map.
+        SplitError: The split is one of a scene of another size.
     """
 
     def __init__(
@@ -257,6 +300,11 @@ class FeatureDataModule(PatchDataModule):
             raise SceneError(
                 f"features must have shape {(*labels.shape, 'D')} like the label map, got "
                 f"{tuple(self.cube.shape)}"
+            )
+        if self.cube.dtype != torch.float32:
+            raise SceneError(
+                f"features must be float32, got {self.cube.dtype}; convert them with .float() or "
+                "astype('float32')"
             )
         if split.shape != labels.shape:
             raise SplitError(

@@ -55,15 +55,17 @@ def adamw(
 ) -> OptimizerLRScheduler:
     """AdamW with a schedule per step, in the form that ``configure_optimizers`` returns.
 
-    With ``weight_decay=0`` it is Adam. ``total_steps`` may be infinite where the rate is constant.
+    With ``weight_decay=0`` it is Adam. ``total_steps`` may be infinite where the rate is constant
+    from the start.
 
     Raises:
-        ConfigurationError: The rate falls to 0 at the end, but the Trainer has no end.
+        ConfigurationError: The rate depends on the length of the training, but the Trainer has no
+            end.
     """
-    if schedule == "cosine" and not math.isfinite(total_steps):
+    if (schedule == "cosine" or warmup > 0) and not math.isfinite(total_steps):
         raise ConfigurationError(
-            "lr_schedule='cosine' needs to know when training ends: give the Trainer max_steps or "
-            "max_epochs, or use lr_schedule='constant'"
+            f"lr_schedule={schedule!r} with warmup={warmup} needs to know when training ends: give "
+            "the Trainer max_steps or max_epochs, or use lr_schedule='constant' and warmup=0"
         )
     total = int(total_steps) if math.isfinite(total_steps) else 0
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
@@ -74,7 +76,9 @@ def adamw(
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def check_optimisation(schedule: str, warmup: float, learning_rate: float) -> None:
+def check_optimisation(
+    schedule: str, warmup: float, learning_rate: float, weight_decay: float
+) -> None:
     """Raise a ConfigurationError unless these settings make sense."""
     if schedule not in get_args(LearningRateSchedule):
         allowed = ", ".join(get_args(LearningRateSchedule))
@@ -83,6 +87,8 @@ def check_optimisation(schedule: str, warmup: float, learning_rate: float) -> No
         raise ConfigurationError(f"warmup must be a share from 0 to below 1, got {warmup}")
     if not learning_rate > 0:
         raise ConfigurationError(f"learning_rate must be above 0, got {learning_rate}")
+    if not weight_decay >= 0:
+        raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
 
 
 class ExponentialAverage(nn.Module):

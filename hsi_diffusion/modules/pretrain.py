@@ -88,8 +88,7 @@ class DiffusionPretrainModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_optimisation(lr_schedule, warmup, learning_rate)
-        self.weight_decay = weight_decay
+        check_optimisation(lr_schedule, warmup, learning_rate, weight_decay)
         if prediction not in ("noise", "x0", "v"):
             raise ConfigurationError(f"prediction must be 'noise', 'x0' or 'v', got {prediction!r}")
         self.prediction: Prediction = prediction
@@ -137,8 +136,13 @@ class DiffusionPretrainModule(L.LightningModule):
         )
         return parts["loss"]
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Take the new weights into the average."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and take the new weights into the average.
+
+        Here and not at the end of the batch: once per step, however many batches it took, and
+        before a checkpoint of this step is written.
+        """
+        super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update(self.denoiser)
 
@@ -171,7 +175,7 @@ class DiffusionPretrainModule(L.LightningModule):
         return adamw(
             self.denoiser.parameters(),
             learning_rate=settings["learning_rate"],
-            weight_decay=self.weight_decay,
+            weight_decay=settings["weight_decay"],
             schedule=settings["lr_schedule"],
             warmup=settings["warmup"],
             total_steps=self.trainer.estimated_stepping_batches,

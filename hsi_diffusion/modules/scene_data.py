@@ -47,8 +47,10 @@ class SceneDataModule(PatchDataModule):
         task: ``"pretrain"`` or ``"classify"``, see :class:`~hsi_diffusion.modules.PatchDataModule`.
         split: ``"0.1"`` (fraction per class), ``"10"`` (pixels per class), ``"blocks"`` (spatially
             disjoint, with a guard band of ``guard`` pixels), ``"fixed"`` (the scene's published
-            split, or the masks given), the path of a stored split, or a :class:`Split`.
-        train_mask: For ``split="fixed"``: file of the training pixels, ``"FILE[:key]"``.
+            split, or the masks given), the path of a stored split (.npz), or a :class:`Split`.
+            Numbers may be given as numbers: 0.1, 10.
+        train_mask: For ``split="fixed"``: the training pixels, ``"FILE[:key]"`` or an array of
+            shape (H, W).
         test_mask: Likewise the test pixels.
         guard: Pixels between training and test pixels of a block split; None: the radius of
             ``split_patch_size``.
@@ -69,9 +71,9 @@ class SceneDataModule(PatchDataModule):
         self,
         *,
         task: Task = "classify",
-        split: str | Split | None = "0.1",
-        train_mask: str | None = None,
-        test_mask: str | None = None,
+        split: str | float | Path | Split | None = "0.1",
+        train_mask: str | Path | NDArray[Any] | None = None,
+        test_mask: str | Path | NDArray[Any] | None = None,
         guard: int | None = None,
         split_patch_size: int | None = None,
         val_fraction: float = 0.2,
@@ -125,6 +127,8 @@ class SceneDataModule(PatchDataModule):
     @property
     def num_bands(self) -> int:
         """Channels of the patches: components, or the scene's bands."""
+        if self._transform_ready:  # that of a checkpoint may keep another number
+            return self.transform.num_components
         return self.components or self.info.bands
 
     def setup(self, stage: str | None = None) -> None:
@@ -147,18 +151,23 @@ class SceneDataModule(PatchDataModule):
         self._transform_ready = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The fitted transform, which a checkpoint takes along."""
-        return {"transform": self.transform.state_dict()} if self._transform_ready else {}
+        """The fitted transform, and how far the training is in its epoch."""
+        state = super().state_dict()
+        if self._transform_ready:
+            state["transform"] = self.transform.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Use a checkpoint's transform instead of one fitted here."""
+        """Use a checkpoint's transform instead of one fitted here, and go on in its epoch."""
+        super().load_state_dict(state_dict)
         if "transform" not in state_dict:
             return
         transform = transform_from_state(state_dict["transform"])
         if transform.num_bands != self.info.bands:
             raise ConfigurationError(
                 f"the checkpoint's transform was fitted on {transform.num_bands} bands, but scene "
-                f"{self.info.name!r} has {self.info.bands}"
+                f"{self.info.name!r} has {self.info.bands}; take a checkpoint of this scene, or "
+                "pretrain on it"
             )
         self.setup()
         self.transform = transform
@@ -166,16 +175,19 @@ class SceneDataModule(PatchDataModule):
 
     def _make_split(self, scene: Scene) -> Split | None:
         split = self.split_settings
-        if isinstance(split, Split):
-            return split
         if split is None or not scene.labels.any():
             return None
+        if not isinstance(split, Split):
+            split = str(split)
+            if split.endswith(".npz"):
+                split = _stored_split(split)
+        if isinstance(split, Split):
+            split.check_fits(scene.labels)
+            return split
         options: dict[str, Any] = {"val_fraction": self.val_fraction, "seed": self.seed}
         if split == "fixed":
             train, test = self._fixed_masks(scene)
             return fixed_split(scene.labels, train, test, **options)
-        if Path(split).suffix == ".npz":
-            return Split.load(split)
         return make_split(
             scene.labels, split, patch_size=self.split_patch_size, guard=self.guard, **options
         )
@@ -183,12 +195,16 @@ class SceneDataModule(PatchDataModule):
     def _fixed_masks(self, scene: Scene) -> tuple[NDArray[Any], NDArray[Any]]:
         if self.train_mask is not None and self.test_mask is not None:
             shape = (scene.height, scene.width)
-            return read_mask(self.train_mask, shape), read_mask(self.test_mask, shape)
+            train, test = (
+                mask if isinstance(mask, np.ndarray) else read_mask(mask, shape)
+                for mask in (self.train_mask, self.test_mask)
+            )
+            return train, test
         if scene.fixed_train is None or scene.fixed_test is None:
             raise SplitError(
                 f"scene {scene.info.name!r} has no published split built in; give train_mask and "
-                "test_mask, or another split: a fraction such as '0.1', pixels per class such as "
-                "'10', or 'blocks'"
+                "test_mask (--train-mask, --test-mask), or another split: a fraction such as "
+                "'0.1', pixels per class such as '10', or 'blocks'"
             )
         return scene.fixed_train, scene.fixed_test
 
@@ -288,7 +304,11 @@ class Houston2013DataModule(_CatalogueDataModule):
     scene_name = "houston2013"
 
     def __init__(
-        self, root: str | Path = "data", *, split: str | Split | None = "fixed", **settings: Any
+        self,
+        root: str | Path = "data",
+        *,
+        split: str | float | Path | Split | None = "fixed",
+        **settings: Any,
     ) -> None:
         super().__init__(root, split=split, **settings)
 
@@ -362,6 +382,16 @@ class SimulatedSceneDataModule(SceneDataModule):
         """Simulate the scene."""
         height, width, bands, num_classes = self._size
         return simulate_scene(height, width, bands, num_classes, seed=self.scene_seed)
+
+
+def _stored_split(path: str) -> Split:
+    try:
+        return Split.load(path)
+    except OSError as error:
+        raise SplitError(
+            f"can't read the stored split {path}: {error.strerror or error}; give the split.npz of "
+            "an earlier run on this scene, or another split such as '0.1'"
+        ) from error
 
 
 def _mask(pixels: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -82,6 +82,8 @@ def check_patch_settings(patch_size: int, padding: Padding) -> None:
     """Raise a ConfigurationError unless patches of this size and padding exist."""
     if patch_size < 1:
         raise ConfigurationError(f"patch_size must be at least 1 pixel, got {patch_size}")
+    if patch_size != int(patch_size):
+        raise ConfigurationError(f"patch_size must be a whole number of pixels, got {patch_size}")
     if padding not in ("reflect", "zeros"):
         raise ConfigurationError(f'padding must be "reflect" or "zeros", got {padding!r}')
 

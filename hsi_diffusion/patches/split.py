@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.types import Padding
 
 PARTS = ("train", "val", "test")
+_MAKE_AGAIN = "use the split of this scene, or make one for it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +115,37 @@ class Split:
     def labelled(self) -> NDArray[np.int64]:
         """The label budget: training and validation pixels together, sorted."""
         return np.sort(np.concatenate([self.train, self.val]))
+
+    def check_fits(self, labels: NDArray[np.int64]) -> None:
+        """Check that the split is one of this label map: a stored one may be of another scene.
+
+        Args:
+            labels: Label map, shape (H, W), 0 = unlabelled.
+
+        Raises:
+            SplitError: The shapes differ, a pixel of the split is unlabelled, or a class has
+                another number of pixels than when the split was made.
+        """
+        if labels.shape != self.shape:
+            raise SplitError(
+                f"the split is one of a scene of {self.shape} pixels (height, width), but the "
+                f"label map has {labels.shape}; {_MAKE_AGAIN}"
+            )
+        flat = labels.ravel()
+        for part in PARTS:
+            if unlabelled := int((flat[getattr(self, part)] == 0).sum()):
+                raise SplitError(
+                    f"{unlabelled} of {len(getattr(self, part))} {part} pixels of the split are "
+                    f"unlabelled in this label map; {_MAKE_AGAIN}"
+                )
+        for row in self.settings.get("per_class", []):
+            for part in PARTS:
+                here = int((flat[getattr(self, part)] == row["class"]).sum())
+                if here != row[part]:
+                    raise SplitError(
+                        f"the split was made from another label map: class {row['class']} had "
+                        f"{row[part]} {part} pixels there, and has {here} here; {_MAKE_AGAIN}"
+                    )
 
     def leakage(self, patch_size: int, padding: Padding = "reflect") -> float:
         """Share of the test patches that hold at least one training or validation pixel.

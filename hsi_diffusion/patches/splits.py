@@ -6,6 +6,7 @@ validation is carved out of it, so no method sees more labels than it says.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,12 +140,16 @@ def fixed_split(
     if overlap := int((train_map & test_map).sum()):
         raise SplitError(
             f"train_mask and test_mask must not overlap, but share {overlap} pixels, the first at "
-            f"row, column {np.argwhere(train_map & test_map)[0].tolist()}"
+            f"row, column {np.argwhere(train_map & test_map)[0].tolist()}; set each of them to 0 "
+            "in one of the masks"
         )
     notes = []
     for name, mask in (("train_mask", train_map), ("test_mask", test_map)):
         if not (mask & known).any():
-            raise SplitError(f"{name} must hold labelled pixels, but holds none")
+            raise SplitError(
+                f"{name} must hold labelled pixels, but holds none: it marks {int(mask.sum())} "
+                "pixels, and the label map has 0 at all of them"
+            )
         if unlabelled := int((mask & ~known).sum()):
             notes.append(f"{unlabelled} pixels of {name} are unlabelled and left out")
 
@@ -226,8 +231,21 @@ def make_split(
         return per_class_split(labels, int(text), val_fraction=val_fraction, seed=seed)
     raise SplitError(
         'split must be a share of every class between 0 and 1 ("0.1"), a whole number of pixels '
-        f'per class ("10"), "blocks" or "fixed", got {text!r}'
+        f'per class ("10"), "blocks" or "fixed", got {text!r}{_split_hint(text, number)}'
     )
+
+
+def _split_hint(text: str, number: float) -> str:
+    """What somebody who wrote ``text`` probably meant, for the end of a message."""
+    if number == 1:
+        return "; the share of all pixels leaves none to test, and one pixel per class is 1"
+    if text.endswith("%"):
+        return "; write a percentage as a share: 10 % is 0.1"
+    if text.replace(",", ".", 1).replace(".", "", 1).isdecimal() and "," in text:
+        return "; write a point instead of the comma"
+    if "." in text and math.isnan(number):
+        return "; the file of a stored split ends in .npz"
+    return ""
 
 
 def _random_split(
@@ -242,17 +260,21 @@ def _random_split(
     labels = check_labels(labels)
     check_val_fraction(val_fraction)
     train, val, test = [], [], []
-    single = []
+    single, halved = [], []
     for number in np.unique(labels[labels > 0]).tolist():
         pixels = shuffled_pixels(labels == number, seed, number)
+        budget = max(1, budget_of(len(pixels)))
         if len(pixels) == 1:
             single.append(number)
-        budget = max(1, budget_of(len(pixels)))
+        elif budget < settings.get("count", 0):
+            halved.append(number)
         trains, validates = set_aside(pixels[:budget], val_fraction)
         train.append(trains)
         val.append(validates)
         test.append(pixels[budget:])
     notes = [f"{listed(single)}: a single pixel, which trains; not tested"] if single else []
+    if halved:
+        notes.append(f"{listed(halved)}: fewer pixels than asked, to keep half for the test")
     return Split.from_labels(
         labels,
         train=np.concatenate(train),

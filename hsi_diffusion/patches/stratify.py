@@ -34,7 +34,10 @@ def check_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     if (whole != labels).any() or (whole < 0).any():
         raise SplitError("labels must hold 0 for unlabelled pixels and classes from 1, as integers")
     if not whole.any():
-        raise SplitError("labels must hold at least one labelled pixel, but all of them are 0")
+        raise SplitError(
+            "labels must hold at least one labelled pixel, but all of them are 0 (unlabelled); "
+            "number the classes from 1"
+        )
     return whole
 
 

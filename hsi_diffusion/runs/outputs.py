@@ -83,7 +83,8 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     )
     split.save(folder / "split.npz")
     with atomic_path(folder / "classification_map.npy") as path:
-        np.save(path, result.predicted.astype(np.uint8), allow_pickle=False)
+        kind = np.min_scalar_type(data.num_classes)  # uint8 up to 255 classes
+        np.save(path, result.predicted.astype(kind), allow_pickle=False)
     confusion = result.metrics.confusion_matrix.numpy()
     pictures = {
         "classification_map": classification_map(result.predicted, data.info, truth=data.labels),
@@ -112,14 +113,18 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 _choice("Timestep and level of the features", result.choice, _feature_name, steps),
                 _choice("Space of the raw bands", result.raw_choice, str, steps),
             ],
-            "settings": {**settings.to_dict(), "transform_fitted_on": data.transform.fitted_on},
+            "settings": _settings(result, settings),
             "timings": result.seconds,
             "hardware": describe_hardware(),
             "command": shlex.join(
-                ["python", "experiments/run.py", "--config", str(folder / "config.yaml")]
+                [
+                    *("python", "experiments/run.py", "--config", str(folder / "config.yaml")),
+                    *("--out", f"{folder}-again"),
+                ]
             ),
         },
-        images=IMAGES,
+        # a pretraining that was used again is not drawn again
+        images={what: file for what, file in IMAGES.items() if (folder / file).is_file()},
     )
 
 
@@ -139,6 +144,18 @@ def show_result(result: RunResult, folder: Path) -> None:
         f"{sum(result.seconds.values()):.0f} s in all."
     )
     console.print(f"Report, maps and checkpoints: {folder}/report.md", highlight=False)
+
+
+def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
+    """The settings that made the result."""
+    plain = settings.to_dict()
+    if settings.pretrain.checkpoint is not None:  # those of the preset were not used
+        plain["pretrain"] = {
+            "checkpoint": settings.pretrain.checkpoint,
+            "transform": result.data.transform.name,
+            "module": dict(result.pretrained.hparams),
+        }
+    return {**plain, "transform_fitted_on": result.data.transform.fitted_on}
 
 
 def _choice(what: str, choice: Choice[Any], name: Callable[[Any], str], steps: int) -> ChoiceReport:

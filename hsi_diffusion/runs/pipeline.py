@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 import torch.distributed as dist
+from lightning.pytorch.loggers import Logger
 
-from hsi_diffusion.errors import OutputExistsError, SplitError
 from hsi_diffusion.features import choose_by_validation
+from hsi_diffusion.metrics import SCALARS
 from hsi_diffusion.patches import build_transform
+from hsi_diffusion.runs.building import build_pretraining
+from hsi_diffusion.runs.checks import check_stages
+from hsi_diffusion.runs.folder import check_output, prepare_output, remove_if_only_begun
 from hsi_diffusion.runs.stages import (
     Workplace,
     build_scene_data,
@@ -96,33 +100,6 @@ class Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
-def prepare_output(folder: Path, *, overwrite: bool) -> None:
-    """Make the output folder, and refuse to mix a run into what is there.
-
-    Args:
-        folder: Where the run's files go.
-        overwrite: Remove an earlier run there; nothing but a run is ever removed.
-
-    Raises:
-        OutputExistsError: The folder holds files that must stay.
-    """
-    if folder.is_file():
-        raise OutputExistsError(f"the output folder {folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise OutputExistsError(
-                f"the output folder {folder} is not empty; name another one with --out, or replace "
-                "the run in it with --overwrite"
-            )
-        if not (folder / "config.yaml").is_file():
-            raise OutputExistsError(
-                f"the output folder {folder} holds files but no config.yaml, so it is not that of "
-                "a run; --overwrite replaces only runs: name another folder with --out"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 def run(
     settings: RunSettings,
     folder: str | Path,
@@ -149,9 +126,9 @@ def run(
         The result, on the first process; None on the others of a distributed pretraining.
     """
     folder = Path(folder)
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:  # the others are started by the first one
-        prepare_output(folder, overwrite=overwrite)
-        settings.save(folder / "config.yaml")
+    starts = int(os.environ.get("LOCAL_RANK", "0")) == 0  # the others are started by the first one
+    if starts:
+        check_output(folder, overwrite=overwrite, inputs=settings.inputs())
     place = Workplace(
         folder=folder,
         accelerator=settings.accelerator,
@@ -161,22 +138,52 @@ def run(
         config=settings.to_dict(),
         progress=progress,
     )
-    watch = Stopwatch(say)
+    watch = Stopwatch(say if starts else _say_nothing)
     with watch.stage("scene", f"Scene {settings.scene.name}, split {settings.split.kind}"):
         data = _scene_data(settings)
-    pretrained = _pretrained(data, settings, place, watch)
-    if not _is_first_process():
-        return None
+    pretrained = _denoiser(data, settings, watch)
+    check_stages(pretrained, data, settings, place)
+    # nothing was written or removed until here, where nearly all that can be wrong has been found
+    if starts:
+        prepare_output(folder, overwrite=overwrite, inputs=settings.inputs())
+    try:
+        if starts:
+            settings.save(folder / "config.yaml")
+        return _compute(data, pretrained, settings, place, watch)
+    except BaseException:
+        if starts:
+            remove_if_only_begun(folder)
+        raise
+
+
+def _compute(
+    data: SceneDataModule,
+    pretrained: DiffusionPretrainModule,
+    settings: RunSettings,
+    place: Workplace,
+    watch: Stopwatch,
+) -> RunResult | None:
+    """Everything that takes time; None on all but the first process."""
+    stage = settings.pretrain
+    if stage.checkpoint is None:
+        threads = torch.get_num_threads()
+        with watch.stage("pretraining", f"Pretraining without labels, {stage.steps} steps"):
+            pretrained = pretrain(pretrained, data, stage, place)
+        if not _is_first_process(threads):
+            return None
+
+    def cube_of(candidate: tuple[int, int]) -> NDArray[np.float32]:
+        # from its file whenever it is asked for: all of them together may not fit into memory
+        return extract(pretrained, data, settings, place, candidate)
+
     candidates = [(t, i) for t in settings.features.timesteps for i in settings.features.levels]
     with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
-        cubes = {
-            candidate: extract(pretrained, data, settings, place, candidate)
-            for candidate in candidates
-        }
+        for candidate in candidates:
+            cube_of(candidate)
     with watch.stage("choice", "Choice of (t, level) by the validation pixels"):
-        choice = _choose(candidates, lambda item: cubes[item], data, settings, place)
+        choice = _choose(candidates, cube_of, data, settings, place)
     with watch.stage("classifier", f"Classifier on the features of (t, level) = {choice.best}"):
-        final = _classifier_data(data, cubes[choice.best], settings, train_on="labelled")
+        final = _classifier_data(data, cube_of(choice.best), settings, train_on="labelled")
         predicted, metrics = _classify(final, settings, place, stage="classifier")
     with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
         raw_choice, raw_metrics = _control(data, settings, place)
@@ -212,25 +219,35 @@ def _scene_data(settings: RunSettings) -> SceneDataModule:
     return data
 
 
-def _pretrained(
-    data: SceneDataModule, settings: RunSettings, place: Workplace, watch: Stopwatch
+def _denoiser(
+    data: SceneDataModule, settings: RunSettings, watch: Stopwatch
 ) -> DiffusionPretrainModule:
+    """The denoiser, untrained or of an earlier run."""
     stage = settings.pretrain
-    if stage.checkpoint is not None:
-        with watch.stage("pretraining", f"Pretrained denoiser of {stage.checkpoint}"):
-            return load_pretrained(stage.checkpoint, data)
-    with watch.stage("pretraining", f"Pretraining without labels, {stage.steps} steps"):
-        return pretrain(data, stage, place, settings.seed)
+    if stage.checkpoint is None:
+        return build_pretraining(data, stage, settings.seed)
+    with watch.stage("pretraining", f"Pretrained denoiser of {stage.checkpoint}"):
+        return load_pretrained(stage.checkpoint, data)
 
 
-def _is_first_process() -> bool:
-    """Take down a distributed pretraining; all but the first process have done their part."""
+def _is_first_process(threads: int) -> bool:
+    """Take down a distributed pretraining; all but the first process have done their part.
+
+    Args:
+        threads: How many to compute with from now on. Lightning had shared them out among the
+            processes.
+    """
     if not dist.is_available() or not dist.is_initialized():
         return True
     first = dist.get_rank() == 0
     dist.barrier()
     dist.destroy_process_group()
+    torch.set_num_threads(threads)
     return first
+
+
+def _say_nothing(_: str) -> None:
+    """For the processes that only help with the pretraining."""
 
 
 def _classifier_data(
@@ -256,11 +273,6 @@ def _choose(
     place: Workplace,
 ) -> Choice[Candidate]:
     """Compare cubes on the validation pixels, by short trainings on the training pixels."""
-    if len(candidates) > 1 and not len(data.require_split().val):
-        raise SplitError(
-            "the split has no validation pixels to choose by: give more pixels per class, or a "
-            "single candidate (features.timesteps, features.levels, raw_bands.spaces)"
-        )
 
     def score(candidate: Candidate) -> tuple[float, float]:
         if len(candidates) == 1:  # nothing to choose
@@ -278,16 +290,24 @@ def _classify(
     data: PatchDataModule, settings: RunSettings, place: Workplace, *, stage: str
 ) -> tuple[NDArray[np.int64], HSIMetrics]:
     """Train the final classifier, draw its map, and measure it at the test pixels."""
-    module = train_classifier(
-        data,
-        settings.classifier,
-        place,
-        settings.seed,
-        steps=settings.classifier.steps,
-        stage=stage,
-    )
-    predicted = predict_map(module, data, settings.classifier, place)
-    return predicted, measure(predicted, data, data.require_split().test)
+    steps = settings.classifier.steps
+    with place.logging(stage) as logger:
+        module = train_classifier(
+            data,
+            settings.classifier,
+            place,
+            settings.seed,
+            steps=steps,
+            logger=logger,
+            checkpoint=place.folder / "checkpoints" / f"{stage}.ckpt",
+        )
+        predicted = predict_map(module, data, settings.classifier, place, logger=logger)
+        metrics = measure(predicted, data, data.require_split().test)
+        if isinstance(logger, Logger):
+            figures = metrics.compute()
+            logger.log_metrics({f"test/{name}": figures[name].item() for name in SCALARS}, steps)
+            logger.save()
+    return predicted, metrics
 
 
 def _control(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -14,6 +15,7 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import ChannelScale, NoiseMode  # noqa: TC001
 from hsi_diffusion.files import write_text
 from hsi_diffusion.runs.plain import from_plain, to_plain
+from hsi_diffusion.scenes import parse_location
 from hsi_diffusion.types import Padding  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -226,6 +228,12 @@ class RunSettings:
         for name, count in counts.items():
             if count < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {count}")
+        for name, clip in (
+            ("pretrain.gradient_clip", self.pretrain.gradient_clip),
+            ("classifier.gradient_clip", self.classifier.gradient_clip),
+        ):
+            if not clip >= 0:
+                raise ConfigurationError(f"{name} must be at least 0 (0 = unlimited), got {clip}")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -235,6 +243,16 @@ class RunSettings:
             ConfigurationError: A key is unknown or a value has the wrong type.
         """
         return from_plain(cls, data)
+
+    def inputs(self) -> list[Path]:
+        """The files and folders that the run reads."""
+        scene, split = self.scene, self.split
+        own = (scene.cube, scene.labels) if scene.name == "custom" else ()
+        stored = split.kind if split.kind.endswith(".npz") else None
+        located = [*own, split.train_mask, split.test_mask]
+        paths = [parse_location(text)[0] for text in located if text is not None]
+        paths += [Path(text) for text in (stored, self.pretrain.checkpoint) if text is not None]
+        return paths if scene.name in ("simulated", "custom") else [*paths, Path(scene.root)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: dicts, lists, numbers, strings."""
@@ -253,9 +271,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigurationError(f"there is no configuration file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} can't be read as a configuration file ({error}); give the config.yaml of a run"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -263,6 +285,27 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"{path} must hold a mapping of settings, got {type(data).__name__}"
         )
     return data
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a text, and wants 1.0e-3; people write the former."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text means, with 1e-3 as a number.
+
+    Raises:
+        yaml.YAMLError: The text is not valid.
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  # derives from SafeLoader
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

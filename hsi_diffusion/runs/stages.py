@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
-from hsi_diffusion.features import FeatureSettings, FeatureStore, Reduction
+from hsi_diffusion.features import FeatureStore
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.modules import (
     ClassificationMap,
     CustomSceneDataModule,
     DiffusionPretrainModule,
-    FeatureClassifierModule,
     Houston2013DataModule,
     IndianPinesDataModule,
     PaviaUniversityDataModule,
@@ -27,18 +26,24 @@ from hsi_diffusion.modules import (
     SalinasDataModule,
     SimulatedSceneDataModule,
 )
+from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.hardware import resolve_precision
-from hsi_diffusion.seeding import seeded_layers
+from hsi_diffusion.runs.loggers import stage_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy as np
     from lightning.pytorch.loggers import Logger
     from numpy.typing import NDArray
 
-    from hsi_diffusion.modules import PatchDataModule, SceneDataModule
+    from hsi_diffusion.modules import (
+        FeatureClassifierModule,
+        PatchDataModule,
+        SceneDataModule,
+    )
     from hsi_diffusion.runs.settings import (
         AnyPrecision,
         ClassifierSettings,
@@ -66,7 +71,8 @@ class Workplace:
 
     Attributes:
         folder: The run's output folder.
-        accelerator: Lightning's name of the hardware.
+        accelerator: Lightning's name of the hardware; ``"auto"`` is CUDA where there is any, and
+            the CPU elsewhere.
         devices: Processes that pretrain together.
         logger: ``"csv"``, ``"wandb"`` or ``"none"``.
         name: Name of the run for loggers.
@@ -89,20 +95,11 @@ class Workplace:
             return torch.device("cpu")
         return torch.device("cuda", 0)
 
-    def make_logger(self, stage: str) -> Logger | bool:
-        """The logger of one stage; stages of one run share a W&B group."""
-        if self.logger == "csv":
-            return CSVLogger(self.folder, name="logs", version=stage)
-        if self.logger == "wandb":
-            return WandbLogger(
-                project="hsi_diffusion",
-                name=f"{self.name}-{stage}",
-                group=self.name,
-                save_dir=self.folder,
-                config=self.config,
-                reinit="create_new",
-            )
-        return False
+    def logging(self, stage: str) -> AbstractContextManager[Logger | bool]:
+        """The logger of one stage, see :func:`~hsi_diffusion.runs.loggers.stage_logger`."""
+        return stage_logger(
+            self.logger, stage, folder=self.folder, name=self.name, config=self.config
+        )
 
     def make_trainer(
         self,
@@ -139,23 +136,31 @@ class Workplace:
                     enable_version_counter=False,
                 )
             )
-        return L.Trainer(
-            accelerator=self.accelerator,
-            devices=devices,
-            max_steps=steps,
-            max_epochs=-1,
-            precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
-            gradient_clip_val=gradient_clip or None,
-            logger=logger,
-            callbacks=used,
-            enable_checkpointing=checkpoint is not None,
-            enable_progress_bar=self.progress,
-            enable_model_summary=False,
-            limit_val_batches=None if validate else 0,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            default_root_dir=self.folder,
-        )
+        # "auto" as Lightning means it may be hardware that self.device does not know
+        accelerator = self.device.type if self.accelerator == "auto" else self.accelerator
+        try:
+            return L.Trainer(
+                accelerator=accelerator,
+                devices=devices,
+                max_steps=steps,
+                max_epochs=-1,
+                precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
+                gradient_clip_val=gradient_clip or None,
+                logger=logger,
+                callbacks=used,
+                enable_checkpointing=checkpoint is not None,
+                enable_progress_bar=self.progress,
+                enable_model_summary=False,
+                limit_val_batches=None if validate else 0,
+                num_sanity_val_steps=0,
+                log_every_n_steps=10,
+                default_root_dir=self.folder,
+            )
+        except (ValueError, ImportError, MisconfigurationException) as error:
+            raise ConfigurationError(
+                f"accelerator={self.accelerator!r} with devices={devices} can't be used here: "
+                f"{error}; accelerator='auto' (--accelerator auto) takes what there is"
+            ) from error
 
 
 def build_scene_data(settings: RunSettings, **options: Any) -> SceneDataModule:
@@ -199,32 +204,34 @@ def build_scene_data(settings: RunSettings, **options: Any) -> SceneDataModule:
 
 
 def pretrain(
-    data: SceneDataModule, settings: PretrainSettings, place: Workplace, seed: int
+    module: DiffusionPretrainModule,
+    data: SceneDataModule,
+    settings: PretrainSettings,
+    place: Workplace,
 ) -> DiffusionPretrainModule:
     """Train the denoiser on the scene and write its checkpoint.
 
     Args:
+        module: What to train, see :func:`~hsi_diffusion.runs.building.build_pretraining`.
         data: The scene's patches, ``task="pretrain"``.
         settings: How to train.
         place: Where to compute and write.
-        seed: Rules initial weights, noise and timesteps.
 
     Returns:
         The trained module, in evaluation mode.
     """
-    with seeded_layers("initial-weights", "pretrain", seed):
-        module = DiffusionPretrainModule(data.num_bands, seed=seed, **settings.module)
-    trainer = place.make_trainer(
-        steps=settings.steps,
-        precision=settings.precision,
-        gradient_clip=settings.gradient_clip,
-        logger=place.make_logger("pretrain"),
-        checkpoint=place.folder / "checkpoints" / "pretrain.ckpt",
-        devices=place.devices,
-        validate=True,
-        callbacks=[ReconstructionFigures(folder=place.folder)],
-    )
-    trainer.fit(module, data)
+    with place.logging("pretrain") as logger:
+        trainer = place.make_trainer(
+            steps=settings.steps,
+            precision=settings.precision,
+            gradient_clip=settings.gradient_clip,
+            logger=logger,
+            checkpoint=place.folder / "checkpoints" / "pretrain.ckpt",
+            devices=place.devices,
+            validate=True,
+            callbacks=[ReconstructionFigures(folder=place.folder)],
+        )
+        trainer.fit(module, data)
     return module.eval()
 
 
@@ -252,14 +259,25 @@ def load_pretrained(path: str | Path, data: SceneDataModule) -> DiffusionPretrai
             if isinstance(value, dict) and "transform" in value
         ]
         (state,) = states
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}") from error
-    except (UnpicklingError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise CheckpointError(
+            f"there is no checkpoint file {path}; give the checkpoints/pretrain.ckpt of an earlier "
+            "run"
+        ) from error
+    # torch.load and what follows raise almost anything on other files and damaged ones
+    except Exception as error:
         raise CheckpointError(
             f"{path} is not the checkpoint of a pretraining with one of this library's scene data "
-            f"modules; give the checkpoints/pretrain.ckpt of an earlier run ({error})"
+            f"modules, or is cut short; give the checkpoints/pretrain.ckpt of an earlier run "
+            f"({error})"
         ) from error
     data.load_state_dict({"transform": state})
+    if not data.transform.fitted_on.endswith(f" of {data.info.name})"):
+        warnings.warn(
+            f"the denoiser of {path} was trained on another scene: {data.transform.fitted_on}; it "
+            f"is used on {data.info.name} with the bands scaled as there",
+            stacklevel=2,
+        )
     return module.eval()
 
 
@@ -274,24 +292,10 @@ def extract(
 
     They are kept in the run's folder, and found there the next time.
     """
-    features = settings.features
-    timestep, level = candidate
-    reduction = (
-        Reduction(features.components, scale=features.scale, whiten=features.whiten)
-        if features.components
-        else None
-    )
+    request, reduction = feature_request(settings, candidate, place.device)
     return module.extract_features(
         data.cube,
-        FeatureSettings(
-            timesteps=(timestep,),
-            levels=(level,),
-            noise=features.noise,
-            draws=features.draws,
-            seed=settings.seed,
-            tile=features.tile,
-            precision=resolve_precision(features.precision, place.device),
-        ),
+        request,
         reduction=reduction,
         store=FeatureStore(place.folder / "features"),
         device=place.device,
@@ -305,36 +309,30 @@ def train_classifier(
     seed: int,
     *,
     steps: int,
-    stage: str | None = None,
+    logger: Logger | bool = False,
+    checkpoint: Path | None = None,
 ) -> FeatureClassifierModule:
     """Train a classifier on patches.
 
     Args:
         data: Labelled patches; its ``train_on`` says of which pixels.
         settings: How to train.
-        place: Where to compute and write.
+        place: Where to compute.
         seed: Rules initial weights, augmentation and dropout.
         steps: Optimiser steps.
-        stage: Name for the logger and the checkpoint; None leaves neither.
+        logger: Where figures go.
+        checkpoint: File that the last state is written to; None writes none.
 
     Returns:
         The trained module.
     """
-    with seeded_layers("initial-weights", "classifier", seed):
-        module = FeatureClassifierModule(
-            data.num_bands,
-            data.num_classes,
-            settings.patch_size,
-            class_names=data.info.class_names,
-            seed=seed,
-            **settings.module,
-        )
+    module = build_classification(data.num_bands, data, settings, seed)
     trainer = place.make_trainer(
         steps=steps,
         precision=settings.precision,
         gradient_clip=settings.gradient_clip,
-        logger=place.make_logger(stage) if stage else False,
-        checkpoint=place.folder / "checkpoints" / f"{stage}.ckpt" if stage else None,
+        logger=logger,
+        checkpoint=checkpoint,
     )
     trainer.fit(module, data)
     return module
@@ -357,6 +355,8 @@ def predict_map(
     data: PatchDataModule,
     settings: ClassifierSettings,
     place: Workplace,
+    *,
+    logger: Logger | bool = False,
 ) -> NDArray[np.int64]:
     """Predict the class of every pixel.
 
@@ -365,12 +365,13 @@ def predict_map(
         data: Patches of the cube that it was trained on.
         settings: For the precision.
         place: Where to compute.
+        logger: Where the map goes as a picture.
 
     Returns:
         Classes 1..K, shape (H, W).
     """
     collect = ClassificationMap()
-    trainer = place.make_trainer(precision=settings.precision, callbacks=[collect])
+    trainer = place.make_trainer(precision=settings.precision, logger=logger, callbacks=[collect])
     trainer.predict(module, datamodule=data, return_predictions=False)
     return collect.predicted
 

@@ -46,7 +46,8 @@ def as_label_map(array: NDArray[Any], name: str = "labels") -> NDArray[np.int64]
     labels = array.astype(np.int64)
     if labels.min() < 0:
         raise SceneError(
-            f"{name} must be 0 (unlabelled) or a positive class value, got {labels.min()}"
+            f"{name} must be 0 (unlabelled) or a positive class value, got {labels.min()}; mark "
+            f"unlabelled pixels by 0, and number the classes from 1"
         )
     return labels
 

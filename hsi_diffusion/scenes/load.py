@@ -144,7 +144,8 @@ def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDA
     array = read_array(path, key, ndim=2)
     mask = as_label_map(array, f"mask {source}")
     if mask.shape != tuple(shape):
-        hint = "; its transpose would fit" if mask.shape[::-1] == tuple(shape) else ""
+        transposed = mask.shape[::-1] == tuple(shape)
+        hint = "; its transpose would fit: give it transposed" if transposed else ""
         raise SceneError(
             f"mask {source} must have the height and width of the scene, {tuple(shape)}, "
             f"got {mask.shape}{hint}"

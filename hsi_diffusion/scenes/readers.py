@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
-from hsi_diffusion.scenes.roi import ROI_MAGIC, read_roi
+from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,15 +41,14 @@ _REAL_KINDS: Final = "biuf"
 def file_format(path: str | Path) -> FileFormat | None:
     """Format of a file by its first bytes; None if it is none that the library reads."""
     path = Path(path)
-    if not path.is_file():
-        raise FileFormatError(f"no file {path}")
+    check_is_file(path)
     with path.open("rb") as file:
         head = file.read(128)
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(_TIFF_MAGIC):
         return "tiff"
-    if head.startswith(ROI_MAGIC):
+    if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
         return "roi"
     # MATLAB puts a header of 512 bytes before the HDF5 content of its v7.3 files
     if h5py.is_hdf5(path):
@@ -68,7 +68,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
         FileFormatError: If the format is unknown or the file damaged.
     """
     path = Path(path)
-    with _reading(path):
+    with reading(path):
         match _require_format(path):
             case "mat":
                 return {
@@ -109,8 +109,10 @@ def read_array(
     """
     path = Path(path)
     chosen = _choose(path, list_arrays(path), key, ndim)
-    with _reading(path):
+    with reading(path):
         array = _read(path, chosen)
+    if array.dtype.kind == "c":  # the list of a .mat file doesn't tell
+        raise FileFormatError(_not_real(path, array.dtype))
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
@@ -141,24 +143,35 @@ def describe_arrays(path: Path, arrays: dict[str, Shape]) -> str:
 
 def _require_format(path: Path) -> FileFormat:
     found = file_format(path)
+    if found is None and path.stat().st_size == 0:
+        raise FileFormatError(f"{path} is empty (0 bytes); get it again")
     if found is None:
-        raise FileFormatError(f"{path} is of an unknown format; what can be read is {FORMATS}")
+        raise FileFormatError(
+            f"{path} is of an unknown format; what can be read is {FORMATS}; convert it to one of "
+            f"these, for example with numpy.save"
+        )
     return found
 
 
 def _choose(path: Path, arrays: dict[str, Shape], key: str | None, ndim: int | None) -> str:
     wanted = "array of real numbers" if ndim is None else f"{ndim}-D array of real numbers"
+    there = describe_arrays(path, arrays) or "none"
     if key is not None:
-        if key in arrays:
-            return key
-        there = describe_arrays(path, arrays) or "none"
-        raise FileFormatError(f"{path} holds no array {key!r} of real numbers; there is: {there}")
+        if key not in arrays:
+            hint = f"; leave out the key {key!r}" if list(arrays) == [UNNAMED] else ""
+            raise FileFormatError(
+                f"{path} holds no array {key!r} of real numbers; there is: {there}{hint}"
+            )
+        if ndim not in (None, len(arrays[key])):
+            raise FileFormatError(
+                f"{path}:{key} must be a {wanted}, got shape {arrays[key]}; there is: {there}"
+            )
+        return key
     fitting = {name: shape for name, shape in arrays.items() if ndim in (None, len(shape))}
     if len(fitting) == 1:
         return next(iter(fitting))
     if not fitting:
-        there = describe_arrays(path, arrays) or "none"
-        raise FileFormatError(f"{path} holds no {wanted}; there is: {there}")
+        raise FileFormatError(f"{path} holds no {wanted}; there is: {there}{_left_aside(path)}")
     raise FileFormatError(
         f"{path} holds several arrays, say which one as FILE:key: {describe_arrays(path, fitting)}"
     )
@@ -222,8 +235,31 @@ def _npy_shape(path: Path) -> Shape:
             f"save an array of numbers with numpy.save(..., allow_pickle=False)"
         )
     if dtype.kind not in _REAL_KINDS:
-        raise FileFormatError(f"{path} must hold real numbers, got {dtype}")
+        raise FileFormatError(_not_real(path, dtype))
     return tuple(shape)
+
+
+def _not_real(path: Path, dtype: np.dtype[Any]) -> str:
+    hint = "; store the magnitude, or the real part" if dtype.kind == "c" else ""
+    return f"{path} must hold real numbers, got {dtype}{hint}"
+
+
+def _left_aside(path: Path) -> str:
+    """For a message: what a file holds besides arrays of real numbers."""
+    others: list[str] = []
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind not in _REAL_KINDS:
+            others.append(f"{name} ({item.dtype})")
+
+    match file_format(path):
+        case "mat":
+            found = scipy.io.whosmat(path)
+            others = [f"{name} ({kind})" for name, _, kind in found if kind not in _MAT_CLASSES]
+        case "hdf5":
+            with h5py.File(path, "r") as file:
+                file.visititems(visit)
+    return f"; left aside: {', '.join(others)}" if others else ""
 
 
 def _tiff_series(file: tifffile.TiffFile) -> list[tuple[str, Any]]:
@@ -257,12 +293,14 @@ def _read_tiff(path: Path, key: str) -> NDArray[Any]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn what parsers raise on a broken file into an error that names the file."""
     try:
         yield
     except (HsiDiffusionError, MemoryError):
         raise
+    except PermissionError as error:
+        raise FileFormatError(f"can't read {path}: you have no permission to read it") from error
     # the parsers of four formats raise almost anything on damaged bytes
     except Exception as error:
         reason = str(error) or type(error).__name__

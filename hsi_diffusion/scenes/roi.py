@@ -48,9 +48,9 @@ def read_roi(path: str | Path) -> RegionsOfInterest:
             outside the image, or one pixel in two regions.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileFormatError(f"no file {path}")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    check_is_file(path)
+    # editors on Windows put a byte order mark in front
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     header = "\n".join(takewhile(lambda line: line.startswith(";"), lines))
     size, names = _SIZE.search(header), tuple(_NAME.findall(header))
     counts = [int(count) for count in _POINTS.findall(header)]
@@ -87,6 +87,15 @@ def read_roi(path: str | Path) -> RegionsOfInterest:
     return RegionsOfInterest(labels, names)
 
 
+def check_is_file(path: Path) -> None:
+    """Raise a FileFormatError unless there is a file ``path``."""
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder; name a file in it")
+    if not path.is_file():
+        relative = "" if path.is_absolute() else f", looked for in {Path.cwd()}"
+        raise FileFormatError(f"no file {path}{relative}; check its name")
+
+
 def _read_points(path: Path, lines: list[str]) -> NDArray[np.int64]:
     """Columns X and Y of all points, shape (N, 2)."""
     table = [line for line in lines if line and not line.isspace() and line[0] != ";"]
@@ -96,5 +105,6 @@ def _read_points(path: Path, lines: list[str]) -> NDArray[np.int64]:
         return np.loadtxt(table, dtype=np.int64, usecols=(1, 2), ndmin=2)
     except ValueError as error:
         raise FileFormatError(
-            f"{path}: each point must be a line of number, column and row: {error}"
+            f"{path}: each point must be a line of number, column and row: {error}; the file may "
+            f"be cut short, get it again"
         ) from error

@@ -156,7 +156,8 @@ def check_cube(cube: NDArray[Any]) -> None:
         raise SceneError(f"cube must have shape (height, width, bands), got {cube.shape}")
     if cube.dtype.kind not in "iuf" or cube.dtype.itemsize > 8:
         raise SceneError(
-            f"cube must hold real numbers (integers or floats up to 64 bits), got {cube.dtype}"
+            f"cube must hold real numbers (integers or floats up to 64 bits), got {cube.dtype}; "
+            + ("give its magnitude, or its real part" if cube.dtype.kind == "c" else "convert it")
         )
     # the extremes carry NaN and infinities, so a healthy cube needs no second pass and no mask
     low, high = cube.min(axis=(0, 1)), cube.max(axis=(0, 1))
@@ -175,7 +176,8 @@ def check_same_size(cube: NDArray[Any], image: NDArray[Any], name: str) -> None:
     """Check that the 2-D ``image``, called ``name``, has the height and width of ``cube``.
 
     Raises:
-        SceneError: If it has not; the message says where the transpose would fit.
+        SceneError: If it has not; the message says where the transpose would fit, or a cube with
+            its bands at the end.
     """
     size = cube.shape[:2]
     if image.shape == size:
@@ -183,7 +185,13 @@ def check_same_size(cube: NDArray[Any], image: NDArray[Any], name: str) -> None:
     hint = ""
     if image.shape == size[::-1]:
         hint = (
-            f"; its transpose would fit, so give {name}.T or a cube with rows and columns swapped"
+            "; its transpose would fit: give it transposed (numpy: array.T), or the cube with rows "
+            "and columns swapped"
+        )
+    elif image.shape == cube.shape[1:]:
+        hint = (
+            f"; the cube has shape {cube.shape}, where the bands seem to come first: give it with "
+            "the bands last (numpy: moveaxis(cube, 0, -1))"
         )
     raise SceneError(
         f"{name} must have the height and width of the cube, {size}, got {image.shape}{hint}"

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes.download import is_official
-from hsi_diffusion.scenes.readers import Shape, describe_arrays, file_format, list_arrays
+from hsi_diffusion.scenes.readers import (
+    Shape,
+    describe_arrays,
+    file_format,
+    list_arrays,
+    reading,
+)
+from hsi_diffusion.scenes.scene import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from hsi_diffusion.scenes.info import FileRole, SceneInfo
@@ -57,7 +64,11 @@ class SceneFiles:
         if not root.is_dir():
             raise SceneError(
                 f"root must be the folder that holds the scenes, got {root}, which is "
-                f"{'not a folder' if root.exists() else 'not there'}"
+                + (
+                    "not a folder"
+                    if root.exists()
+                    else "not there; name the right one, or let download=True (--download) make it"
+                )
             )
         self.info = info
         own = _own_folders(info, root)
@@ -89,7 +100,13 @@ class SceneFiles:
             return self._in_file(path, shape, self.info.cube_keys)
         found = self._with_shape(shape)
         if not found:
-            raise self._missing(f"cube of shape {shape}", "cube")
+            others = [
+                f"{Location(path, key)} {found}"
+                for path, arrays in self._arrays.items()
+                for key, found in arrays.items()
+                if len(found) == len(shape)
+            ]
+            raise self._missing(f"cube of shape {shape}", "cube", others)
         path = _only({location.path for location in found}, found, f"cube of {self.info.name!r}")
         location = self._in_file(path, shape, self.info.cube_keys)
         self._warn("cube", location)
@@ -131,12 +148,15 @@ class SceneFiles:
         arrays = {}
         for folder in self.folders:
             for path in sorted(folder.iterdir()):
-                if path.name.startswith(".") or not path.is_file() or file_format(path) is None:
+                if path.name.startswith(".") or not path.is_file():
                     continue
                 try:
-                    arrays[path] = list_arrays(path)
+                    with reading(path):
+                        known = file_format(path) is not None
+                    if known:
+                        arrays[path] = list_arrays(path)
                 except FileFormatError as error:
-                    warnings.warn(f"{path} is left aside: {error}", stacklevel=2)
+                    warnings.warn(f"{path} is left aside: {error}", stacklevel=3)
         return arrays
 
     def _with_shape(self, shape: Shape) -> list[Location]:
@@ -170,14 +190,16 @@ class SceneFiles:
             f"got {describe_arrays(path, arrays) or 'no arrays'}"
         )
 
-    def _missing(self, what: str, role: FileRole) -> SceneError:
+    def _missing(self, what: str, role: FileRole, others: Sequence[str] = ()) -> SceneError:
+        """The error where nothing fits; ``others`` are arrays there that are something else."""
         names = " or ".join(file.name for file in self.info.files_of(role))
         official = f"; the published file is {names}" if names else ""
         searched = ", ".join(map(str, self.folders))
+        there = f" What is there has another shape: {shorten(others)}." if others else ""
         return SceneError(
-            f"found no {what} for scene {self.info.name!r} in {searched}{official}. Try "
-            f"download=True, or get it by hand from {self.info.homepage or 'its provider'} and put "
-            f"it into {self.home}"
+            f"found no {what} for scene {self.info.name!r} in {searched}{official}.{there} Try "
+            f"download=True (--download), or get it by hand from "
+            f"{self.info.homepage or 'its provider'} and put it into {self.home}"
         )
 
     def _warn(self, what: str, location: Location | LabelLocation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -21,7 +22,7 @@ SCENE = {"height": 40, "width": 36, "bands": 16, "num_classes": 4}
 
 def main(devices: int, out: Path) -> None:
     """Measure fixed models on ``devices`` processes; train a little as well."""
-    quiet = {
+    quiet: dict[str, Any] = {
         "accelerator": "cpu",
         "devices": devices,
         "strategy": "ddp" if devices > 1 else "auto",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import lightning as L
 import numpy as np
@@ -50,10 +50,51 @@ def test_reconstructions_are_drawn_in_the_units_of_the_scene(
     assert distance.min() < 1e-3 * np.abs(values).max()
 
 
+def test_drawing_teaches_the_network_nothing(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(task="pretrain", patch_size=8)
+    data.setup()
+    module = DiffusionPretrainModule(
+        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100
+    )
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    callback = ReconstructionFigures(timesteps=(5, 50), side=16)
+
+    def shown() -> list[list[float]]:
+        (axes, *_) = callback.draw(module, data)["reconstruction_spectra"].axes
+        return [np.asarray(line.get_ydata(), dtype=float).tolist() for line in axes.lines]
+
+    while_training = shown()
+    assert module.training
+    assert module.denoiser.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    module.eval()
+    assert shown() == while_training
+
+
+def test_chosen_pixels_are_those_of_the_scene(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(task="pretrain", patch_size=8)
+    data.setup()
+    module = DiffusionPretrainModule(
+        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100
+    )
+    # the part that is shown starts at row 12 and column 10
+    callback = ReconstructionFigures(timesteps=(5,), side=16, pixels=[(13, 24)])
+    (axes, *_) = callback.draw(module, data)["reconstruction_spectra"].axes
+    (*_, clean) = axes.lines
+    expected = data.transform.inverse(data.cube[13, 24][None].numpy())[0]
+    np.testing.assert_allclose(np.asarray(clean.get_ydata(), dtype=float), expected, rtol=1e-5)
+    with pytest.raises(ConfigurationError, match=r"rows 12 to 27 and columns 10 to 25, got \(3, 3"):
+        ReconstructionFigures(side=16, pixels=[(3, 3)]).draw(module, data)
+
+
 def test_figures_need_the_right_modules(quiet_trainer: Callable[..., L.Trainer]) -> None:
     trainer = quiet_trainer()
     with pytest.raises(ConfigurationError, match="ReconstructionFigures belongs to"):
-        ReconstructionFigures().on_fit_end(trainer, L.LightningModule())
+        ReconstructionFigures().on_fit_start(trainer, L.LightningModule())
     with pytest.raises(ConfigurationError, match="data modules"):
         ClassificationMap().on_predict_start(trainer, L.LightningModule())
 
@@ -68,8 +109,7 @@ def test_the_map_holds_every_pixel(
     module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
     callback = ClassificationMap(folder=tmp_path)
     trainer = quiet_trainer(callbacks=[callback])
-    batches = trainer.predict(module, data)
-    assert batches is not None
+    batches = cast("list[dict[str, torch.Tensor]]", trainer.predict(module, data))
     expected = torch.cat([batch["prediction"] for batch in batches]).numpy() + 1
     assert (callback.predicted.ravel() == expected).all()
     assert (tmp_path / "classification_map.png").is_file()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.types import PatchBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +43,7 @@ def test_learns_and_agrees_with_scikit_learn(
     trainer.fit(module, data)
     (figures,) = trainer.test(module, data, verbose=False)
 
-    batches = trainer.predict(module, data)
-    assert batches is not None
+    batches = cast("list[dict[str, torch.Tensor]]", trainer.predict(module, data))
     predicted = torch.cat([batch["prediction"] for batch in batches]).numpy()
     index = torch.cat([batch["index"] for batch in batches]).numpy()
     assert index.tolist() == list(range(40 * 36))
@@ -75,6 +75,24 @@ def test_validation_loss_is_the_mean_over_pixels(
             torch.nn.functional.cross_entropy(logits, batch["label"], reduction="none").numpy()
         )
     assert figures["val/loss"] == pytest.approx(np.concatenate(losses).mean(), rel=1e-5)
+
+
+def test_averaged_views_do_not_see_the_orientation() -> None:
+    module = build(average_views=True).eval()
+    image = torch.randn(6, 16, 5, 5)
+    batch = PatchBatch(image=image, index=torch.arange(6))
+    turned = PatchBatch(image=image.flip(2).rot90(1, (2, 3)), index=torch.arange(6))
+    with torch.no_grad():
+        found = module.predict_step(batch, 0)["probability"]
+        torch.testing.assert_close(module.predict_step(turned, 0)["probability"], found)
+        plain = torch.stack(
+            [
+                module(view.rot90(quarter, (2, 3))).softmax(dim=1)
+                for view in (image, image.transpose(2, 3))
+                for quarter in range(4)
+            ]
+        )
+    torch.testing.assert_close(found, plain.mean(dim=0).max(dim=1).values)
 
 
 def test_resume_is_bit_exact_with_dropout(

@@ -43,7 +43,7 @@ def test_learns(
     module = build(prediction=prediction, losses=losses, learning_rate=1e-2)
     trainer = quiet_trainer(max_epochs=1)
     (before,) = trainer.validate(module, data, verbose=False)
-    quiet_trainer(max_epochs=6).fit(module, data)
+    quiet_trainer(max_epochs=12).fit(module, data)
     (after,) = trainer.validate(module, data, verbose=False)
     assert set(after) == {"val/loss", *(f"val/{name}" for name in losses)}
     assert after["val/loss"] < 0.9 * before["val/loss"]
@@ -61,30 +61,59 @@ def test_validation_noise_is_fixed_and_independent_of_the_batch(
     assert first["val/loss"] == pytest.approx(second["val/loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("epochs_before", [1, 2])
+# 4 steps make an epoch: after its end, in its middle, after its first and its last step
+@pytest.mark.parametrize("steps_before", [4, 6, 8, 9])
+@pytest.mark.parametrize("workers", [0, 1])
 def test_resume_is_bit_exact(
     data: SimulatedSceneDataModule,
     quiet_trainer: Callable[..., L.Trainer],
     tmp_path: Path,
-    epochs_before: int,
+    steps_before: int,
+    workers: int,
 ) -> None:
+    data.num_workers = workers
     settings: dict[str, Any] = {
         "ema_decay": 0.9,
         "lr_schedule": "cosine",
         "augmentation": {"dihedral": 1.0},
     }
     whole = build(**settings)
-    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
+    keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
     quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
 
     torch.manual_seed(99)  # what the global generators hold must not matter
     resumed = build(**settings)
     data.transform = type(data.transform)()
     quiet_trainer(max_epochs=3).fit(
-        resumed, data, ckpt_path=tmp_path / f"epoch={epochs_before - 1}.ckpt", weights_only=True
+        resumed, data, ckpt_path=tmp_path / f"step={steps_before}.ckpt", weights_only=True
     )
     pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(value, other) for (_, value), other in pairs)
+
+
+def test_resume_after_an_epoch_is_bit_exact(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    whole = build(ema_decay=0.9)
+    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
+    quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
+    resumed = build(ema_decay=0.9)
+    quiet_trainer(max_epochs=3).fit(
+        resumed, data, ckpt_path=tmp_path / "epoch=1.ckpt", weights_only=True
+    )
+    pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(value, other) for (_, value), other in pairs)
+
+
+def test_the_average_counts_steps_and_not_batches(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = build(ema_decay=0.9)
+    trainer = quiet_trainer(max_epochs=2, accumulate_grad_batches=2)
+    trainer.fit(module, data)
+    assert module.average is not None
+    assert trainer.global_step == 4
+    assert int(module.average.updates) == 4
 
 
 def test_checkpoint_loads_with_weights_only(
@@ -124,15 +153,16 @@ def test_features_come_from_the_average(
 
 def test_exponential_average_against_a_plain_loop() -> None:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    linear = torch.nn.Linear(3, 2)
+    network = torch.nn.Sequential(linear, torch.nn.BatchNorm1d(2))
     average = ExponentialAverage(network, 0.5)
-    expected = network[0].weight.detach().clone()
+    expected = linear.weight.detach().clone()
     for step in range(8):
         with torch.no_grad():
-            network[0].weight.add_(torch.randn(2, 3))
+            linear.weight.add_(torch.randn(2, 3))
         average.update(network)
         decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * network[0].weight.detach()
+        expected = decay * expected + (1 - decay) * linear.weight.detach()
     torch.testing.assert_close(average.network.state_dict()["0.weight"], expected)
     average.train()
     assert not average.network.training
@@ -165,6 +195,7 @@ def test_learning_rate_closed_form(
         ({"lr_schedule": "step"}, "lr_schedule must be one of constant, cosine"),
         ({"warmup": 1.0}, "warmup"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"denoiser": "unet4d"}, "unet3d"),
         ({"denoiser_options": {"colour": 1}}, "colour"),
@@ -176,9 +207,12 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
         build(**settings)
 
 
-def test_cosine_without_an_end_is_refused(
-    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+@pytest.mark.parametrize("settings", [{"lr_schedule": "cosine"}, {"warmup": 0.1}])
+def test_a_schedule_without_an_end_is_refused(
+    data: SimulatedSceneDataModule,
+    quiet_trainer: Callable[..., L.Trainer],
+    settings: dict[str, Any],
 ) -> None:
-    module = build(lr_schedule="cosine")
+    module = build(**settings)
     with pytest.raises(ConfigurationError, match="max_steps"):
         quiet_trainer(max_epochs=-1).fit(module, data)

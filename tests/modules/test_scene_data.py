@@ -21,7 +21,7 @@ from hsi_diffusion import (
     SalinasDataModule,
     SimulatedSceneDataModule,
 )
-from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
 from hsi_diffusion.patches import pretraining_pixels
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def test_every_data_module_keeps_the_same_promises(data: SceneDataModule) -> Non
     ],
 )
 def test_counts_are_known_without_any_file(
-    module: type[SceneDataModule], bands: int, classes: int, tmp_path: Path
+    module: Callable[..., SceneDataModule], bands: int, classes: int, tmp_path: Path
 ) -> None:
-    data = module(tmp_path)  # type: ignore[misc]  # the base class takes no root
+    data = module(tmp_path)
     assert (data.num_bands, data.num_classes) == (bands, classes)
-    assert module(tmp_path, transform="mnf", components=9).num_bands == 9  # type: ignore[misc]
+    assert module(tmp_path, transform="mnf", components=9).num_bands == 9
     with pytest.raises(SceneError):
         data.setup()
 
@@ -158,6 +158,8 @@ def test_features_take_the_place_of_bands(
     assert other.cube.data_ptr() == features.data_ptr()
     with pytest.raises(SceneError, match=r"\(40, 36, 'D'\)"):
         data.with_features(torch.zeros(36, 40, 5))
+    with pytest.raises(SceneError, match=r"float32, got torch\.float64"):
+        data.with_features(torch.zeros(40, 36, 5, dtype=torch.float64))
 
 
 def test_the_transform_travels_with_the_state(
@@ -173,6 +175,33 @@ def test_the_transform_travels_with_the_state(
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     expected = torch.from_numpy(data.transform.transform(other.scene.cube))
     assert torch.equal(other.cube, expected)
+
+
+def test_a_checkpoint_with_other_components_changes_the_channels(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene(transform="pca", components=3)
+    data.setup()
+    other = small_scene(transform="minmax")
+    other.load_state_dict(data.state_dict())
+    assert other.num_bands == other.cube.shape[2] == 3
+
+
+def test_a_last_batch_of_one_patch_is_left_out(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    def sizes(batch_size: int) -> list[int]:
+        data = small_scene(train_on="labelled", batch_size=batch_size)
+        data.setup()
+        assert len(data.require_split().labelled) == 40
+        batches = [len(batch["index"]) for batch in data.train_dataloader()]
+        assert len(data.train_dataloader()) == len(batches)
+        return batches
+
+    assert sizes(39) == [39]
+    assert sizes(38) == [38, 2]
+    assert sizes(64) == [40]
+    assert sizes(1) == [1] * 40
 
 
 def test_fit_on_train_says_so(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
@@ -214,6 +243,73 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
 def test_fixed_split_needs_masks(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
     with pytest.raises(SplitError, match="train_mask"):
         small_scene(split="fixed").setup()
+
+
+@pytest.mark.parametrize(("number", "text"), [(0.2, "0.2"), (5, "5")])
+def test_the_split_may_be_a_number(
+    small_scene: Callable[..., SimulatedSceneDataModule], number: float, text: str
+) -> None:
+    first, second = small_scene(split=number), small_scene(split=text)
+    first.setup()
+    second.setup()
+    assert first.require_split().train.tolist() == second.require_split().train.tolist()
+
+
+def test_masks_may_be_arrays_or_files(
+    small_scene: Callable[..., SimulatedSceneDataModule], tmp_path: Path
+) -> None:
+    train = np.zeros((40, 36), dtype=bool)
+    train[:20] = True
+    np.save(tmp_path / "train.npy", train)
+    data = small_scene(split="fixed", train_mask=tmp_path / "train.npy", test_mask=~train)
+    data.setup()
+    split = data.require_split()
+    labelled = data.labels.ravel() > 0
+    assert split.labelled.tolist() == np.flatnonzero(train.ravel() & labelled).tolist()
+    assert split.test.tolist() == np.flatnonzero(~train.ravel() & labelled).tolist()
+    with pytest.raises(SplitError, match=r"train_mask must have the labels' shape \(40, 36\)"):
+        small_scene(split="fixed", train_mask=train[1:], test_mask=~train).setup()
+
+
+def test_a_stored_split_is_used_on_its_own_scene_only(
+    small_scene: Callable[..., SimulatedSceneDataModule], tmp_path: Path
+) -> None:
+    path = tmp_path / "split.npz"
+    data = small_scene(split="5")
+    data.setup()
+    stored = data.require_split()
+    stored.save(path)
+    again = small_scene(split=path)
+    again.setup()
+    assert again.require_split().train.tolist() == stored.train.tolist()
+    for other in ({"height": 42}, {"scene_seed": 1}):
+        for split in (str(path), stored):
+            with pytest.raises(SplitError, match="use the split of this scene"):
+                small_scene(split=split, **other).setup()
+    with pytest.raises(SplitError, match=r"can't read the stored split .*none\.npz: No such file"):
+        small_scene(split=str(tmp_path / "none.npz")).setup()
+
+
+def test_what_setup_makes_is_asked_for_too_early(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    data = small_scene()
+    for ask in (data.train_dataloader, data.test_dataloader, data.predict_dataloader):
+        with pytest.raises(NotSetUpError, match=r"only after setup: call setup\(\) first"):
+            ask()
+    assert not hasattr(data, "cube")
+    with pytest.raises(AttributeError, match="no attribute 'cubes'"):
+        _ = data.cubes  # type: ignore[attr-defined]
+    data.setup()
+    assert hasattr(data, "cube")
+
+
+def test_labels_that_are_all_0_are_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    data = CustomSceneDataModule(random.normal(size=(20, 18, 4)), np.zeros((20, 18), dtype=int))
+    data.setup()
+    with pytest.raises(SplitError, match=r"no labels \(all of its pixels are 0, unlabelled\)"):
+        data.require_split()
 
 
 def test_fixed_masks_of_indian_pines(shared_data: Path) -> None:

@@ -165,5 +165,7 @@ def test_dataset_names_wrong_arguments(dataset: PatchDataset) -> None:
         PatchDataset(cube, np.array([30]), None, 3)
     with pytest.raises(ConfigurationError, match="patch_size"):
         PatchDataset(cube, index, None, -3)
+    with pytest.raises(ConfigurationError, match=r"a whole number of pixels, got 3\.5"):
+        PatchDataset(cube, index, None, 3.5)  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="cube"):
         PatchDataset(cube[0], index, None, 3)

@@ -95,6 +95,31 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             Split.load(tmp_path / name)
 
 
+FIELD = np.array([[0, 1, 2, 2], [1, 1, 2, 2], [1, 2, 2, 2]])
+
+
+def test_a_split_fits_the_labels_that_it_was_made_from() -> None:
+    split = fraction_split(FIELD, 0.5, seed=0)
+    split.check_fits(FIELD)
+    make(shape=FIELD.shape, train=np.array([1]), val=np.array([2]), test=np.array([3])).check_fits(
+        FIELD
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (FIELD[:2], r"of a scene of \(3, 4\) pixels .* label map has \(2, 4\); use the split of"),
+        (FIELD * 0, r"of \d train pixels of the split are unlabelled"),
+        (np.where(FIELD == 2, 3, FIELD), "class 2 had 3 train pixels there, and has 0 here"),
+        (np.where(FIELD > 0, 3 - FIELD, 0), "class 1 had . train pixels there, and has . here"),
+    ],
+)
+def test_a_split_of_another_scene_is_refused(labels: NDArray[np.int64], message: str) -> None:
+    with pytest.raises(SplitError, match=message):
+        fraction_split(FIELD, 0.5, seed=0).check_fits(labels)
+
+
 def test_summary_counts_classes() -> None:
     labels = np.array([[0, 1, 2, 2], [1, 1, 2, 4], [4, 4, 4, 4]])
     split = Split.from_labels(

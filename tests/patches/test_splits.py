@@ -225,6 +225,27 @@ def test_unknown_spec_lists_what_is_allowed(spec: str, field_labels: NDArray[np.
         make_split(field_labels, spec, seed=0, patch_size=9)
 
 
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("1.0", "leaves none to test"),
+        ("10%", r"10 % is 0\.1"),
+        ("0,1", "a point instead of the comma"),
+        ("mine.npy", r"ends in \.npz"),
+    ],
+)
+def test_a_wrong_spec_gets_a_hint(spec: str, hint: str, field_labels: NDArray[np.int64]) -> None:
+    with pytest.raises(SplitError, match=f"got '{spec}'; .*{hint}"):
+        make_split(field_labels, spec, seed=0, patch_size=9)
+
+
+def test_classes_that_give_less_than_asked_are_noted(field_labels: NDArray[np.int64]) -> None:
+    # class 9 has 20 pixels, the others more than 200
+    assert per_class_split(field_labels, 10, seed=0).settings["notes"] == []
+    (note,) = per_class_split(field_labels, 11, seed=0).settings["notes"]
+    assert note == "class 9: fewer pixels than asked, to keep half for the test"
+
+
 def test_wrong_arguments_are_named(field_labels: NDArray[np.int64]) -> None:
     for fraction in (0, 1, -0.1, 10):
         with pytest.raises(SplitError, match="fraction must lie between 0 and 1"):

@@ -7,7 +7,14 @@ import pytest
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs import RunSettings, default_folder, merge, preset_for_scene, read_yaml
+from hsi_diffusion.runs import (
+    RunSettings,
+    default_folder,
+    merge,
+    parse_yaml,
+    preset_for_scene,
+    read_yaml,
+)
 from hsi_diffusion.runs.settings import SpaceSettings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*/*.yaml"))
@@ -57,6 +64,8 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ({"features": {"timesteps": 5}}, r"features\.timesteps must be a list"),
         ({"features": {"timesteps": []}}, r"features\.timesteps must be at least 1"),
         ({"features": {"precision": "fp8"}}, r"features\.precision must be one of auto"),
+        ({"pretrain": {"gradient_clip": -1}}, r"pretrain\.gradient_clip must be at least 0"),
+        ({"classifier": {"gradient_clip": -0.5}}, r"classifier\.gradient_clip must be at least 0"),
         ({"logger": "mlflow"}, "logger must be one of csv, wandb, none"),
         ({"pretrain": {"module": [1]}}, r"pretrain\.module must be a mapping"),
     ],
@@ -86,6 +95,46 @@ def test_bad_files_are_named(tmp_path: Path, text: str | None, message: str) -> 
         file.write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         read_yaml(file)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cube.npy").write_bytes(b"\x93NUMPY")
+    for path in (tmp_path / "cube.npy", tmp_path):
+        with pytest.raises(ConfigurationError, match=r"can't be read .* the config\.yaml of a run"):
+            read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("-2E+4", -20000.0),
+        ("1.0e-3", 0.001),
+        ("10", 10),
+        ("[5e1, 2]", [50.0, 2]),
+        ("{a: 1e-3}", {"a": 0.001}),
+        ("e3", "e3"),
+        ("3d", "3d"),
+        ("'1e-3'", "1e-3"),
+        ("", None),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(text: str, value: object) -> None:
+    found = parse_yaml(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_inputs_are_all_that_a_run_reads() -> None:
+    own = {"name": "custom", "cube": "a/cube.mat:reflectance", "labels": "b.npy"}
+    masks = {"kind": "fixed", "train_mask": "c.tif", "test_mask": "d.mat:TE"}
+    settings = RunSettings.from_dict(
+        {"scene": own, "split": masks, "pretrain": {"checkpoint": "e.ckpt"}}
+    )
+    assert set(map(str, settings.inputs())) == {"a/cube.mat", "b.npy", "c.tif", "d.mat", "e.ckpt"}
+    known = {"scene": {"name": "salinas", "root": "data"}, "split": {"kind": "split.npz"}}
+    assert set(map(str, RunSettings.from_dict(known).inputs())) == {"data", "split.npz"}
+    assert RunSettings().inputs() == []
 
 
 def test_default_folder_names_the_run() -> None:

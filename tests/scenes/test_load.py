@@ -185,6 +185,12 @@ def test_nothing_found_says_what_is_looked_for(tmp_path: Path) -> None:
         load_scene(PAVIA, tmp_path)
 
 
+def test_nothing_found_says_what_is_there_instead(tmp_path: Path) -> None:
+    np.save(tmp_path / "uncorrected.npy", np.zeros((4, 5, 9)))
+    with pytest.raises(SceneError, match=r"uncorrected\.npy \(4, 5, 9\)\. Try download"):
+        load_scene(PAVIA, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("folder", "home"),
     [("data", "data/pavia_university"), ("pavia_university", "pavia_university")],

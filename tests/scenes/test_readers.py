@@ -104,7 +104,7 @@ def test_damaged_files_are_named(tmp_path: Path, kind: str) -> None:
         read_array(path, ndim=3)
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\x00" * 4096, b"PK\x03\x04" + b"\x00" * 200])
+@pytest.mark.parametrize("content", [b"short", b"\x00" * 4096, b"PK\x03\x04" + b"\x00" * 200])
 def test_unknown_formats_list_the_known(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scene.mat"
     path.write_bytes(content)
@@ -113,9 +113,31 @@ def test_unknown_formats_list_the_known(tmp_path: Path, content: bytes) -> None:
         read_array(path)
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"no file .*scene\.mat"):
+def test_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "scene.mat"
+    path.touch()
+    with pytest.raises(FileFormatError, match=r"scene\.mat is empty \(0 bytes\); get it again"):
+        read_array(path)
+
+
+def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileFormatError, match=r"no file .*scene\.mat; check its name"):
         read_array(tmp_path / "scene.mat")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileFormatError, match="looked for in") as caught:
+        read_array("scene.mat")
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(FileFormatError, match="is a folder; name a file in it"):
+        read_array(tmp_path)
+
+
+def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hsi_diffusion.scenes.readers.file_format", refuse)
+    with pytest.raises(FileFormatError, match=r"can't read .*map\.npy: you have no permission"):
+        read_array(tmp_path / "map.npy")
 
 
 @pytest.mark.parametrize("write", [scipy.io.savemat, write_mat73])
@@ -148,13 +170,43 @@ def test_wrong_key_and_wrong_axes_list_what_there_is(tmp_path: Path) -> None:
         read_array(path, "cube")
     with pytest.raises(FileFormatError, match=r"no 3-D array of real numbers; there is: .*map"):
         read_array(path, ndim=3)
+    with pytest.raises(
+        FileFormatError, match=r"one\.mat:map must be a 3-D array .* \(2, 3\); there"
+    ):
+        read_array(path, "map", ndim=3)
 
 
 def test_a_key_for_a_nameless_array_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "map.npy"
     np.save(path, LABELS)
-    with pytest.raises(FileFormatError, match=r"no array 'map' .* there is: .*map\.npy \(2, 3\)"):
+    with pytest.raises(
+        FileFormatError, match=r"no array 'map' .* there is: .*map\.npy \(2, 3\); leave out the key"
+    ):
         read_array(path, "map")
+
+
+@pytest.mark.parametrize("suffix", ["mat", "h5", "npy"])
+def test_complex_arrays_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cube.{suffix}"
+    cube = CUBE.astype(complex)
+    if suffix == "mat":
+        scipy.io.savemat(path, {"cube": cube})
+    elif suffix == "npy":
+        np.save(path, cube)
+    else:
+        with h5py.File(path, "w") as file:
+            file["cube"] = cube
+    with pytest.raises(
+        FileFormatError, match=r"complex128; store the magnitude|left aside: cube \(complex128\)"
+    ):
+        read_array(path, ndim=3)
+
+
+def test_what_is_left_aside_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "scene.mat"
+    scipy.io.savemat(path, {"data": {"cube": CUBE}})
+    with pytest.raises(FileFormatError, match=r"there is: none; left aside: data \(struct\)"):
+        read_array(path, ndim=3)
 
 
 def test_arrays_in_groups_of_hdf5(tmp_path: Path) -> None:

@@ -72,11 +72,12 @@ def test_fingerprint_does_not_depend_on_memory_order() -> None:
     [
         (np.zeros((3, 4)), r"cube must have shape \(height, width, bands\), got \(3, 4\)"),
         (np.zeros((3, 4, 0)), r"got \(3, 4, 0\)"),
-        (np.zeros((3, 4, 5), complex), "real numbers .* got complex128"),
+        (np.zeros((3, 4, 5), complex), "real numbers .* got complex128; give its magnitude"),
         (np.zeros((3, 4, 5), bool), "real numbers .* got bool"),
         (np.zeros((3, 4, 5), object), "real numbers .* got object"),
         (np.zeros((4, 3, 5)), r"labels .* \(4, 3\), got \(3, 4\); its transpose would fit"),
         (np.zeros((9, 4, 5)), r"labels .* \(9, 4\), got \(3, 4\)$"),
+        (np.zeros((5, 3, 4)), r"labels .* \(5, 3\), got \(3, 4\); .* bands seem to come first"),
         (np.arange(72.0).reshape(3, 4, 6), r"'toy' must have shape \(3, 4, 5\) .*got \(3, 4, 6\)"),
     ],
 )

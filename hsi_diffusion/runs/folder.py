@@ -1,0 +1,125 @@
+"""The folder of a run: made for a new one, emptied of an earlier one only where that is safe."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from hsi_diffusion.errors import OutputError, OutputExistsError
+from hsi_diffusion.runs.outputs import IMAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+BEGUN: Final = frozenset({"config.yaml", "logs", "wandb"})
+"""What a run writes before it has computed anything."""
+
+CONTENT: Final = BEGUN | {
+    "checkpoints",
+    "features",
+    "metrics.json",
+    "report.md",
+    "split.npz",
+    "classification_map.npy",
+    *IMAGES.values(),
+}
+"""Everything that a run writes."""
+
+
+def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output folder that would mix a run into other files, or lose any.
+
+    Nothing is written or removed.
+
+    Args:
+        folder: Where the run's files shall go.
+        overwrite: An earlier run there may be replaced.
+        inputs: Files and folders that the new run reads.
+
+    Raises:
+        OutputExistsError: The folder holds files that must stay.
+        OutputError: It can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"the output folder {folder} is a file; name a folder (--out)")
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "you may not write there" if above.is_dir() else "not a folder"
+        raise OutputError(f"can't make the output folder {folder}: {above} is {why}")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not there or _only_begun(there):
+        return
+    if not overwrite:
+        unfinished = "config.yaml" in there and "metrics.json" not in there
+        kept = (
+            "; it holds a run that did not finish, whose checkpoints/pretrain.ckpt, if it is "
+            "there, --pretrained takes into another folder"
+        )
+        raise OutputExistsError(
+            f"the output folder {folder} is not empty; name another one with --out, or replace "
+            f"the run in it with --overwrite{kept if unfinished else ''}"
+        )
+    if "config.yaml" not in there:
+        raise OutputExistsError(
+            f"the output folder {folder} holds files but no config.yaml, so it is not that of "
+            "a run; --overwrite replaces only runs: name another folder with --out"
+        )
+    if foreign := sorted(name for name in there if not _is_content(name)):
+        raise OutputExistsError(
+            f"the output folder {folder} holds what no run writes ({', '.join(foreign[:5])}), and "
+            "--overwrite replaces only runs: move it away, or name another folder with --out"
+        )
+    for path in inputs:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise OutputExistsError(
+                f"{path} lies in the output folder {folder}, and --overwrite would remove it "
+                "before it is used: name another folder with --out"
+            )
+
+
+def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Make the output folder, and refuse to mix a run into what is there.
+
+    A run that was stopped before it had computed anything is replaced without being asked.
+
+    Args:
+        folder: Where the run's files go.
+        overwrite: Remove an earlier run there; nothing but a run is ever removed.
+        inputs: Files and folders that the new run reads.
+
+    Raises:
+        OutputExistsError: The folder holds files that must stay.
+        OutputError: It can't be written.
+    """
+    check_output(folder, overwrite=overwrite, inputs=inputs)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():  # the folder itself may be a link
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"can't make the output folder {folder}: {error.strerror or error}; name another one "
+            "with --out"
+        ) from error
+
+
+def remove_if_only_begun(folder: Path) -> None:
+    """Remove the folder of a run that failed before it had computed anything."""
+    if folder.is_dir() and _only_begun({path.name for path in folder.iterdir()}):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_content(name: str) -> bool:
+    """Whether a run writes ``name``, or left it behind when it was killed while writing."""
+    temporary = re.fullmatch(r"\.(.+)-\w+(\.\w+)", name)
+    return (name if temporary is None else temporary[1] + temporary[2]) in CONTENT
+
+
+def _only_begun(names: set[str]) -> bool:
+    return "config.yaml" in names and names <= BEGUN

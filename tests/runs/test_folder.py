@@ -1,0 +1,124 @@
+"""A run's folder: nothing is lost, and nothing half-written stands in the way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hsi_diffusion.errors import OutputError, OutputExistsError
+from hsi_diffusion.runs.folder import check_output, prepare_output, remove_if_only_begun
+
+BEGUN = ("config.yaml", "logs/pretrain/metrics.csv")
+STOPPED = (*BEGUN, "checkpoints/pretrain.ckpt")
+FINISHED = (*STOPPED, "metrics.json", "report.md", "split.png", "features/1.h5", ".split-x1_.npz")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "one"
+
+
+def fill(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("content")
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_folder_is_made_and_only_when_asked(folder: Path) -> None:
+    check_output(folder, overwrite=False)
+    assert not folder.parent.exists()
+    prepare_output(folder, overwrite=False)
+    assert list(folder.iterdir()) == []
+    prepare_output(folder, overwrite=False)  # an empty one is as good
+
+
+@pytest.mark.parametrize("names", [STOPPED, FINISHED])
+def test_a_run_is_replaced_only_when_asked(folder: Path, names: tuple[str, ...]) -> None:
+    fill(folder, names)
+    with pytest.raises(OutputExistsError, match=r"--out.*--overwrite") as caught:
+        prepare_output(folder, overwrite=False)
+    assert ("did not finish" in str(caught.value)) == (names is STOPPED)
+    check_output(folder, overwrite=True)
+    assert files(folder) == set(names)
+    prepare_output(folder, overwrite=True)
+    assert files(folder) == set()
+
+
+def test_a_run_that_computed_nothing_does_not_stand_in_the_way(folder: Path) -> None:
+    fill(folder, BEGUN)
+    prepare_output(folder, overwrite=False)
+    assert files(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("thesis.tex",), r"holds files but no config\.yaml"),
+        ((*FINISHED, "thesis.tex"), r"holds what no run writes \(thesis\.tex\)"),
+        (("config.yaml", "src/model.py"), r"holds what no run writes \(src\)"),
+        (("config.yaml", ".git/HEAD"), r"holds what no run writes \(\.git\)"),
+    ],
+)
+def test_only_runs_are_ever_replaced(folder: Path, names: tuple[str, ...], message: str) -> None:
+    fill(folder, names)
+    with pytest.raises(OutputExistsError, match=message):
+        prepare_output(folder, overwrite=True)
+    remove_if_only_begun(folder)
+    assert files(folder) == set(names)
+
+
+def test_what_the_new_run_reads_is_not_removed(folder: Path) -> None:
+    fill(folder, FINISHED)
+    checkpoint = folder / "checkpoints" / "pretrain.ckpt"
+    with pytest.raises(OutputExistsError, match=r"pretrain\.ckpt lies in the output folder"):
+        prepare_output(folder, overwrite=True, inputs=[folder.parent, checkpoint])
+    assert files(folder) == set(FINISHED)
+
+
+def test_a_link_to_a_folder_is_emptied_and_stays(folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    fill(disk, FINISHED)
+    folder.parent.mkdir()
+    folder.symlink_to(disk)
+    prepare_output(folder, overwrite=True)
+    assert folder.is_symlink()
+    assert files(disk) == set()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputExistsError, match="is a file; name a folder"):
+        prepare_output(tmp_path / "file", overwrite=True)
+    with pytest.raises(OutputError, match=r"file is not a folder"):
+        prepare_output(tmp_path / "file" / "run", overwrite=False)
+
+
+def test_a_folder_that_may_not_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(OutputError, match="you may not write there"):
+            check_output(folder, overwrite=False)
+
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(OutputError, match=r"can't make .*: Permission denied; name another"):
+            prepare_output(folder, overwrite=False)
+
+
+def test_only_what_has_just_begun_is_removed(folder: Path) -> None:
+    fill(folder, BEGUN)
+    remove_if_only_begun(folder)
+    assert not folder.exists()
+    remove_if_only_begun(folder)
+    fill(folder, STOPPED)
+    remove_if_only_begun(folder)
+    assert files(folder) == set(STOPPED)
