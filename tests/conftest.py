@@ -30,9 +30,13 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """The tests' arrays are tiny: more threads (torch, BLAS) would only wait for each other."""
+    """The tests' arrays are tiny: more threads (torch, BLAS) would only wait for each other.
+
+    For the session, so that fixtures of a module compute with as many threads as its tests: sums
+    over several threads round differently.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(limits=1):
