@@ -6,13 +6,12 @@ With no options it simulates a scene and needs neither data nor network (3 minut
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+if TYPE_CHECKING:
+    from hsi_diffusion.runs import RunSettings
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 METHODS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())
@@ -54,8 +53,6 @@ written into --out:
   1..K, shape (H, W)), false_colour.png, confusion_matrix.png, reconstruction.png, split.npz,
   checkpoints/, features/, logs/
 """
-
-_FORMAT_WARNING = warnings.formatwarning
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -123,7 +120,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "'features.timesteps=[50, 100]'; may be repeated",
     )
     method.add_argument(
-        "--devices", type=int, metavar="N", help="processes that pretrain together (default 1)"
+        "--devices",
+        type=int,
+        metavar="N",
+        help="processes per machine that pretrain together (default 1)",
+    )
+    method.add_argument(
+        "--nodes",
+        type=int,
+        metavar="N",
+        help="machines that pretrain together, started by torchrun or a cluster (default 1)",
     )
     method.add_argument(
         "--accelerator", metavar="NAME", help="auto, cpu, gpu, ... as in Lightning (default: auto)"
@@ -131,6 +137,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", metavar="DIR", help="where to write (default: runs/SCENE-METHOD-SPLIT-seedN)"
+    )
+    output.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in DIR that was interrupted, with its own settings",
     )
     output.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
     output.add_argument(
@@ -143,7 +154,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def settings_from(options: argparse.Namespace) -> dict[str, Any]:
     """Lay the options over the preset or the given configuration."""
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.runs import merge, parse_yaml, preset_for_scene, read_yaml
+    from hsi_diffusion.runs import SplitSettings, merge, parse_assignment, preset_for, read_yaml
 
     changes = _changes(options)
     if options.config is not None:
@@ -154,30 +165,38 @@ def settings_from(options: argparse.Namespace) -> dict[str, Any]:
         method = options.method or "spectraldiff"
         preset = options.preset or "quick"
         scene = changes.get("scene", {}).get("name", "simulated")
+        split = changes.get("split", {}).get("kind", SplitSettings().kind)
         file = read_yaml(CONFIGS / method / f"{preset}.yaml")
-        base = {"method": method, "preset": preset, **preset_for_scene(file, scene)}
+        base = {"method": method, "preset": preset, **preset_for(file, scene=scene, split=split)}
         settings = merge(base, changes)
     for assignment in options.set:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise ConfigurationError(f"--set must look like KEY=VALUE, got {assignment!r}")
-        try:
-            change: Any = parse_yaml(value)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(
-                f"--set {key}: the value must be valid YAML, such as 3, 0.5, name or '[1, 2]', "
-                f"got {value!r}"
-            ) from error
-        for part in reversed(key.split(".")):
-            change = {part: change}
-        settings = merge(settings, change)
+        settings = merge(settings, parse_assignment(assignment))
     if (method := settings.get("method", "spectraldiff")) not in METHODS:
         raise ConfigurationError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     return settings
 
 
+def settings_to_resume(options: argparse.Namespace, folder: Path) -> RunSettings:
+    """The settings of the run in ``folder``, which nothing on the command line may change."""
+    from hsi_diffusion.errors import ConfigurationError
+    from hsi_diffusion.runs import RunSettings, read_yaml
+
+    plain = vars(parse_arguments([]))
+    free = {"resume", "no_progress"}
+    given = [name for name, value in vars(options).items() if value != plain[name]]
+    if others := sorted(set(given) - free):
+        option = others[0].replace("_", "-")
+        raise ConfigurationError(
+            f"--resume goes on with the run's own settings; leave out --{option}"
+        )
+    if not (folder / "config.yaml").is_file():
+        raise ConfigurationError(f"{folder} holds no config.yaml, so there is no run to resume")
+    return RunSettings.from_dict(read_yaml(folder / "config.yaml"))
+
+
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     from hsi_diffusion.errors import ConfigurationError
+    from hsi_diffusion.scenes import CATALOGUE, scene_info
 
     if options.labels is not None and options.cube is None:
         raise ConfigurationError("--labels belongs to your own scene: give --cube as well")
@@ -198,8 +217,8 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
                 f"--train-mask and --test-mask are a split of their own; leave out --split {kind}"
             )
         kind = "fixed"
-    elif kind is None and options.scene == "houston2013":
-        kind = "fixed"
+    elif kind is None and options.scene in CATALOGUE:
+        kind = scene_info(options.scene).default_split
     given = {
         "scene": {
             "name": "custom" if options.cube is not None else options.scene,
@@ -217,6 +236,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "logger": options.logger,
         "devices": options.devices,
+        "num_nodes": options.nodes,
         "accelerator": options.accelerator,
     }
     return {
@@ -232,51 +252,34 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _quieten() -> None:
-    """Keep what a reader of the console can't use from between the lines that matter.
-
-    Called after the import of Lightning, which sets its own level.
-    """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        ".*LeafSpec.*is deprecated",  # Lightning's own, once per training
-        "The number of training batches",
-        "Checkpoint directory .* exists and is not empty",
-        "Found .* module.* in eval mode",  # the average of the weights is never in training mode
-        ".*does not have many workers",  # gathering patches needs none
-    ):
-        warnings.filterwarnings("ignore", message)
-    warnings.formatwarning = _format_warning
-
-
-def _format_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
-    """What the library warns of as a line for its user; other warnings as ever."""
-    import hsi_diffusion
-
-    if Path(filename).is_relative_to(Path(hsi_diffusion.__file__).parent):
-        return f"warning: {message}\n"
-    return _FORMAT_WARNING(message, category, filename, lineno, line)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 = done, 2 = something that was asked for can't be done."""
     options = parse_arguments(arguments)
     # imported here, so that --help answers at once
     from hsi_diffusion.errors import HsiDiffusionError
-    from hsi_diffusion.runs import RunSettings, default_folder, run, show_result, write_outputs
+    from hsi_diffusion.runs import (
+        RunSettings,
+        default_folder,
+        quieten,
+        run,
+        show_result,
+        write_outputs,
+    )
 
-    _quieten()
+    quieten()
     try:
-        settings = RunSettings.from_dict(settings_from(options))
-        folder = Path(options.out) if options.out else default_folder(settings)
+        if options.resume is not None:
+            folder = Path(options.resume)
+            settings = settings_to_resume(options, folder)
+        else:
+            settings = RunSettings.from_dict(settings_from(options))
+            folder = Path(options.out) if options.out else default_folder(settings)
         result = run(
-            settings, folder, overwrite=options.overwrite, progress=not options.no_progress
+            settings,
+            folder,
+            overwrite=options.overwrite,
+            resume=options.resume is not None,
+            progress=not options.no_progress,
         )
         if result is None:  # another process of a distributed pretraining writes the result
             return 0

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hsi_diffusion"
 
-FLOOR = {"errors", "types", "files", "seeding"}
+FLOOR = {"errors", "types", "files", "seeding", "options", "distributed"}
 """Modules without a folder, which everybody may import."""
 
 ORDER = (
@@ -74,6 +74,12 @@ def test_floor_imports_nothing_of_the_library() -> None:
 
 def test_scenes_do_without_torch() -> None:
     code = "import sys, hsi_diffusion.scenes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_runs_do_without_wandb() -> None:
+    """It takes a second to load, and only those who log there need it."""
+    code = "import sys, hsi_diffusion.runs; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.classifiers.attention import PatchTransformer
+from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
+from hsi_diffusion.classifiers.ctssfm import CTSSFM
+from hsi_diffusion.classifiers.ensemble import Ensemble
+from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
 from hsi_diffusion.classifiers.spectral_transformer import SpectralTransformer
+from hsi_diffusion.classifiers.timestep_gate import TimestepGate
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
-CLASSIFIERS = {"spectral_transformer": SpectralTransformer}
+CLASSIFIERS: dict[str, Callable[..., PatchTransformer]] = {
+    "fusion": FusionClassifier,
+    "spectral_transformer": SpectralTransformer,
+}
 """Networks by the name that configurations use."""
 
 
 def build_classifier(
-    name: str, *, in_channels: int, num_classes: int, patch_size: int, options: dict[str, Any]
+    name: str,
+    *,
+    in_channels: int,
+    num_classes: int,
+    patch_size: int,
+    options: dict[str, Any],
+    timesteps: int = 1,
+    angles: bool = False,
 ) -> nn.Module:
     """Build a patch classifier, (B, in_channels, P, P) -> logits (B, K), from plain data.
 
@@ -25,21 +45,42 @@ def build_classifier(
         num_classes: Number of classes K.
         patch_size: Side P of a patch in pixels.
         options: Further arguments of the network.
+        timesteps: In how many equal groups the channels lie; for networks that treat them apart.
+        angles: Whether one spectral angle per timestep stands behind them; likewise.
 
     Returns:
         The network with new weights.
 
     Raises:
-        ConfigurationError: The name is unknown, or the network has no such option.
+        ConfigurationError: The name is unknown, or the network refuses an option or its value.
     """
     if name not in CLASSIFIERS:
         raise ConfigurationError(
             f"classifier must be one of {', '.join(sorted(CLASSIFIERS))}, got {name!r}"
         )
-    try:
-        return CLASSIFIERS[name](in_channels, num_classes, patch_size, **options)
-    except TypeError as error:
-        raise ConfigurationError(f"classifier_options don't fit {name!r}: {error}") from error
+    network = CLASSIFIERS[name]
+    layout = {"timesteps": timesteps, "angles": angles}
+    known = inspect.signature(network).parameters
+    given = {name: value for name, value in layout.items() if name in known}
+    check_options(
+        network,
+        options,
+        "classifier_options",
+        given=("in_channels", "num_classes", "patch_size", *given),
+    )
+    return network(in_channels, num_classes, patch_size, **given, **options)
 
 
-__all__ = ["CLASSIFIERS", "SpectralTransformer", "build_classifier"]
+__all__ = [
+    "AWAM",
+    "CLASSIFIERS",
+    "CTSSFM",
+    "FUSIONS",
+    "Ensemble",
+    "FusionClassifier",
+    "PatchTransformer",
+    "SpectralTransformer",
+    "TimestepGate",
+    "WeightedMean",
+    "build_classifier",
+]

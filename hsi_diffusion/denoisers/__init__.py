@@ -3,13 +3,19 @@
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.build import DENOISERS, build_denoiser
 from hsi_diffusion.denoisers.convert import load_published_unet3d, to_published
+from hsi_diffusion.denoisers.sgsad import SGSAD
+from hsi_diffusion.denoisers.ssad import SSAD
+from hsi_diffusion.denoisers.staged import StagedDenoiser
 from hsi_diffusion.denoisers.unet3d import BandPadding, UNet3D
 
 __all__ = [
     "DENOISERS",
+    "SGSAD",
+    "SSAD",
     "BandPadding",
     "Denoiser",
     "FeatureLevel",
+    "StagedDenoiser",
     "UNet3D",
     "build_denoiser",
     "load_published_unet3d",

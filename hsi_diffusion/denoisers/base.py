@@ -47,11 +47,15 @@ class Denoiser(nn.Module, ABC):
         num_bands: As given.
         feature_info: As given.
         radius: As given.
+        alignment: A crop of a scene gives what the scene gives, up to the radius from its edges,
+            if it starts at multiples of this; 1 = anywhere. A subclass that lays a grid of windows
+            over the pixels sets it.
     """
 
     num_bands: int
     feature_info: tuple[FeatureLevel, ...]
     radius: int
+    alignment: int = 1
 
     def __init__(
         self, num_bands: int, *, feature_info: Sequence[FeatureLevel], radius: int
@@ -92,6 +96,23 @@ class Denoiser(nn.Module, ABC):
         Returns:
             One tensor per index, in the order asked, shape (B, channels, H / reduction,
             W / reduction) of that level.
+        """
+
+    @abstractmethod
+    def forward_with_features(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Denoise, and keep the features at the asked levels, in one pass.
+
+        Gradients flow through both, so that a loss on features can train along.
+
+        Args:
+            x_t: Noisy images, shape (B, bands, H, W).
+            t: Their timesteps, int64, shape (B,).
+            indices: Numbers of levels in ``feature_info``, in any order.
+
+        Returns:
+            What :meth:`forward` gives, and what :meth:`forward_intermediates` gives.
         """
 
     def check_input(self, x_t: Tensor, t: Tensor) -> None:

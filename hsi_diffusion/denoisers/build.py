@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.denoisers.staged import StagedDenoiser
 from hsi_diffusion.denoisers.unet3d import UNet3D
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hsi_diffusion.denoisers.base import Denoiser
 
-DENOISERS: dict[str, type[Denoiser]] = {"unet3d": UNet3D}
+DENOISERS: dict[str, type[Denoiser]] = {"unet3d": UNet3D, "staged": StagedDenoiser}
 """Every network by its name."""
 
 
@@ -37,10 +38,5 @@ def build_denoiser(name: str, num_bands: int, options: Mapping[str, Any] | None 
         )
     network = DENOISERS[name]
     options = dict(options or {})
-    allowed = [key for key in inspect.signature(network).parameters if key != "num_bands"]
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise ConfigurationError(
-            f"options of {name} may be {', '.join(allowed)}, but {', '.join(unknown)} was given"
-        )
+    check_options(network, options, "denoiser_options", given=("num_bands",))
     return network(num_bands, **options)

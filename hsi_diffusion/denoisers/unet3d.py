@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
+from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,32 +32,22 @@ CHANNELS_LAST_DEVICES = ("cpu", "cuda")
 
 
 class TimeEmbedding(nn.Sequential):
-    """Sinusoids of the timestep, first all sines, then all cosines, and a linear layer with ReLU.
-
-    The frequencies fall geometrically from 1 to 1/10000, both included.
+    """Sinusoids of the timestep, and a linear layer with ReLU.
 
     Args:
         channels: Size of the embedding, even and at least 4.
     """
 
     def __init__(self, channels: int) -> None:
-        if channels < 4 or channels % 2:
-            raise ConfigurationError(
-                f"time_channels must be even and at least 4, but {channels} was given"
-            )
+        check_time_channels(channels)
         # the public release numbers the linear layer 1; its 0 are the sinusoids
         super().__init__(nn.Identity(), nn.Linear(channels, channels), nn.ReLU())
         self.channels = channels
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps of shape (B,) as (B, channels)."""
-        # in float32 whatever the weights are: half precision can't tell 499 from 500
-        count = self.channels // 2
-        exponents = torch.arange(count, device=t.device) / (count - 1)
-        angles = t[:, None] * torch.exp(-math.log(10_000) * exponents)
-        sinusoids = torch.cat((angles.sin(), angles.cos()), dim=1)
-        sinusoids = sinusoids.to(next(self.parameters()).dtype)
-        embedded: Tensor = super().forward(sinusoids)  # type: ignore[no-untyped-call]
+        waves = sinusoids(t, self.channels).to(next(self.parameters()).dtype)
+        embedded: Tensor = super().forward(waves)  # type: ignore[no-untyped-call]
         return embedded
 
 
@@ -191,14 +182,25 @@ class UNet3D(Denoiser):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Denoise; see :meth:`Denoiser.forward`."""
         h, _ = self._run(x_t, t, up_blocks=len(self.ups))
-        output: Tensor = self.output(h)
-        return output[:, 0, : self.num_bands]
+        return self._output(h)
 
     def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
         """Features at the asked levels; see :meth:`Denoiser.forward_intermediates`."""
         self.check_indices(indices)
         _, kept = self._run(x_t, t, up_blocks=max(indices), keep=set(indices))
         return [kept[index] for index in indices]
+
+    def forward_with_features(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Output and features; see :meth:`Denoiser.forward_with_features`."""
+        self.check_indices(indices)
+        h, kept = self._run(x_t, t, up_blocks=len(self.ups), keep=set(indices))
+        return self._output(h), [kept[index] for index in indices]
+
+    def _output(self, h: Tensor) -> Tensor:
+        output: Tensor = self.output(h)
+        return output[:, 0, : self.num_bands]
 
     def _run(
         self, x_t: Tensor, t: Tensor, *, up_blocks: int, keep: Collection[int] = ()

@@ -1,6 +1,13 @@
 """The diffusion process: noise schedule, losses and sampling, without any network."""
 
-from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, build_loss, l1, l2
+from hsi_diffusion.diffusion.contrast import (
+    Contrasted,
+    ContrastiveHead,
+    cluster_contrast,
+    instance_contrast,
+    pool_cells,
+)
+from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, l1, l2, lae
 from hsi_diffusion.diffusion.sampling import (
     Reconstruction,
     SamplingMethod,
@@ -21,6 +28,8 @@ from hsi_diffusion.diffusion.schedule import (
 
 __all__ = [
     "LOSSES",
+    "Contrasted",
+    "ContrastiveHead",
     "DenoisingLoss",
     "NoiseSchedule",
     "Posterior",
@@ -28,13 +37,16 @@ __all__ = [
     "SamplingMethod",
     "ScheduleKind",
     "Step",
-    "build_loss",
     "check_prediction",
+    "cluster_contrast",
     "ddim_step",
     "ddpm_step",
+    "instance_contrast",
     "iterate_chain",
     "l1",
     "l2",
+    "lae",
+    "pool_cells",
     "reconstruct",
     "sample",
     "strided_timesteps",

@@ -1,5 +1,6 @@
 """Features of whole scenes: extraction by tiles, reduction, a store on disk, and their choice."""
 
+from hsi_diffusion.features.angles import spectral_angle, spectral_angle_maps
 from hsi_diffusion.features.compute import compute_features
 from hsi_diffusion.features.extract import (
     FeatureBlock,
@@ -40,5 +41,7 @@ __all__ = [
     "feature_key",
     "iter_feature_tiles",
     "probe_scores",
+    "spectral_angle",
+    "spectral_angle_maps",
     "weights_digest",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features.angles import spectral_angle_maps
 from hsi_diffusion.features.extract import check_request, feature_blocks, iter_feature_tiles
 from hsi_diffusion.features.reduce import StreamingPCA
 from hsi_diffusion.features.store import FeatureCube, feature_key
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.extract import FeatureSettings, Progress, Tile
+    from hsi_diffusion.features.extract import FeatureSettings
     from hsi_diffusion.features.reduce import Reduction
     from hsi_diffusion.features.store import FeatureStore
+    from hsi_diffusion.features.tiles import Progress, Tile
+    from hsi_diffusion.types import Prediction
 
 
 def compute_features(
@@ -34,6 +37,7 @@ def compute_features(
     settings: FeatureSettings,
     *,
     reduction: Reduction | None = None,
+    angles: Prediction | None = None,
     store: FeatureStore | None = None,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
@@ -53,6 +57,9 @@ def compute_features(
         cube: The scene in the denoiser's input space, shape (H, W, bands).
         settings: Which features, and how.
         reduction: How to reduce the channels; None keeps them all.
+        angles: Append one channel per timestep with the spectral angle between the scene and what
+            the denoiser restores (:func:`~hsi_diffusion.features.spectral_angle_maps`); says what
+            its output means. None appends none.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
         progress: Called with (tiles done, tiles in all) after every tile.
@@ -72,7 +79,7 @@ def compute_features(
     if reduction is not None:
         check_components(reduction, channels=shape[2] // parts, pixels=shape[0] * shape[1])
         widths = [reduction.components] * parts
-    key = feature_key(denoiser, schedule, cube, settings, reduction)
+    key = feature_key(denoiser, schedule, cube, settings, reduction, angles=angles)
     if store is not None and (found := store.load(key)) is not None:
         return found
 
@@ -99,8 +106,14 @@ def compute_features(
             "channels": widths,
             "reduction": None if reduction is None else asdict(reduction),
             "explained_variance": explained,
+            "angles": False,
         },
     )
+    if angles is not None:
+        maps = spectral_angle_maps(
+            denoiser, schedule, cube, settings, prediction=angles, device=device, progress=progress
+        )
+        features = features.with_angles(maps.numpy())
     if store is not None:
         store.save(key, features)
     return features

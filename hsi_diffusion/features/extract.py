@@ -1,14 +1,12 @@
 """Features of every pixel of a scene, from a denoiser that runs over it tile by tile.
 
-A tile is computed with a halo as wide as the receptive radius of the deepest level asked for, and
-the halo is cut off where the scene ends. So a network's own padding acts at the scene's border and
-nowhere else, and tiles give what one pass over the whole scene gives, up to float32 rounding.
+How tiles and their halos are laid, and what noise they see, is in
+:mod:`hsi_diffusion.features.tiles`.
 """
 
 from __future__ import annotations
 
-import math
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -17,18 +15,16 @@ import torch
 from torch import Tensor
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.seeding import generator
+from hsi_diffusion.features.tiles import TiledPass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
 
-    from hsi_diffusion.denoisers import Denoiser, FeatureLevel
+    from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-
-    Progress = Callable[[int, int], None]
-    Tile = tuple[slice, slice, Tensor]
+    from hsi_diffusion.features.tiles import Progress, Tile
 
 NoiseMode = Literal["none", "fixed", "mean"]
 """What a denoiser sees at extraction: x_t without noise, with one draw, or with several draws."""
@@ -168,8 +164,23 @@ def iter_feature_tiles(
         ConfigurationError: If the cube's bands, a timestep or a level don't fit.
     """
     check_request(denoiser, schedule, tuple(cube.shape), settings)
-    extractor = _Extractor(denoiser, schedule, torch.as_tensor(cube), settings)
-    return extractor.tiles(device, progress)
+    levels = [denoiser.feature_info[level] for level in settings.levels]
+
+    def maps(_: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        return [found[0] for found in denoiser.forward_intermediates(x_t, t, settings.levels)]
+
+    tiled = TiledPass(
+        denoiser=denoiser,
+        schedule=schedule,
+        cube=torch.as_tensor(cube),
+        settings=settings,
+        maps=maps,
+        channels=tuple(level.channels for level in levels),
+        reductions=tuple(level.reduction for level in levels),
+        radius=max(level.radius for level in levels),
+        alignment=denoiser.alignment,
+    )
+    return tiled.tiles(device, progress)
 
 
 def extract_features(
@@ -196,159 +207,3 @@ def extract_features(
         for rows, columns, tile in tiles:
             features[rows, columns] = tile
     return features
-
-
-class _Window(NamedTuple):
-    """A tile, and the larger crop that is computed for it."""
-
-    rows: slice
-    columns: slice
-    crop_rows: slice
-    crop_columns: slice
-
-
-@dataclass(frozen=True, slots=True)
-class _Extractor:
-    denoiser: Denoiser
-    schedule: NoiseSchedule
-    cube: Tensor
-    settings: FeatureSettings
-
-    def tiles(
-        self, device: str | torch.device | None, progress: Progress | None
-    ) -> Generator[Tile]:
-        windows = self._windows()
-        with _evaluating(self.denoiser, device):
-            for done, window in enumerate(windows, start=1):
-                yield window.rows, window.columns, self._features(window)
-                if progress is not None:
-                    progress(done, len(windows))
-
-    @property
-    def _levels(self) -> list[FeatureLevel]:
-        return [self.denoiser.feature_info[level] for level in self.settings.levels]
-
-    def _windows(self) -> list[_Window]:
-        halo = max(level.radius for level in self._levels)
-        # a coarser grid, or a grid of windows, has to lie as it lies in the whole scene
-        alignment: int = getattr(self.denoiser, "alignment", 1)
-        step = math.lcm(alignment, *(level.reduction for level in self._levels))
-        height, width, _ = self.cube.shape
-        return [
-            _Window(
-                rows,
-                columns,
-                _with_halo(rows, halo, step, height),
-                _with_halo(columns, halo, step, width),
-            )
-            for rows in _cut(height, self.settings.tile)
-            for columns in _cut(width, self.settings.tile)
-        ]
-
-    def _features(self, window: _Window) -> Tensor:
-        """Features of one tile, (h, w, D), on the CPU."""
-        blocks = feature_blocks(self.denoiser, self.settings)
-        # made outside of inference mode, so that a caller may train on it
-        features = torch.empty(
-            window.rows.stop - window.rows.start,
-            window.columns.stop - window.columns.start,
-            sum(block.channels for block in blocks),
-        )
-        parts = iter(torch.split(features, [block.channels for block in blocks], dim=2))
-        like = _like(self.denoiser)
-        autocast = torch.autocast(
-            like.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
-        )
-        with torch.inference_mode(), autocast:
-            x0 = _as_image(self.cube[window.crop_rows, window.crop_columns]).to(like)
-            for timestep in self.settings.timesteps:
-                for level_map in self._level_maps(x0, timestep, window):
-                    next(parts).copy_(level_map.permute(1, 2, 0))
-        return features
-
-    def _level_maps(self, x0: Tensor, timestep: int, window: _Window) -> list[Tensor]:
-        """What each level holds on the tile, (D, h, w), averaged over the draws of noise."""
-        settings = self.settings
-        draws = settings.draws if settings.noise == "mean" else 1
-        t = torch.tensor([timestep], device=x0.device)
-        sums: list[Tensor] = []
-        for draw in range(draws):
-            x_t = self._noised(x0, timestep, draw, window)
-            found = self.denoiser.forward_intermediates(x_t, t, settings.levels)
-            maps = [
-                _pick(level_map[0], level.reduction, window)
-                for level_map, level in zip(found, self._levels, strict=True)
-            ]
-            sums = [a + b for a, b in zip(sums, maps, strict=True)] if sums else maps
-        return [total / draws for total in sums]
-
-    def _noised(self, x0: Tensor, timestep: int, draw: int, window: _Window) -> Tensor:
-        alpha_bar = self.schedule.alpha_bar(timestep)
-        x_t = math.sqrt(alpha_bar) * x0
-        if self.settings.noise == "none":
-            return x_t
-        noise = self._noise_rows(timestep, draw, window.crop_rows)[:, window.crop_columns]
-        return x_t + math.sqrt(1 - alpha_bar) * _as_image(noise).to(x0)
-
-    def _noise_rows(self, timestep: int, draw: int, rows: slice) -> Tensor:
-        """Rows of the scene's standard normal noise field, (rows, W, bands).
-
-        Every row has a generator of its own, so that a tile gets its part of the field without the
-        rest being held; on the CPU, so that it is the same for every device.
-        """
-        return torch.stack(
-            [
-                torch.randn(
-                    self.cube.shape[1:],
-                    generator=generator("feature-noise", self.settings.seed, timestep, draw, row),
-                )
-                for row in range(rows.start, rows.stop)
-            ]
-        )
-
-
-def _pick(level_map: Tensor, reduction: int, window: _Window) -> Tensor:
-    """The tile's pixels out of a map over the crop: (D, h, w), float32."""
-    row_index, column_index = (
-        torch.arange(part.start - crop.start, part.stop - crop.start) // reduction
-        for part, crop in (
-            (window.rows, window.crop_rows),
-            (window.columns, window.crop_columns),
-        )
-    )
-    return level_map[:, row_index[:, None], column_index].float()
-
-
-def _cut(length: int, tile: int) -> list[slice]:
-    """Neighbouring slices of at most ``tile``."""
-    return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
-
-
-def _with_halo(part: slice, halo: int, step: int, length: int) -> slice:
-    """``part`` with a halo, cut off at the scene's border, starting at a multiple of ``step``."""
-    start = max(part.start - halo, 0)
-    return slice(start - start % step, min(part.stop + halo, length))
-
-
-def _as_image(part: Tensor) -> Tensor:
-    """(h, w, bands) to (1, bands, h, w)."""
-    return part.permute(2, 0, 1)[None]
-
-
-def _like(denoiser: Denoiser) -> Tensor:
-    """A tensor with the device and dtype that the denoiser expects."""
-    return next(denoiser.parameters(), torch.empty(0))
-
-
-@contextmanager
-def _evaluating(denoiser: Denoiser, device: str | torch.device | None) -> Iterator[None]:
-    """Evaluation mode on ``device``; afterwards every submodule is as before."""
-    training = {module: module.training for module in denoiser.modules()}
-    home = _like(denoiser).device
-    try:
-        denoiser.eval().to(device if device is not None else home)
-        yield
-    finally:
-        denoiser.to(home)
-        for module, mode in training.items():
-            module.training = mode

@@ -55,22 +55,6 @@ class Choice(Generic[Candidate]):
     trials: tuple[Trial[Candidate], ...]
     best: Candidate
 
-    def table(self) -> list[dict[str, Any]]:
-        """Rows for a report, best first.
-
-        Returns:
-            Dicts with ``candidate``, ``accuracy``, ``loss`` and ``chosen`` (in one row only).
-        """
-        return [
-            {
-                "candidate": trial.candidate,
-                "accuracy": trial.score.accuracy,
-                "loss": trial.score.loss,
-                "chosen": place == 0,
-            }
-            for place, trial in enumerate(sorted(self.trials, key=_rank))
-        ]
-
 
 def choose_by_validation(
     candidates: Iterable[Candidate], score: Callable[[Candidate], tuple[float, float]]

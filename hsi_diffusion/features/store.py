@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.extract import FeatureSettings
     from hsi_diffusion.features.reduce import Reduction
+    from hsi_diffusion.types import Prediction
 
 FORMAT = 1
 """Part of every key: raised when the same request gives other features than before."""
@@ -43,11 +44,39 @@ class FeatureCube:
         description: Plain data. ``timesteps``; ``levels``, their names; ``noise``; ``channels``,
             widths of the parts that D is made of: one for each (timestep, level), or one for each
             separate reduction; ``reduction``, its settings or None; ``explained_variance``, the
-            share of the variance that each separate reduction kept.
+            share of the variance that each separate reduction kept; ``angles``, whether the last
+            channels are spectral angles, one per timestep.
     """
 
     array: NDArray[np.float32]
     description: dict[str, Any]
+
+    @property
+    def angles(self) -> bool:
+        """Whether the last channels are spectral angles, one per timestep."""
+        return bool(self.description.get("angles", False))
+
+    @property
+    def timesteps(self) -> int:
+        """In how many equal groups, one after the other, the features lie: T, or 1 if mixed."""
+        timesteps = len(self.description["timesteps"])
+        return 1 if len(self.description["channels"]) % timesteps else timesteps
+
+    def with_angles(self, angles: NDArray[np.float32]) -> FeatureCube:
+        """The features with spectral angles, shape (H, W, T), behind them.
+
+        Raises:
+            ConfigurationError: If these are not one map per timestep over the same pixels, or the
+                cube has its angles already.
+        """
+        wanted = (*self.array.shape[:2], len(self.description["timesteps"]))
+        if self.angles or angles.shape != wanted:
+            raise ConfigurationError(
+                f"angles must have shape {wanted}, one map per timestep, and be added once; got "
+                f"{angles.shape}{', and there are some already' if self.angles else ''}"
+            )
+        array = np.concatenate([self.array, angles.astype(np.float32, copy=False)], axis=2)
+        return FeatureCube(array, {**self.description, "angles": True})
 
     def per_timestep(self) -> NDArray[np.float32]:
         """The same features with the timesteps apart: a view of shape (T, H, W, D / T).
@@ -55,13 +84,14 @@ class FeatureCube:
         Raises:
             ConfigurationError: If the timesteps were reduced together.
         """
-        timesteps = len(self.description["timesteps"])
-        if len(self.description["channels"]) % timesteps:
+        timesteps = self.timesteps
+        if timesteps != len(self.description["timesteps"]):
             raise ConfigurationError(
                 "the reduction mixed the timesteps; ask for Reduction(..., per_timestep=True)"
             )
         height, width, _ = self.array.shape
-        return np.moveaxis(self.array.reshape(height, width, timesteps, -1), 2, 0)
+        features = self.array[:, :, : sum(self.description["channels"])]
+        return np.moveaxis(features.reshape(height, width, timesteps, -1), 2, 0)
 
 
 class FeatureStore:
@@ -141,13 +171,15 @@ def feature_key(
     cube: Tensor,
     settings: FeatureSettings,
     reduction: Reduction | None = None,
+    *,
+    angles: Prediction | None = None,
 ) -> dict[str, Any]:
     """Everything on which a feature cube depends, as plain data.
 
     The digest of the cube as the denoiser sees it stands for the scene and its band transform, and
     the signal shares at the asked timesteps for the schedule.
     """
-    return {
+    key: dict[str, Any] = {
         "format": FORMAT,
         "denoiser": weights_digest(denoiser),
         "alpha_bar": [schedule.alpha_bar(timestep) for timestep in settings.timesteps],
@@ -157,6 +189,7 @@ def feature_key(
         "features": settings.identity(),
         "reduction": None if reduction is None else asdict(reduction),
     }
+    return key if angles is None else {**key, "angles": angles}
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -5,22 +5,24 @@ from hsi_diffusion.modules.callbacks import (
     ReconstructionFigures,
     log_figure,
 )
-from hsi_diffusion.modules.classify import FeatureClassifierModule
-from hsi_diffusion.modules.data import FeatureDataModule, PatchDataModule
-from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
-from hsi_diffusion.modules.scene_data import (
+from hsi_diffusion.modules.catalogue import (
     CustomSceneDataModule,
     Houston2013DataModule,
     IndianPinesDataModule,
     PaviaUniversityDataModule,
     SalinasADataModule,
     SalinasDataModule,
-    SceneDataModule,
     SimulatedSceneDataModule,
 )
+from hsi_diffusion.modules.classify import FeatureClassifierModule
+from hsi_diffusion.modules.contrast import ContrastSettings, ViewContrast
+from hsi_diffusion.modules.data import FeatureDataModule, PatchDataModule
+from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
+from hsi_diffusion.modules.scene_data import SceneDataModule
 
 __all__ = [
     "ClassificationMap",
+    "ContrastSettings",
     "CustomSceneDataModule",
     "DiffusionPretrainModule",
     "FeatureClassifierModule",
@@ -34,5 +36,6 @@ __all__ = [
     "SalinasDataModule",
     "SceneDataModule",
     "SimulatedSceneDataModule",
+    "ViewContrast",
     "log_figure",
 ]

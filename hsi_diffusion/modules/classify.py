@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from hsi_diffusion.classifiers import build_classifier
+from hsi_diffusion.classifiers import Ensemble, build_classifier
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.joined import JOINED
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, adamw, check_optimisation
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.seeding import generator, seeded_layers
@@ -36,6 +37,9 @@ class FeatureClassifierModule(L.LightningModule):
         in_channels: Channels of a patch (``data.num_bands``).
         num_classes: Number of classes K.
         patch_size: Side P of the patches in pixels.
+        timesteps: In how many equal groups the channels lie (``data.timesteps``), for networks that
+            treat timesteps apart.
+        angles: Whether one spectral angle per timestep stands behind them (``data.angles``).
         classifier: Name of the network, see :func:`~hsi_diffusion.classifiers.build_classifier`.
         classifier_options: Its arguments, such as ``{"depth": 5, "heads": 4}``.
         learning_rate: Highest learning rate.
@@ -43,6 +47,8 @@ class FeatureClassifierModule(L.LightningModule):
         warmup: Share of the training over which the learning rate rises.
         weight_decay: Decoupled weight decay.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        members: Train so many networks side by side, each with other initial weights, and average
+            their probabilities: so many times the work, steadier with few labels. Ours.
         average_views: Average the probabilities over the 8 flips and rotations of each patch when
             validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
         augmentation: Augmentations and their strengths, see
@@ -63,6 +69,8 @@ class FeatureClassifierModule(L.LightningModule):
         num_classes: int,
         patch_size: int,
         *,
+        timesteps: int = 1,
+        angles: bool = False,
         classifier: str = "spectral_transformer",
         classifier_options: dict[str, Any] | None = None,
         learning_rate: float = 1e-3,
@@ -70,6 +78,7 @@ class FeatureClassifierModule(L.LightningModule):
         warmup: float = 0.0,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
+        members: int = 1,
         average_views: bool = False,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
@@ -83,6 +92,8 @@ class FeatureClassifierModule(L.LightningModule):
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
             )
+        if members < 1:
+            raise ConfigurationError(f"members must be at least 1, got {members}")
         if class_names is not None and len(class_names) != num_classes:
             raise ConfigurationError(
                 f"class_names must name {num_classes} classes, got {len(class_names)}"
@@ -91,13 +102,19 @@ class FeatureClassifierModule(L.LightningModule):
         self.class_names = class_names
         self.label_smoothing = label_smoothing
         self.average_views = average_views
-        self.classifier = build_classifier(
-            classifier,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            patch_size=patch_size,
-            options=classifier_options or {},
-        )
+        networks = [
+            build_classifier(
+                classifier,
+                in_channels=in_channels,
+                num_classes=num_classes,
+                patch_size=patch_size,
+                timesteps=timesteps,
+                angles=angles,
+                options=classifier_options or {},
+            )
+            for _ in range(members)
+        ]
+        self.classifier = networks[0] if members == 1 else Ensemble(networks)
         self.augment = build_augmentation(augmentation or {})
         self.val_metrics = HSIMetrics(num_classes)
         self.val_loss = MeanMetric()
@@ -114,9 +131,12 @@ class FeatureClassifierModule(L.LightningModule):
         random = generator("classifier-augmentation", *place, device=self.device)
         image = self.augment(batch["image"], random)
         with seeded_layers("classifier-dropout", *place, device=self.device):
-            logits = self(image)
+            logits = self._member_logits(image)
         loss = F.cross_entropy(
-            logits.float(), batch["label"], ignore_index=-1, label_smoothing=self.label_smoothing
+            logits.flatten(0, 1).float(),
+            batch["label"].repeat(len(logits)),
+            ignore_index=-1,
+            label_smoothing=self.label_smoothing,
         )
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
@@ -138,7 +158,7 @@ class FeatureClassifierModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all validation pixels of all processes."""
         self._log_figures("val", self.val_metrics)
-        self.log("val/loss", self.val_loss.compute(), prog_bar=True)
+        self.log("val/loss", self.val_loss.compute(), prog_bar=True, **JOINED)
 
     def on_test_epoch_start(self) -> None:
         """Forget the counts of an earlier test."""
@@ -155,7 +175,7 @@ class FeatureClassifierModule(L.LightningModule):
         if self.class_names is not None:
             accuracies = figures["per_class_accuracy"].tolist()
             for name, accuracy in zip(self.class_names, accuracies, strict=True):
-                self.log(f"test/accuracy/{name}", accuracy)
+                self.log(f"test/accuracy/{name}", accuracy, **JOINED)
 
     def predict_step(self, batch: PatchBatch, batch_idx: int) -> dict[str, Tensor]:
         """Classes and their probabilities.
@@ -173,6 +193,28 @@ class FeatureClassifierModule(L.LightningModule):
             "probability": probability,
         }
 
+    @torch.no_grad()
+    def timestep_weights(self, angles: Tensor) -> Tensor | None:
+        """How much the classifier trusts each timestep at each pixel of a scene.
+
+        Args:
+            angles: The spectral angles of the whole scene, shape (H, W, T).
+
+        Returns:
+            float32, shape (H, W, T), of sum 1 over T; None for a classifier that has no gate.
+        """
+        classifier = self.classifier
+        networks = classifier.members if isinstance(classifier, Ensemble) else [classifier]
+        gates = [gate for network in networks if (gate := getattr(network, "gate", None))]
+        if not gates:
+            return None
+        image = angles.permute(2, 0, 1)[None].to(self.device)
+        training = self.training
+        self.eval()
+        weights = torch.stack([gate(image)[0] for gate in gates]).mean(dim=0)
+        self.train(training)
+        return weights.permute(1, 2, 0)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step."""
         settings = self.hparams
@@ -184,6 +226,13 @@ class FeatureClassifierModule(L.LightningModule):
             warmup=settings["warmup"],
             total_steps=self.trainer.estimated_stepping_batches,
         )
+
+    def _member_logits(self, image: Tensor) -> Tensor:
+        """Logits of every network by itself, shape (members, B, K)."""
+        if isinstance(self.classifier, Ensemble):
+            return self.classifier.member_logits(image)
+        logits: Tensor = self(image)
+        return logits[None]
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
         scores = self._scores(batch["image"])
@@ -202,6 +251,8 @@ class FeatureClassifierModule(L.LightningModule):
     def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
         figures = metrics.compute()
         self.log_dict(
-            {f"{stage}/{name}": figures[name].float() for name in SCALARS}, prog_bar=stage == "val"
+            {f"{stage}/{name}": figures[name].float() for name in SCALARS},
+            prog_bar=stage == "val",
+            **JOINED,
         )
         return figures

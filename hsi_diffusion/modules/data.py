@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
+from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.modules.loader import TrainLoader
 from hsi_diffusion.patches import (
     EvaluationSampler,
@@ -109,6 +110,7 @@ class PatchDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self._train_loader: TrainLoader | None = None
         self._place: dict[str, int] | None = None
+        self._groups = (1, False)
 
     if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
@@ -131,6 +133,16 @@ class PatchDataModule(L.LightningDataModule):
     def num_bands(self) -> int:
         """Channels C of the patches, known before ``setup``."""
         raise NotImplementedError
+
+    @property
+    def timesteps(self) -> int:
+        """In how many equal groups the channels lie, one per timestep of diffusion features."""
+        return self._groups[0]
+
+    @property
+    def angles(self) -> bool:
+        """Whether one spectral angle per timestep stands behind the features."""
+        return self._groups[1]
 
     @property
     def num_classes(self) -> int:
@@ -195,12 +207,17 @@ class PatchDataModule(L.LightningDataModule):
         self._place = state_dict.get("train_loader")
 
     def with_features(
-        self, features: Tensor | NDArray[np.float32], **settings: Any
+        self,
+        features: Tensor | NDArray[np.float32] | FeatureCube,
+        *,
+        split: Split | None = None,
+        **settings: Any,
     ) -> FeatureDataModule:
         """The same scene, labels and split with another cube over the same pixels.
 
         Args:
-            features: float32, shape (H, W, D), such as diffusion features; not copied.
+            features: Diffusion features, or any other cube, float32, shape (H, W, D); not copied.
+            split: Another split of the same labels, such as a fold; None: the same one.
             **settings: Arguments of :class:`PatchDataModule` to change (``patch_size=11``, ...);
                 the task becomes ``"classify"`` unless given.
 
@@ -214,7 +231,7 @@ class PatchDataModule(L.LightningDataModule):
         return FeatureDataModule(
             features,
             self.labels,
-            self.require_split(),
+            split or self.require_split(),
             self.info,
             **{
                 "patch_size": self.patch_size,
@@ -272,7 +289,8 @@ class FeatureDataModule(PatchDataModule):
     """Patches of any cube over a scene's pixels, such as diffusion features.
 
     Args:
-        features: float32, shape (H, W, D); not copied.
+        features: Features as :func:`~hsi_diffusion.features.compute_features` gives them, or any
+            float32 cube of shape (H, W, D); not copied.
         labels: Shape (H, W), 0 = unlabelled, classes 1..K.
         split: Which pixels are for what.
         info: The scene's facts.
@@ -286,7 +304,7 @@ class FeatureDataModule(PatchDataModule):
 
     def __init__(
         self,
-        features: Tensor | NDArray[np.float32],
+        features: Tensor | NDArray[np.float32] | FeatureCube,
         labels: NDArray[np.int64],
         split: Split,
         info: SceneInfo,
@@ -295,6 +313,9 @@ class FeatureDataModule(PatchDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(task=task, **settings)
+        if isinstance(features, FeatureCube):
+            self._groups = (features.timesteps, features.angles)
+            features = features.array
         self.cube = torch.as_tensor(features)
         if self.cube.ndim != 3 or tuple(self.cube.shape[:2]) != labels.shape:
             raise SceneError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
@@ -13,6 +14,9 @@ from hsi_diffusion.denoisers import build_denoiser
 from hsi_diffusion.diffusion import DenoisingLoss, NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import FeatureSettings, compute_features
+from hsi_diffusion.modules.contrast import build_contrast
+from hsi_diffusion.modules.draws import FixedDraws
+from hsi_diffusion.modules.joined import JOINED
 from hsi_diffusion.modules.optimisation import (
     ExponentialAverage,
     LearningRateSchedule,
@@ -38,7 +42,13 @@ class DiffusionPretrainModule(L.LightningModule):
     Each step draws a timestep and noise per patch, x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,
     and compares the network's output with what it should predict. Timesteps and noise are named by
     (seed, step, rank), so a resumed run continues exactly. Validation uses fixed noise per pixel
-    number and evenly spread timesteps, so its loss compares across epochs and numbers of processes.
+    number and timesteps drawn evenly, so its loss compares across epochs and numbers of processes.
+
+    With ``contrast``, a step is as DiffCRN's (Zhu & Xu, arXiv 2502.19699; its views, levels and
+    weights are ours): each patch becomes two views with timesteps and noise of their own, the
+    network denoises both, and their features at one level are contrasted. Such a step costs twice.
+    Validation stays the denoising loss: a contrast depends on what else is in the batch, so it
+    would compare neither across batch sizes nor across numbers of processes.
 
     The defaults are SpectralDiff's published recipe (Chen et al., TGRS 2023): T = 500, linear betas
     1e-4 .. 0.02, noise prediction, L1, Adam at 1e-4.
@@ -53,7 +63,11 @@ class DiffusionPretrainModule(L.LightningModule):
         beta_end: Last beta of the linear schedule.
         rescale: Multiply both betas by 1000 / T; wanted for sampling from noise.
         prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
-        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``.
+        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``.
+        lae_scale: The scale of :func:`~hsi_diffusion.diffusion.lae`.
+        contrast: Keys of :class:`~hsi_diffusion.modules.ContrastSettings`, such as
+            ``{"instance": 0.1, "cluster": 0, "cell": 4}``; ``{}`` has all defaults. None, or both
+            weights 0: no contrast. The head is trained along and is no part of the average.
         learning_rate: Highest learning rate.
         lr_schedule: ``"constant"`` or ``"cosine"``.
         warmup: Share of the training over which the learning rate rises.
@@ -78,6 +92,8 @@ class DiffusionPretrainModule(L.LightningModule):
         rescale: bool = False,
         prediction: Prediction = "noise",
         losses: dict[str, float] | None = None,
+        lae_scale: float = 1.0,
+        contrast: dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
         lr_schedule: LearningRateSchedule = "constant",
         warmup: float = 0.0,
@@ -98,10 +114,13 @@ class DiffusionPretrainModule(L.LightningModule):
         self.schedule = NoiseSchedule(
             timesteps, schedule, beta_start=beta_start, beta_end=beta_end, rescale=rescale
         )
-        self.loss = DenoisingLoss(losses or {"l1": 1.0})
+        self.loss = DenoisingLoss(losses or {"l1": 1.0}, lae_scale=lae_scale)
         self.augment = build_augmentation(augmentation or {})
         # means that weigh every patch the same on any number of processes
         self.val_means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
+        self._validation_draws = FixedDraws(seed, timesteps)
+        # last, so that the denoiser starts from the same weights with and without it
+        self.contrast = build_contrast(contrast, self.denoiser)
 
     @property
     def trained_denoiser(self) -> Denoiser:
@@ -128,9 +147,11 @@ class DiffusionPretrainModule(L.LightningModule):
             "pretrain", self.seed, self.global_step, batch_idx, self.global_rank, device=self.device
         )
         x0 = self.augment(batch["image"], random)
+        if self.contrast is not None:
+            x0 = torch.cat(self.contrast.views(x0, random))
         t = torch.randint(self.schedule.timesteps, (len(x0),), generator=random, device=self.device)
         noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
-        parts = self._parts(self.denoiser, x0, t, noise)
+        parts = self._training_parts(x0, t, noise)
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True
         )
@@ -155,25 +176,24 @@ class DiffusionPretrainModule(L.LightningModule):
         """Loss on held-out patches, whose noise and timesteps never change."""
         del batch_idx
         real = batch["index"] >= 0
-        x0, index = batch["image"][real], batch["index"][real].tolist()
-        if not index:  # nothing but the filling of the last batch
+        x0, index = batch["image"][real], batch["index"][real]
+        if not len(index):  # nothing but the filling of the last batch
             return
-        drawn = [self._validation_draw(pixel, x0.shape[1:]) for pixel in index]
-        t = torch.tensor([step for step, _ in drawn], device=self.device)
-        noise = torch.stack([field for _, field in drawn]).to(x0)
+        t, noise = self._validation_draws(index, x0)
         for name, value in self._parts(self.trained_denoiser, x0, t, noise).items():
             cast("MeanMetric", self.val_means[name]).update(value, len(index))
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss and its parts over all held-out patches of all processes."""
         for name, module in self.val_means.items():
-            self.log(f"val/{name}", cast("MeanMetric", module).compute(), prog_bar=True)
+            self.log(f"val/{name}", cast("MeanMetric", module).compute(), prog_bar=True, **JOINED)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step."""
         settings = self.hparams
+        head = () if self.contrast is None else self.contrast.parameters()
         return adamw(
-            self.denoiser.parameters(),
+            chain(self.denoiser.parameters(), head),
             learning_rate=settings["learning_rate"],
             weight_decay=settings["weight_decay"],
             schedule=settings["lr_schedule"],
@@ -187,6 +207,7 @@ class DiffusionPretrainModule(L.LightningModule):
         settings: FeatureSettings | None = None,
         *,
         reduction: Reduction | None = None,
+        angles: bool = False,
         store: FeatureStore | None = None,
         device: str | torch.device | None = None,
         **options: Any,
@@ -197,6 +218,7 @@ class DiffusionPretrainModule(L.LightningModule):
             cube: float32, shape (H, W, bands), transformed as for training (``data.cube``).
             settings: Timesteps, levels, noise and tiles; None: made from ``options``.
             reduction: How to reduce the channels; None keeps them all.
+            angles: Append the spectral angles between the scene and what the denoiser restores.
             store: Keeps the result in a file and finds it there the next time.
             device: Where to compute; None: where the module is.
             **options: Fields of :class:`~hsi_diffusion.features.FeatureSettings`.
@@ -210,18 +232,27 @@ class DiffusionPretrainModule(L.LightningModule):
             cube,
             settings or FeatureSettings(**options),
             reduction=reduction,
+            angles=self.prediction if angles else None,
             store=store,
             device=device or self.device,
         )
 
+    def _training_parts(self, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """The total ``loss`` and its parts by name; with contrast, ``x0`` are two views."""
+        if self.contrast is None:
+            return self._parts(self.denoiser, x0, t, noise)
+        output, (features,) = self.denoiser.forward_with_features(
+            self.schedule.q_sample(x0, t, noise), t, [self.contrast.level]
+        )
+        parts = self._compare(output, x0, t, noise)
+        contrasts = self.contrast(features)
+        return parts | contrasts | {"loss": parts["loss"] + contrasts["loss"]}
+
     def _parts(self, denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """The total ``loss`` and its parts by name."""
-        output = denoiser(self.schedule.q_sample(x0, t, noise), t)
+        """The denoising ``loss`` and its parts by name."""
+        return self._compare(denoiser(self.schedule.q_sample(x0, t, noise), t), x0, t, noise)
+
+    def _compare(self, output: Tensor, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
         target = self.schedule.target(x0, noise, t, self.prediction)
         parts: dict[str, Tensor] = self.loss(output.to(target.dtype), target)
         return parts
-
-    def _validation_draw(self, pixel: int, shape: torch.Size) -> tuple[int, Tensor]:
-        random = generator("pretrain-validation", self.seed, pixel)
-        step = int(torch.randint(self.schedule.timesteps, (), generator=random))
-        return step, torch.randn(shape, generator=random)

@@ -1,11 +1,10 @@
-"""One data module per scene: load, check, split, transform, and hand out patches."""
+"""What the data modules of all scenes share: load, split, transform, and hand out patches."""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,17 +18,10 @@ from hsi_diffusion.patches import (
     make_split,
     transform_from_state,
 )
-from hsi_diffusion.scenes import (
-    Scene,
-    load_custom_scene,
-    load_scene,
-    read_mask,
-    scene_info,
-    simulate_scene,
-)
+from hsi_diffusion.scenes import Scene, read_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -52,8 +44,8 @@ class SceneDataModule(PatchDataModule):
         train_mask: For ``split="fixed"``: the training pixels, ``"FILE[:key]"`` or an array of
             shape (H, W).
         test_mask: Likewise the test pixels.
-        guard: Pixels between training and test pixels of a block split; None: the radius of
-            ``split_patch_size``.
+        guard: Pixels between training and test pixels, for ``split="blocks"`` only; None: the
+            radius of ``split_patch_size``.
         split_patch_size: The largest patch that will be used on this split; None: ``patch_size``.
         val_fraction: Share of each class's training budget that becomes validation pixels.
         transform: ``"minmax"``, ``"standardise"``, ``"pca"``, ``"mnf"`` or ``"identity"``.
@@ -97,6 +89,12 @@ class SceneDataModule(PatchDataModule):
             raise ConfigurationError(
                 f"train_mask and test_mask need split='fixed', got split={split!r}"
             )
+        if guard is not None and split != "blocks":
+            kind = "one that is given" if isinstance(split, Split) else repr(split)
+            raise ConfigurationError(
+                f"guard is the distance that split='blocks' keeps; got guard={guard} with "
+                f"split={kind}, which would not heed it: leave out guard, or take blocks"
+            )
         self.split_settings = split
         self.train_mask = train_mask
         self.test_mask = test_mask
@@ -136,9 +134,8 @@ class SceneDataModule(PatchDataModule):
         del stage
         if self._transform_ready:
             return
+        self._read()
         scene = self.scene
-        self.labels = scene.labels
-        self.split = self._make_split(scene)
         if self.fit_on == "train":
             self.transform.fit(
                 scene.cube,
@@ -147,8 +144,7 @@ class SceneDataModule(PatchDataModule):
             )
         else:
             self.transform.fit(scene.cube, source=f"all pixels of {scene.info.name}")
-        self.cube = torch.from_numpy(self.transform.transform(scene.cube))
-        self._transform_ready = True
+        self._apply(self.transform)
 
     def state_dict(self) -> dict[str, Any]:
         """The fitted transform, and how far the training is in its epoch."""
@@ -158,7 +154,13 @@ class SceneDataModule(PatchDataModule):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Use a checkpoint's transform instead of one fitted here, and go on in its epoch."""
+        """Use a checkpoint's transform instead of one fitted here, and go on in its epoch.
+
+        Before ``setup``, this takes its place, and nothing is fitted at all.
+
+        Raises:
+            ConfigurationError: The checkpoint is one of a scene with another number of bands.
+        """
         super().load_state_dict(state_dict)
         if "transform" not in state_dict:
             return
@@ -169,9 +171,19 @@ class SceneDataModule(PatchDataModule):
                 f"{self.info.name!r} has {self.info.bands}; take a checkpoint of this scene, or "
                 "pretrain on it"
             )
-        self.setup()
+        if not self._transform_ready:
+            self._read()
+        self._apply(transform)
+
+    def _read(self) -> None:
+        self.labels = self.scene.labels
+        self.split = self._make_split(self.scene)
+
+    def _apply(self, transform: BandTransform) -> None:
+        """Take a fitted transform, and the cube that it makes."""
         self.transform = transform
         self.cube = torch.from_numpy(transform.transform(self.scene.cube))
+        self._transform_ready = True
 
     def _make_split(self, scene: Scene) -> Split | None:
         split = self.split_settings
@@ -207,181 +219,6 @@ class SceneDataModule(PatchDataModule):
                 "'0.1', pixels per class such as '10', or 'blocks'"
             )
         return scene.fixed_train, scene.fixed_test
-
-
-class _CatalogueDataModule(SceneDataModule):
-    """A scene of the catalogue.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name: ClassVar[str]
-
-    def __init__(
-        self, root: str | Path = "data", *, download: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self.root = Path(root)
-        self.download = download
-
-    @property
-    def info(self) -> SceneInfo:
-        """The scene's facts, without reading its files."""
-        return scene_info(self.scene_name)
-
-    def prepare_data(self) -> None:
-        """Fetch what is missing, on one process."""
-        if self.download:
-            load_scene(self.scene_name, self.root, download=True)
-
-    def load(self) -> Scene:
-        """Read the scene from ``root``."""
-        return load_scene(self.scene_name, self.root, download=self.download)
-
-
-class IndianPinesDataModule(_CatalogueDataModule):
-    """Indian Pines: AVIRIS, 145 x 145 pixels, 200 bands, 16 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "indian_pines"
-
-
-class PaviaUniversityDataModule(_CatalogueDataModule):
-    """Pavia University: ROSIS, 610 x 340 pixels, 103 bands, 9 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "pavia_university"
-
-
-class SalinasDataModule(_CatalogueDataModule):
-    """Salinas: AVIRIS, 512 x 217 pixels, 204 bands, 16 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "salinas"
-
-
-class SalinasADataModule(_CatalogueDataModule):
-    """Salinas-A: a part of Salinas, 83 x 86 pixels, 204 bands, 6 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "salinas_a"
-
-
-class Houston2013DataModule(_CatalogueDataModule):
-    """Houston 2013: CASI, 349 x 1905 pixels, 144 bands, 15 classes, with the contest's split.
-
-    The contest's training and test pixels are the default, ``split="fixed"``.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        split: As for :class:`SceneDataModule`.
-        **settings: Further arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "houston2013"
-
-    def __init__(
-        self,
-        root: str | Path = "data",
-        *,
-        split: str | float | Path | Split | None = "fixed",
-        **settings: Any,
-    ) -> None:
-        super().__init__(root, split=split, **settings)
-
-
-class CustomSceneDataModule(SceneDataModule):
-    """A user's own scene.
-
-    Args:
-        cube: ``"FILE[:key]"`` (.mat, HDF5, .npy, TIFF) or an array of shape (H, W, bands).
-        labels: Likewise the label map, shape (H, W), 0 = unlabelled; None: pretrain and map only.
-        name: Short name of the scene.
-        class_names: One name per class; None: ``class 1``, ``class 2``, ...
-        wavelengths: Band centres in nm.
-        rgb_bands: Bands (from 0) shown as red, green and blue.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    def __init__(
-        self,
-        cube: str | Path | NDArray[Any],
-        labels: str | Path | NDArray[Any] | None = None,
-        *,
-        name: str = "custom",
-        class_names: Sequence[str] | None = None,
-        wavelengths: Sequence[float] | None = None,
-        rgb_bands: tuple[int, int, int] | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        self._given = (cube, labels)
-        self._facts: dict[str, Any] = {
-            "name": name,
-            "class_names": class_names,
-            "wavelengths": wavelengths,
-            "rgb_bands": rgb_bands,
-        }
-
-    def load(self) -> Scene:
-        """Read the files."""
-        cube, labels = self._given
-        return load_custom_scene(cube, labels, **self._facts)
-
-
-class SimulatedSceneDataModule(SceneDataModule):
-    """A simulated scene: no files, no network, the same for the same seed.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        bands: Spectral bands.
-        num_classes: Number of classes.
-        scene_seed: Names the scene; the split and the order of patches follow ``seed``.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    def __init__(
-        self,
-        height: int = 145,
-        width: int = 145,
-        bands: int = 200,
-        num_classes: int = 16,
-        *,
-        scene_seed: int = 0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        self._size = (height, width, bands, num_classes)
-        self.scene_seed = scene_seed
-
-    def load(self) -> Scene:
-        """Simulate the scene."""
-        height, width, bands, num_classes = self._size
-        return simulate_scene(height, width, bands, num_classes, seed=self.scene_seed)
 
 
 def _stored_split(path: str) -> Split:

@@ -11,6 +11,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
+from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
 from hsi_diffusion.patches.samplers import EvaluationSampler, SeededSampler
@@ -32,6 +33,7 @@ from hsi_diffusion.patches.transforms import (
     noise_covariance,
     transform_from_state,
 )
+from hsi_diffusion.patches.views import TwoViews, build_two_views
 
 __all__ = [
     "MNF",
@@ -51,10 +53,13 @@ __all__ = [
     "SeededSampler",
     "Split",
     "Standardise",
+    "TwoViews",
     "block_split",
     "build_augmentation",
     "build_transform",
+    "build_two_views",
     "collate_batch",
+    "cross_validation_folds",
     "fixed_split",
     "fraction_split",
     "gather_patches",

@@ -1,8 +1,9 @@
 """Random changes of whole batches of patches, drawn from a given generator.
 
 An augmentation is any callable ``(images, generator) -> images`` over shape (N, C, P, P). Calling
-it twice with one generator gives two views, as contrastive learning wants them. All work on the
-batch at once, on its device, and keep its shape and dtype; the generator may be on another one.
+it twice with one generator changes a patch in two ways, see :mod:`hsi_diffusion.patches.views`. All
+work on the batch at once, on its device, and keep its shape and dtype; the generator may be on
+another one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def pretraining_pixels(
-    shape: tuple[int, int], patch_size: int, *, holdout: float = 0.05, seed: int
+    shape: tuple[int, int],
+    patch_size: int,
+    *,
+    holdout: float = 0.05,
+    max_held_out: int | None = 512,
+    seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Centres of the patches to learn from, and of those to measure by.
 
@@ -34,7 +39,10 @@ def pretraining_pixels(
         patch_size: Side P of the patches in pixels.
         holdout: Share of the scene that is held out, at least 0 and at most 0.5; met as nearly as
             whole squares allow, with at least one unless it is 0.
-        seed: Names the draw of the squares.
+        max_held_out: Most patches to measure by, at least 1; of more, as many are drawn at random
+            (Houston's squares hold 11,000 of 16 x 16, which overlap: all of them would only take
+            longer). None keeps all. What is learned from does not depend on it.
+        seed: Names the draw of the squares, and of the patches in them.
 
     Returns:
         Flat pixel numbers (row * W + column), int64, sorted: to learn from, and to measure by. The
@@ -48,6 +56,8 @@ def pretraining_pixels(
     if not 0 <= holdout <= 0.5:
         raise ConfigurationError(f"holdout must lie between 0 and 0.5, got {holdout}")
     pixels = math.prod(shape)
+    if max_held_out is not None and max_held_out < 1:
+        raise ConfigurationError(f"max_held_out must be at least 1 or None, got {max_held_out}")
     if holdout == 0:
         return np.arange(pixels), np.empty(0, dtype=np.int64)
     wanted = holdout * pixels
@@ -72,4 +82,7 @@ def pretraining_pixels(
             f"from, or none to measure by, in a scene of {shape[0]} x {shape[1]}; use holdout=0 or "
             "a smaller patch_size"
         )
-    return np.flatnonzero(learned), np.flatnonzero(measured)
+    pixels_measured = np.flatnonzero(measured)
+    if max_held_out is not None and len(pixels_measured) > max_held_out:
+        pixels_measured = np.sort(random.choice(pixels_measured, max_held_out, replace=False))
+    return np.flatnonzero(learned), pixels_measured

@@ -106,10 +106,9 @@ class SeededSampler(_ProcessSampler):
     Args:
         dataset: Only its length is used.
         seed: Names the sequence of orders.
-        samples_per_epoch: Items of one epoch over all processes; None means the whole dataset.
-        replacement: Draw each item independently, instead of walking through the dataset. Without
-            it, an epoch longer than the dataset starts a new random walk through the dataset each
-            time one is complete, so no item is drawn more than once more often than another.
+        samples_per_epoch: Items of one epoch over all processes; None means the whole dataset. A
+            longer epoch starts a new random walk through the dataset each time one is complete, so
+            no item is drawn more than once more often than another.
         drop_last: What to do where the processes can't share an epoch evenly, see above.
         num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
             and 1 without a process group.
@@ -126,7 +125,6 @@ class SeededSampler(_ProcessSampler):
         *,
         seed: int = 0,
         samples_per_epoch: int | None = None,
-        replacement: bool = False,
         drop_last: bool = False,
         num_replicas: int | None = None,
         rank: int | None = None,
@@ -147,7 +145,6 @@ class SeededSampler(_ProcessSampler):
                 f"{samples_per_epoch}"
             )
         self.samples_per_epoch = samples_per_epoch
-        self.replacement = replacement
         self._skip = 0
         self._resolve()
 
@@ -181,11 +178,8 @@ class SeededSampler(_ProcessSampler):
     def _order(self) -> list[int]:
         items, size = super()._num_items(), self._num_items()
         random = generator("sampler", self.seed, self.epoch)
-        if self.replacement:
-            order = torch.randint(items, (size,), generator=random)
-        else:
-            walks = [torch.randperm(items, generator=random) for _ in range(-(-size // items))]
-            order = torch.cat(walks)[:size]
+        walks = [torch.randperm(items, generator=random) for _ in range(-(-size // items))]
+        order = torch.cat(walks)[:size]
         # repeats from the front, or cuts at the end, to what the processes can share
         return order[torch.arange(self.total_size) % size].tolist()
 

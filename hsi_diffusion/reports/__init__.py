@@ -1,5 +1,10 @@
 """Reports: figures, tables and the report of a run, from plain arrays and dicts."""
 
+from hsi_diffusion.reports.comparison import (
+    Measurement,
+    comparison_table,
+    measurements_csv,
+)
 from hsi_diffusion.reports.confusion import confusion_matrix
 from hsi_diffusion.reports.figures import save_figure
 from hsi_diffusion.reports.images import false_colour_image, label_image
@@ -19,20 +24,24 @@ from hsi_diffusion.reports.report import (
     write_report,
 )
 from hsi_diffusion.reports.tables import TextTable, class_table, results_table, split_table
+from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 
 __all__ = [
     "CandidateReport",
     "ChoiceReport",
+    "Measurement",
     "RunReport",
     "SplitReport",
     "TextTable",
     "class_table",
     "classification_map",
+    "comparison_table",
     "confusion_matrix",
     "false_colour",
     "false_colour_image",
     "label_image",
     "leakage_sentence",
+    "measurements_csv",
     "reconstruction_images",
     "reconstruction_spectra",
     "render_report",
@@ -41,5 +50,7 @@ __all__ = [
     "spectral_angle",
     "split_map",
     "split_table",
+    "timestep_map",
+    "timestep_table",
     "write_report",
 ]

@@ -98,6 +98,8 @@ class RunReport(TypedDict):
         class_names: K names.
         split: Which pixels trained, validated and tested.
         choices: What was chosen on the validation pixels.
+        timesteps: How much the classifier trusts each timestep, as
+            :func:`~hsi_diffusion.reports.timestep_table` gives it; None where it weighs none.
         settings: The run's settings, nested plain data.
         timings: Seconds of each stage.
         hardware: The machine and the versions, one line.
@@ -109,6 +111,7 @@ class RunReport(TypedDict):
     class_names: Sequence[str]
     split: SplitReport
     choices: Sequence[ChoiceReport]
+    timesteps: TextTable | None
     settings: Mapping[str, Any]
     timings: Mapping[str, float]
     hardware: str
@@ -158,6 +161,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
         *_images(images),
         *_split(run["split"], run["class_names"]),
         *_choices(run["choices"]),
+        *_timesteps(run["timesteps"]),
         *_repeat(run),
     ]
     return "\n\n".join(sections) + "\n"
@@ -242,6 +246,16 @@ def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
             table = TextTable(("candidate", "validation OA", "validation loss"), rows)
             sections.append(table.to_markdown())
     return sections
+
+
+def _timesteps(table: TextTable | None) -> list[str]:
+    if table is None:
+        return []
+    meaning = (
+        "The weight, in percent, that the classifier gives to the features of each timestep, by "
+        "the spectral angles between the scene and what the denoiser restores from there."
+    )
+    return ["## Timesteps", meaning, table.to_markdown()]
 
 
 def _repeat(run: RunReport) -> list[str]:

@@ -1,28 +1,40 @@
 """Whole runs: plain settings in, a folder with figures, maps and a report out."""
 
+from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
+from hsi_diffusion.runs.grid import Cell, CellResult, run_grid
+from hsi_diffusion.runs.hardware import describe_hardware
 from hsi_diffusion.runs.outputs import show_result, write_outputs
 from hsi_diffusion.runs.pipeline import RunResult, run
 from hsi_diffusion.runs.settings import (
     RunSettings,
+    SplitSettings,
     default_folder,
     merge,
+    parse_assignment,
     parse_yaml,
-    preset_for_scene,
+    preset_for,
     read_yaml,
 )
 
 __all__ = [
+    "Cell",
+    "CellResult",
     "RunResult",
     "RunSettings",
+    "SplitSettings",
     "check_output",
     "default_folder",
+    "describe_hardware",
     "merge",
+    "parse_assignment",
     "parse_yaml",
     "prepare_output",
-    "preset_for_scene",
+    "preset_for",
+    "quieten",
     "read_yaml",
     "run",
+    "run_grid",
     "show_result",
     "write_outputs",
 ]

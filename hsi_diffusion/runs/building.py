@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.features import FeatureSettings, Reduction
 from hsi_diffusion.modules import DiffusionPretrainModule, FeatureClassifierModule
+from hsi_diffusion.options import check_options
 from hsi_diffusion.runs.hardware import resolve_precision
 from hsi_diffusion.seeding import seeded_layers
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from hsi_diffusion.modules import PatchDataModule, SceneDataModule
+    from hsi_diffusion.runs.candidates import FeatureCandidate
     from hsi_diffusion.runs.settings import ClassifierSettings, PretrainSettings, RunSettings
 
 Built = TypeVar("Built")
@@ -45,7 +46,13 @@ def build_pretraining(
 
 
 def build_classification(
-    channels: int, data: PatchDataModule, settings: ClassifierSettings, seed: int
+    channels: int,
+    data: PatchDataModule,
+    settings: ClassifierSettings,
+    seed: int,
+    *,
+    timesteps: int = 1,
+    angles: bool = False,
 ) -> FeatureClassifierModule:
     """The untrained classifier.
 
@@ -54,6 +61,8 @@ def build_classification(
         data: The scene, for its classes.
         settings: Its arguments.
         seed: Rules initial weights, augmentation and dropout.
+        timesteps: In how many groups the channels lie.
+        angles: Whether one spectral angle per timestep stands behind them.
 
     Raises:
         ConfigurationError: A setting is unknown or outside what is allowed.
@@ -62,6 +71,8 @@ def build_classification(
         "in_channels": channels,
         "num_classes": data.num_classes,
         "patch_size": settings.patch_size,
+        "timesteps": timesteps,
+        "angles": angles,
         "class_names": data.info.class_names,
         "seed": seed,
     }
@@ -70,23 +81,27 @@ def build_classification(
 
 
 def feature_request(
-    settings: RunSettings, candidate: tuple[int, int], device: torch.device
+    settings: RunSettings, candidate: FeatureCandidate, device: torch.device
 ) -> tuple[FeatureSettings, Reduction | None]:
-    """Which features a candidate (t, level) means, and how they are reduced.
+    """Which features a candidate means, and how they are reduced.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
     """
     features = settings.features
-    timestep, level = candidate
     reduction = (
-        Reduction(features.components, scale=features.scale, whiten=features.whiten)
+        Reduction(
+            features.components,
+            scale=features.scale,
+            whiten=features.whiten,
+            per_timestep=features.combine == "timesteps",
+        )
         if features.components
         else None
     )
     request = FeatureSettings(
-        timesteps=(timestep,),
-        levels=(level,),
+        timesteps=candidate.timesteps,
+        levels=candidate.levels,
         noise=features.noise,
         draws=features.draws,
         seed=settings.seed,
@@ -100,21 +115,7 @@ def _build(
     kind: type[Built], given: Mapping[str, Any], options: Mapping[str, Any], where: str
 ) -> Built:
     """``kind`` with the options that a configuration holds under the setting ``where``."""
-    parameters = inspect.signature(kind).parameters
-    allowed = [name for name in parameters if name not in given]
-    if unknown := sorted(map(str, options.keys() - set(allowed))):
-        raise ConfigurationError(
-            f"unknown setting {where}.{unknown[0]}; allowed are {', '.join(allowed)}"
-        )
-    for name, value in options.items():
-        wanted = type(parameters[name].default)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if wanted in (bool, int, float, str) and not (
-            type(value) is wanted or (wanted is float and whole)
-        ):
-            raise ConfigurationError(
-                f"{where}.{name} must be of type {wanted.__name__}, got {value!r}"
-            )
+    check_options(kind, options, where, given=given)
     try:
         return kind(**given, **options)
     except HsiDiffusionError:

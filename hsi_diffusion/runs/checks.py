@@ -6,14 +6,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import wandb
-
 from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
 from hsi_diffusion.features.compute import check_components
-from hsi_diffusion.features.extract import check_request
+from hsi_diffusion.features.extract import check_request, feature_blocks
 from hsi_diffusion.patches import build_transform
 from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
+from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,20 +49,24 @@ def check_stages(
             data.train_dataloader()
             data.val_dataloader()
         place.make_trainer(precision=settings.pretrain.precision, devices=place.devices)
-    channels = _check_features(module, data, settings, place)
+    cubes = _check_features(module, data, settings, place) | _check_spaces(data, settings)
     classifier = settings.classifier
     with _setting("classifier"):
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
-    for number in sorted(channels | _check_spaces(data, settings)):
-        build_classification(number, data, classifier, settings.seed)
+    for channels, timesteps, angles in sorted(cubes):
+        build_classification(
+            channels, data, classifier, settings.seed, timesteps=timesteps, angles=angles
+        )
     place.make_trainer(precision=classifier.precision)
 
 
 def _check_wandb() -> None:
     if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         return
+    import wandb  # noqa: PLC0415  (a second to load, for nobody else)
+
     try:
         wandb.login()
     except wandb.errors.Error as error:
@@ -83,38 +86,36 @@ def _check_labels(data: SceneDataModule, settings: RunSettings) -> None:
     if not len(split.test):
         raise SplitError("the split has no test pixels to measure at; leave some out of training")
     features, spaces = settings.features, settings.raw_bands.spaces
-    candidates = max(len(features.timesteps) * len(features.levels), len(spaces))
-    if candidates > 1 and not len(split.val):
-        raise SplitError(
-            "the split has no validation pixels to choose by: give more pixels per class, a "
-            "split.val_fraction above 0, or a single candidate (features.timesteps, "
-            "features.levels, raw_bands.spaces)"
-        )
+    if max(len(feature_candidates(features)), len(spaces)) > 1:
+        choice_splits(data, settings.choice)
 
 
 def _check_features(
     module: DiffusionPretrainModule, data: SceneDataModule, settings: RunSettings, place: Workplace
-) -> set[int]:
-    """Check every candidate (t, level); the numbers of channels that they have."""
+) -> set[tuple[int, int, bool]]:
+    """Check every candidate; what their cubes hold: channels, groups of them, spectral angles."""
     found = set()
-    for timestep in settings.features.timesteps:
-        for level in settings.features.levels:
-            with _setting("features"):
-                request, reduction = feature_request(settings, (timestep, level), place.device)
-                # a checkpoint may bring a transform with another number of components
-                shape = tuple(data.cube.shape)
-                check_request(module.trained_denoiser, module.schedule, shape, request)
-                channels = module.trained_denoiser.feature_info[level].channels
-                if reduction is not None:
-                    pixels = data.shape[0] * data.shape[1]
-                    check_components(reduction, channels=channels, pixels=pixels)
-                    channels = reduction.components
-            found.add(channels)
+    for candidate in feature_candidates(settings.features):
+        with _setting("features"):
+            request, reduction = feature_request(settings, candidate, place.device)
+            # a checkpoint may bring a transform with another number of components
+            shape = tuple(data.cube.shape)
+            check_request(module.trained_denoiser, module.schedule, shape, request)
+            blocks = feature_blocks(module.trained_denoiser, request)
+            channels = sum(block.channels for block in blocks)
+            if reduction is not None:
+                parts = len(request.timesteps) if reduction.per_timestep else 1
+                pixels = data.shape[0] * data.shape[1]
+                check_components(reduction, channels=channels // parts, pixels=pixels)
+                channels = reduction.components * parts
+            timesteps = 1 if settings.features.combine == "all" else len(request.timesteps)
+            angles = settings.features.angles
+        found.add((channels + timesteps * angles, timesteps, angles))
     return found
 
 
-def _check_spaces(data: SceneDataModule, settings: RunSettings) -> set[int]:
-    """Check every space of raw bands; the numbers of channels that they have."""
+def _check_spaces(data: SceneDataModule, settings: RunSettings) -> set[tuple[int, int, bool]]:
+    """Check every space of raw bands; what their cubes hold, see above."""
     found = set()
     bands = data.info.bands
     for space in settings.raw_bands.spaces:
@@ -125,7 +126,7 @@ def _check_spaces(data: SceneDataModule, settings: RunSettings) -> set[int]:
                     f"components must be at most the number of bands, {bands}, got "
                     f"{space.components}"
                 )
-        found.add(space.components or bands)
+        found.add((space.components or bands, 1, False))
     return found
 
 

@@ -7,12 +7,15 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from hsi_diffusion.errors import OutputError, OutputExistsError
+from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
 from hsi_diffusion.runs.outputs import IMAGES
+from hsi_diffusion.runs.settings import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from hsi_diffusion.runs.settings import RunSettings
 
 BEGUN: Final = frozenset({"config.yaml", "logs", "wandb"})
 """What a run writes before it has computed anything."""
@@ -54,10 +57,7 @@ def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
         return
     if not overwrite:
         unfinished = "config.yaml" in there and "metrics.json" not in there
-        kept = (
-            "; it holds a run that did not finish, whose checkpoints/pretrain.ckpt, if it is "
-            "there, --pretrained takes into another folder"
-        )
+        kept = f", or go on with the run there, which did not finish, with --resume {folder}"
         raise OutputExistsError(
             f"the output folder {folder} is not empty; name another one with --out, or replace "
             f"the run in it with --overwrite{kept if unfinished else ''}"
@@ -78,6 +78,33 @@ def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
                 f"{path} lies in the output folder {folder}, and --overwrite would remove it "
                 "before it is used: name another folder with --out"
             )
+
+
+def check_resumable(folder: Path, settings: RunSettings) -> None:
+    """Refuse to go on with a run that is finished, is none, or had other settings.
+
+    Args:
+        folder: The run's folder.
+        settings: What the run shall go on with.
+
+    Raises:
+        OutputError: There is nothing to go on with.
+        ConfigurationError: The run there had other settings.
+    """
+    config = folder / "config.yaml"
+    if not config.is_file():
+        raise OutputError(f"{folder} holds no config.yaml, so there is no run to go on with")
+    if (folder / "metrics.json").is_file():
+        raise OutputError(
+            f"the run in {folder} is finished; to repeat it, give --config {config} and another "
+            "--out"
+        )
+    before, now = read_yaml(config), settings.to_dict()
+    if changed := sorted(key for key in now if now[key] != before.get(key)):
+        raise ConfigurationError(
+            f"the run in {folder} had other settings ({', '.join(changed)}); go on with it as it "
+            "is, or start another one in another folder"
+        )
 
 
 def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

@@ -6,7 +6,6 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def stage_logger(
 @contextmanager
 def _wandb_run(logger: WandbLogger) -> Iterator[None]:
     """End the logger's W&B run with the block, as failed if the block fails."""
+    import wandb  # noqa: PLC0415  (a second to load, for nobody else)
+
     run = logger.experiment
     if run is wandb.run:  # the caller's; one made with reinit="create_new" never stands there
         yield

@@ -19,12 +19,13 @@ from hsi_diffusion.reports import (
     results_table,
     save_figure,
     split_map,
+    timestep_map,
+    timestep_table,
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from hsi_diffusion.features import Choice
@@ -38,6 +39,7 @@ IMAGES = {
     "False colour": "false_colour.png",
     "Training, validation and test pixels": "split.png",
     "Confusion matrix of the test pixels": "confusion_matrix.png",
+    "Timesteps that the classifier trusts": "timesteps.png",
     "What the denoiser restores from several timesteps": "reconstruction.png",
     "Spectra that the denoiser restores": "reconstruction_spectra.png",
 }
@@ -62,18 +64,20 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     patch_size = settings.classifier.patch_size
     leakage = split.leakage(patch_size, settings.classifier.padding)
     summary = split.summary()
-    figures = plain_figures(result.metrics)
-    raw_figures = plain_figures(result.raw_metrics)
-    timestep, level = result.choice.best
-    steps = settings.features.choose_steps
+    results = _results(result)
+    figures = results["diffusion_features"]
+    control: dict[str, Any] = {}
+    if result.raw_choice is not None:
+        control["raw_bands"] = {**results["raw_bands"], "space": str(result.raw_choice.best)}
+    best = result.choice.best
     write_text(
         folder / "metrics.json",
         json.dumps(
             {
                 **figures,
-                "raw_bands": {**raw_figures, "space": str(result.raw_choice.best)},
-                "timestep": timestep,
-                "level": level,
+                **control,
+                "timesteps": list(best.timesteps),
+                "levels": list(best.levels),
                 "leakage": _plain(leakage),
                 "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
                 "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
@@ -84,21 +88,27 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     split.save(folder / "split.npz")
     with atomic_path(folder / "classification_map.npy") as path:
         kind = np.min_scalar_type(data.num_classes)  # uint8 up to 255 classes
-        np.save(path, result.predicted.astype(kind), allow_pickle=False)
-    confusion = result.metrics.confusion_matrix.numpy()
+        np.save(path, result.features.predicted.astype(kind), allow_pickle=False)
+    confusion = result.features.metrics.confusion_matrix.numpy()
+    weights = result.features.timestep_weights
+    timesteps = result.choice.best.timesteps
     pictures = {
-        "classification_map": classification_map(result.predicted, data.info, truth=data.labels),
+        "classification_map": classification_map(
+            result.features.predicted, data.info, truth=data.labels
+        ),
         "false_colour": false_colour(data.scene.cube, data.info),
         "confusion_matrix": confusion_matrix(confusion, data.info.class_names),
         "split": split_map(data.labels, split.train, split.val, split.test),
     }
+    if weights is not None:
+        pictures["timesteps"] = timestep_map(weights, timesteps)
     for name, figure in pictures.items():
         save_figure(figure, folder / f"{name}.png")
     write_report(
         folder / "report.md",
         {
             "title": f"{settings.method} on {data.info.title}",
-            "metrics": {"diffusion_features": figures, "raw_bands": raw_figures},
+            "metrics": results,
             "class_names": data.info.class_names,
             "split": {
                 "kind": summary["kind"],
@@ -110,9 +120,16 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 "leakage": leakage,
             },
             "choices": [
-                _choice("Timestep and level of the features", result.choice, _feature_name, steps),
-                _choice("Space of the raw bands", result.raw_choice, str, steps),
+                _choice(what, choice, result, settings)
+                for what, choice in (
+                    ("Timestep and level of the features", result.choice),
+                    ("Space of the raw bands", result.raw_choice),
+                )
+                if choice is not None
             ],
+            "timesteps": None
+            if weights is None
+            else timestep_table(weights, timesteps, data.labels, data.info.class_names),
             "settings": _settings(result, settings),
             "timings": result.seconds,
             "hardware": describe_hardware(),
@@ -130,20 +147,24 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
 
 def show_result(result: RunResult, folder: Path) -> None:
     """Print the last tables of a run, and where everything is."""
-    figures = {
-        "diffusion_features": plain_figures(result.metrics),
-        "raw_bands": plain_figures(result.raw_metrics),
-    }
-    timestep, level = result.choice.best
+    figures = _results(result)
     info = result.data.info
+    control = "" if result.raw_choice is None else f"; raw bands as {result.raw_choice.best}"
     console = Console()
     console.print(class_table(figures, info.class_names).to_rich("Accuracy of each class, %"))
     console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
     console.print(
-        f"Features of t = {timestep}, level {level}; raw bands as {result.raw_choice.best}; "
-        f"{sum(result.seconds.values()):.0f} s in all."
+        f"Features of {result.choice.best}{control}; {sum(result.seconds.values()):.0f} s in all."
     )
     console.print(f"Report, maps and checkpoints: {folder}/report.md", highlight=False)
+
+
+def _results(result: RunResult) -> dict[str, dict[str, Any]]:
+    """The figures of the method and, where there is one, of its control."""
+    results = {"diffusion_features": plain_figures(result.features.metrics)}
+    if result.raw_bands is not None:
+        results["raw_bands"] = plain_figures(result.raw_bands.metrics)
+    return results
 
 
 def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
@@ -158,19 +179,28 @@ def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
     return {**plain, "transform_fitted_on": result.data.transform.fitted_on}
 
 
-def _choice(what: str, choice: Choice[Any], name: Callable[[Any], str], steps: int) -> ChoiceReport:
+def _choice(
+    what: str, choice: Choice[Any], result: RunResult, settings: RunSettings
+) -> ChoiceReport:
+    steps = settings.choice.steps
+    pixels = (
+        f"trained for {steps} steps on the training pixels only"
+        if result.folds == 1
+        else f"in a {result.folds}-fold cross-validation on the "
+        f"{len(result.data.require_split().labelled)} training and validation pixels, {steps} "
+        "steps each"
+    )
     how = (
         "By the overall accuracy on the validation pixels (then by the loss) of the same "
-        f"classifier, trained for {steps} steps on the training pixels only. "
-        "Test pixels were not looked at."
+        f"classifier, {pixels}. Test pixels were not looked at."
     )
     return {
         "what": what,
-        "chosen": name(choice.best),
+        "chosen": str(choice.best),
         "how": how if len(choice.trials) > 1 else "Given by the settings.",
         "candidates": [
             {
-                "name": name(trial.candidate),
+                "name": str(trial.candidate),
                 "overall_accuracy": trial.score.accuracy,
                 "loss": trial.score.loss,
             }
@@ -178,11 +208,6 @@ def _choice(what: str, choice: Choice[Any], name: Callable[[Any], str], steps: i
             if len(choice.trials) > 1
         ],
     }
-
-
-def _feature_name(candidate: tuple[int, int]) -> str:
-    timestep, level = candidate
-    return f"t = {timestep}, level {level}"
 
 
 def _plain(value: Any) -> Any:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from hsi_diffusion.features import choose_by_validation
 from hsi_diffusion.metrics import SCALARS
 from hsi_diffusion.patches import build_transform
 from hsi_diffusion.runs.building import build_pretraining
+from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.checks import check_stages
-from hsi_diffusion.runs.folder import check_output, prepare_output, remove_if_only_begun
+from hsi_diffusion.runs.folder import (
+    check_output,
+    check_resumable,
+    prepare_output,
+    remove_if_only_begun,
+)
 from hsi_diffusion.runs.stages import (
     Workplace,
     build_scene_data,
@@ -28,6 +35,7 @@ from hsi_diffusion.runs.stages import (
     measure,
     predict_map,
     pretrain,
+    remove_features,
     train_classifier,
     validate,
 )
@@ -35,10 +43,9 @@ from hsi_diffusion.runs.stages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from hsi_diffusion.features import Choice
+    from hsi_diffusion.features import Choice, FeatureCube
     from hsi_diffusion.metrics import HSIMetrics
     from hsi_diffusion.modules import (
         DiffusionPretrainModule,
@@ -46,6 +53,8 @@ if TYPE_CHECKING:
         PatchDataModule,
         SceneDataModule,
     )
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.runs.candidates import FeatureCandidate
     from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
 
 
@@ -62,22 +71,38 @@ class RunResult:
     Attributes:
         data: The scene, its split and its band transform.
         pretrained: The trained denoiser.
-        predicted: Classes 1..K of every pixel by the diffusion features, shape (H, W).
-        metrics: Counts of the test pixels by the diffusion features.
-        raw_metrics: Likewise by the raw bands.
+        features: What the classifier on diffusion features found.
+        raw_bands: What the same classifier found on raw bands; None without a control.
         choice: The candidates (t, level) and what they reached on the validation pixels.
-        raw_choice: The raw-band spaces, likewise.
+        raw_choice: The raw-band spaces, likewise; None without a control.
+        folds: Folds of the cross-validation that they were compared by; 1 = the split's own
+            validation part.
         seconds: Time of each stage.
     """
 
     data: SceneDataModule
     pretrained: DiffusionPretrainModule
+    features: Classified
+    raw_bands: Classified | None
+    choice: Choice[FeatureCandidate]
+    raw_choice: Choice[SpaceSettings] | None
+    folds: int
+    seconds: dict[str, float]
+
+
+class Classified(NamedTuple):
+    """What a final classifier found.
+
+    Attributes:
+        predicted: Classes 1..K of every pixel, shape (H, W).
+        metrics: Counts of the test pixels.
+        timestep_weights: How much it trusts each timestep at each pixel, shape (H, W, T); None for
+            a classifier without a gate.
+    """
+
     predicted: NDArray[np.int64]
     metrics: HSIMetrics
-    raw_metrics: HSIMetrics
-    choice: Choice[tuple[int, int]]
-    raw_choice: Choice[SpaceSettings]
-    seconds: dict[str, float]
+    timestep_weights: NDArray[np.float32] | None
 
 
 class Stopwatch:
@@ -105,6 +130,7 @@ def run(
     folder: str | Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> RunResult | None:
@@ -119,6 +145,8 @@ def run(
         folder: Where its files go; ``config.yaml``, checkpoints, logs and features are written
             here, reports by :func:`~hsi_diffusion.runs.outputs.write_outputs`.
         overwrite: Replace an earlier run there.
+        resume: Go on with the run there, which had the same settings: the pretraining from its last
+            checkpoint, bit for bit, and feature files that are there are used again.
         progress: Show progress bars.
         say: Called with a line of text where a stage begins.
 
@@ -126,34 +154,56 @@ def run(
         The result, on the first process; None on the others of a distributed pretraining.
     """
     folder = Path(folder)
-    starts = int(os.environ.get("LOCAL_RANK", "0")) == 0  # the others are started by the first one
-    if starts:
+    # Lightning's own reading of the environment: the others of a machine are started by the first
+    # one; torchrun or a cluster starts all of them, on one machine or on several
+    starts = int(getattr(rank_zero_only, "rank", 0)) == 0
+    if starts and resume:
+        check_resumable(folder, settings)
+    elif starts:
         check_output(folder, overwrite=overwrite, inputs=settings.inputs())
-    place = Workplace(
-        folder=folder,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        logger=settings.logger,
-        name=folder.name,
-        config=settings.to_dict(),
-        progress=progress,
-    )
+    place = _place(settings, folder, progress)
     watch = Stopwatch(say if starts else _say_nothing)
     with watch.stage("scene", f"Scene {settings.scene.name}, split {settings.split.kind}"):
         data = _scene_data(settings)
     pretrained = _denoiser(data, settings, watch)
     check_stages(pretrained, data, settings, place)
     # nothing was written or removed until here, where nearly all that can be wrong has been found
-    if starts:
+    if starts and not resume:
         prepare_output(folder, overwrite=overwrite, inputs=settings.inputs())
     try:
-        if starts:
+        if starts and not resume:
             settings.save(folder / "config.yaml")
         return _compute(data, pretrained, settings, place, watch)
     except BaseException:
-        if starts:
+        if starts and not resume:
             remove_if_only_begun(folder)
         raise
+
+
+def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True) -> None:
+    """Only the pretraining of a run, for several runs to share.
+
+    Args:
+        settings: Of the runs; features and classifier play no part.
+        folder: ``checkpoints/pretrain.ckpt`` is written here; one that is there is gone on with.
+        progress: Show progress bars.
+    """
+    data = _scene_data(settings)
+    module = build_pretraining(data, settings.pretrain, settings.seed)
+    pretrain(module, data, settings.pretrain, _place(settings, folder, progress))
+
+
+def _place(settings: RunSettings, folder: Path, progress: bool) -> Workplace:
+    return Workplace(
+        folder=folder,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        logger=settings.logger,
+        name=folder.name,
+        config=settings.to_dict(),
+        progress=progress,
+    )
 
 
 def _compute(
@@ -172,29 +222,35 @@ def _compute(
         if not _is_first_process(threads):
             return None
 
-    def cube_of(candidate: tuple[int, int]) -> NDArray[np.float32]:
+    def cube_of(candidate: FeatureCandidate) -> FeatureCube:
         # from its file whenever it is asked for: all of them together may not fit into memory
         return extract(pretrained, data, settings, place, candidate)
 
-    candidates = [(t, i) for t in settings.features.timesteps for i in settings.features.levels]
+    candidates = feature_candidates(settings.features)
+    several = max(len(candidates), len(settings.raw_bands.spaces)) > 1
+    folds = len(choice_splits(data, settings.choice)) if several else 1
     with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
         for candidate in candidates:
             cube_of(candidate)
-    with watch.stage("choice", "Choice of (t, level) by the validation pixels"):
+    with watch.stage("choice", "Choice among them without test pixels"):
         choice = _choose(candidates, cube_of, data, settings, place)
-    with watch.stage("classifier", f"Classifier on the features of (t, level) = {choice.best}"):
+    if settings.features.keep == "best":
+        remove_features(pretrained, data, settings, place, but=choice.best)
+    with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
         final = _classifier_data(data, cube_of(choice.best), settings, train_on="labelled")
-        predicted, metrics = _classify(final, settings, place, stage="classifier")
-    with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
-        raw_choice, raw_metrics = _control(data, settings, place)
+        found = _classify(final, settings, place, stage="classifier")
+    raw_choice = control = None
+    if settings.raw_bands.spaces:
+        with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
+            raw_choice, control = _control(data, settings, place)
     return RunResult(
         data=data,
         pretrained=pretrained,
-        predicted=predicted,
-        metrics=metrics,
-        raw_metrics=raw_metrics,
+        features=found,
+        raw_bands=control,
         choice=choice,
         raw_choice=raw_choice,
+        folds=folds,
         seconds=watch.seconds,
     )
 
@@ -211,7 +267,10 @@ def _scene_data(settings: RunSettings) -> SceneDataModule:
         batch_size=stage.batch_size,
         padding=stage.padding,
         # short epochs, so that validation and checkpoints come often enough
-        samples_per_epoch=stage.batch_size * settings.devices * min(EPOCH_STEPS, stage.steps),
+        samples_per_epoch=stage.batch_size
+        * settings.devices
+        * settings.num_nodes
+        * min(EPOCH_STEPS, stage.steps),
     )
     data.prepare_data()
     data.setup()
@@ -251,11 +310,17 @@ def _say_nothing(_: str) -> None:
 
 
 def _classifier_data(
-    data: SceneDataModule, cube: NDArray[np.float32], settings: RunSettings, train_on: str
+    data: SceneDataModule,
+    cube: FeatureCube | NDArray[np.float32],
+    settings: RunSettings,
+    *,
+    train_on: str,
+    split: Split | None = None,
 ) -> FeatureDataModule:
     stage = settings.classifier
     return data.with_features(
         cube,
+        split=split,
         patch_size=stage.patch_size,
         batch_size=stage.batch_size,
         padding=stage.padding,
@@ -267,7 +332,7 @@ def _classifier_data(
 
 def _choose(
     candidates: Sequence[Candidate],
-    cube_of: Callable[[Candidate], NDArray[np.float32]],
+    cube_of: Callable[[Candidate], FeatureCube | NDArray[np.float32]],
     data: SceneDataModule,
     settings: RunSettings,
     place: Workplace,
@@ -277,18 +342,24 @@ def _choose(
     def score(candidate: Candidate) -> tuple[float, float]:
         if len(candidates) == 1:  # nothing to choose
             return math.nan, math.nan
-        trial = _classifier_data(data, cube_of(candidate), settings, train_on="train")
-        module = train_classifier(
-            trial, settings.classifier, place, settings.seed, steps=settings.features.choose_steps
-        )
-        return validate(module, trial, settings.classifier, place)
+        cube = cube_of(candidate)
+        scores, pixels = [], []
+        for split in choice_splits(data, settings.choice):
+            trial = _classifier_data(data, cube, settings, train_on="train", split=split)
+            module = train_classifier(
+                trial, settings.classifier, place, settings.seed, steps=settings.choice.steps
+            )
+            scores.append(validate(module, trial, settings.classifier, place))
+            pixels.append(len(split.val))
+        accuracy, loss = np.average(scores, axis=0, weights=pixels)
+        return float(accuracy), float(loss)
 
     return choose_by_validation(candidates, score)
 
 
 def _classify(
     data: PatchDataModule, settings: RunSettings, place: Workplace, *, stage: str
-) -> tuple[NDArray[np.int64], HSIMetrics]:
+) -> Classified:
     """Train the final classifier, draw its map, and measure it at the test pixels."""
     steps = settings.classifier.steps
     with place.logging(stage) as logger:
@@ -307,12 +378,13 @@ def _classify(
             figures = metrics.compute()
             logger.log_metrics({f"test/{name}": figures[name].item() for name in SCALARS}, steps)
             logger.save()
-    return predicted, metrics
+    weights = module.timestep_weights(data.cube[:, :, -data.timesteps :]) if data.angles else None
+    return Classified(predicted, metrics, None if weights is None else weights.cpu().numpy())
 
 
 def _control(
     data: SceneDataModule, settings: RunSettings, place: Workplace
-) -> tuple[Choice[SpaceSettings], HSIMetrics]:
+) -> tuple[Choice[SpaceSettings], Classified]:
     def cube_of(space: SpaceSettings) -> NDArray[np.float32]:
         transform = build_transform(space.transform, space.components, **space.transform_options)
         cube = data.scene.cube
@@ -320,4 +392,4 @@ def _control(
 
     choice = _choose(settings.raw_bands.spaces, cube_of, data, settings, place)
     final = _classifier_data(data, cube_of(choice.best), settings, train_on="labelled")
-    return choice, _classify(final, settings, place, stage="raw_bands")[1]
+    return choice, _classify(final, settings, place, stage="raw_bands")

@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_names
 
 Settings = TypeVar("Settings")
 
@@ -27,11 +28,7 @@ def from_plain(kind: type[Settings], value: Any, path: str = "") -> Settings:
         raise ConfigurationError(f"{path or 'settings'} must be a mapping, got {value!r}")
     prefix = f"{path}." if path else ""
     hints = get_type_hints(kind)
-    unknown = sorted(map(str, set(value) - set(hints)))
-    if unknown:
-        raise ConfigurationError(
-            f"unknown setting {prefix}{unknown[0]}; allowed are {', '.join(sorted(hints))}"
-        )
+    check_names(value, sorted(hints), path)
     return kind(**{key: _convert(hints[key], item, prefix + key) for key, item in value.items()})
 
 

@@ -26,6 +26,10 @@ AnyPrecision = Literal["auto", "float32", "bfloat16"]
 
 LoggerName = Literal["csv", "wandb", "none"]
 
+Combine = Literal["none", "timesteps", "all"]
+"""Which features make one candidate: one timestep and level; all timesteps of one level, side by
+side; or all timesteps and levels, reduced together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSettings:
@@ -110,11 +114,17 @@ class FeatureStageSettings:
         draws: Noise draws that ``"mean"`` averages over.
         tile: Side of the tiles in pixels.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        components: Principal components that are kept; 0 keeps all channels.
+        combine: What makes one candidate: ``"none"``, one timestep and level; ``"timesteps"``, all
+            timesteps of one level, each reduced by itself; ``"all"``, everything at once, reduced
+            together.
+        angles: Add the spectral angle between the scene and what the denoiser restores, one channel
+            per timestep; for a classifier that weighs timesteps by them. Needs
+            ``combine="timesteps"``.
+        components: Principal components that are kept, of each reduction; 0 keeps all channels.
         scale: How channels are scaled before: ``"minmax"``, ``"standard"`` or ``"none"``.
         whiten: Give every component unit variance.
-        choose_steps: Training steps of the classifier that compares candidates on the validation
-            pixels.
+        keep: Which feature files stay in the run's folder: ``"best"``, those of the candidate that
+            was chosen, or ``"all"``.
     """
 
     timesteps: tuple[int, ...] = (5, 10, 50, 100, 200, 400)
@@ -123,10 +133,29 @@ class FeatureStageSettings:
     draws: int = 8
     tile: int = 128
     precision: AnyPrecision = "auto"
+    combine: Combine = "none"
+    angles: bool = False
     components: int = 0
     scale: ChannelScale = "none"
     whiten: bool = False
-    choose_steps: int = 100
+    keep: Literal["best", "all"] = "best"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceSettings:
+    """How candidates are compared, features and spaces of raw bands alike, without test pixels.
+
+    Attributes:
+        steps: Training steps of the classifier that compares them.
+        folds: Folds of the cross-validation inside the label budget that takes the place of the
+            split's validation part where that is small; 1: always the validation part. A split into
+            blocks always keeps its part: pixels of one block would validate each other.
+        small: Fewer validation pixels than this are small.
+    """
+
+    steps: int = 100
+    folds: int = 3
+    small: int = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +205,8 @@ class RawBandsSettings:
     """The control: the same classifier without diffusion.
 
     Attributes:
-        spaces: Spaces of the bands; with several, the validation pixels choose.
+        spaces: Spaces of the bands; with several, the validation pixels choose; with none there is
+            no control.
     """
 
     spaces: tuple[SpaceSettings, ...] = (SpaceSettings(),)
@@ -192,11 +222,13 @@ class RunSettings:
         seed: Rules everything random but the simulated scene itself.
         logger: ``"csv"``, ``"wandb"`` or ``"none"``.
         accelerator: Lightning's name of the hardware.
-        devices: Processes that pretrain together (DDP); everything else runs on one.
+        devices: Processes per machine that pretrain together (DDP); everything else runs on one.
+        num_nodes: Machines that pretrain together.
         scene: Which scene.
         split: Which pixels are for what.
         pretrain: How the denoiser learns the scene.
         features: Which features are tried.
+        choice: How features, and spaces of raw bands, are compared.
         classifier: How the classifier learns.
         raw_bands: The control.
     """
@@ -207,10 +239,12 @@ class RunSettings:
     logger: LoggerName = "csv"
     accelerator: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
     scene: SceneSettings = field(default_factory=SceneSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     features: FeatureStageSettings = field(default_factory=FeatureStageSettings)
+    choice: ChoiceSettings = field(default_factory=ChoiceSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     raw_bands: RawBandsSettings = field(default_factory=RawBandsSettings)
 
@@ -219,9 +253,10 @@ class RunSettings:
         counts = {
             "pretrain.steps": self.pretrain.steps,
             "classifier.steps": self.classifier.steps,
-            "features.choose_steps": self.features.choose_steps,
+            "choice.steps": self.choice.steps,
+            "choice.folds": self.choice.folds,
             "devices": self.devices,
-            "raw_bands.spaces": len(self.raw_bands.spaces),
+            "num_nodes": self.num_nodes,
             "features.timesteps": len(self.features.timesteps),
             "features.levels": len(self.features.levels),
         }
@@ -234,6 +269,11 @@ class RunSettings:
         ):
             if not clip >= 0:
                 raise ConfigurationError(f"{name} must be at least 0 (0 = unlimited), got {clip}")
+        if self.features.angles and self.features.combine != "timesteps":
+            raise ConfigurationError(
+                "features.angles needs features.combine=timesteps, so that every timestep has an "
+                f"angle and features of its own, but combine is {self.features.combine!r}"
+            )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -308,6 +348,32 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506  # derives from SafeLoader
 
 
+def parse_assignment(text: str) -> dict[str, Any]:
+    """The change of settings that KEY=VALUE means: dots lead into sections, the value is YAML.
+
+    Example:
+        >>> parse_assignment("pretrain.steps=500")
+        {'pretrain': {'steps': 500}}
+
+    Raises:
+        ConfigurationError: The text is no such assignment.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigurationError(f"--set must look like KEY=VALUE, got {text!r}")
+    try:
+        change: Any = parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"--set {key}: the value must be valid YAML, such as 3, 0.5, name or '[1, 2]', "
+            f"got {value!r}"
+        ) from error
+    for part in reversed(key.split(".")):
+        change = {part: change}
+    plain: dict[str, Any] = change
+    return plain
+
+
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``changes`` laid over it, mappings within mappings key by key."""
     merged = dict(base)
@@ -318,11 +384,18 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def preset_for_scene(preset: Mapping[str, Any], scene: str) -> dict[str, Any]:
-    """A preset with what its ``scenes`` section changes for one scene."""
-    base = {key: value for key, value in preset.items() if key != "scenes"}
-    changes = (preset.get("scenes") or {}).get(scene, {})
-    return merge(base, changes)
+def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str, Any]:
+    """A preset with what it changes for one scene, and for a handful of labels.
+
+    Args:
+        preset: Plain data of a preset: settings; under ``scenes``, changes by the name of a scene;
+            under ``few_shot``, changes for splits of so many pixels per class.
+        scene: Name of the scene.
+        split: Kind of the split, such as ``"0.1"`` or ``"10"``.
+    """
+    base = {key: value for key, value in preset.items() if key not in ("scenes", "few_shot")}
+    base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
+    return merge(base, preset.get("few_shot") or {}) if split.isdecimal() else base
 
 
 def default_folder(settings: RunSettings) -> Path:

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
-from hsi_diffusion.features import FeatureStore
+from hsi_diffusion.features import FeatureStore, feature_key
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.modules import (
     ClassificationMap,
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from numpy.typing import NDArray
 
+    from hsi_diffusion.features import FeatureCube
     from hsi_diffusion.modules import (
         FeatureClassifierModule,
         PatchDataModule,
         SceneDataModule,
     )
+    from hsi_diffusion.runs.candidates import FeatureCandidate
     from hsi_diffusion.runs.settings import (
         AnyPrecision,
         ClassifierSettings,
@@ -73,7 +75,8 @@ class Workplace:
         folder: The run's output folder.
         accelerator: Lightning's name of the hardware; ``"auto"`` is CUDA where there is any, and
             the CPU elsewhere.
-        devices: Processes that pretrain together.
+        devices: Processes per machine that pretrain together.
+        num_nodes: Machines that pretrain together.
         logger: ``"csv"``, ``"wandb"`` or ``"none"``.
         name: Name of the run for loggers.
         config: The run's settings as plain data, for loggers.
@@ -86,6 +89,7 @@ class Workplace:
     logger: str
     name: str
     config: dict[str, Any]
+    num_nodes: int = 1
     progress: bool = True
 
     @property
@@ -110,6 +114,7 @@ class Workplace:
         logger: Logger | bool = False,
         checkpoint: Path | None = None,
         devices: int = 1,
+        num_nodes: int = 1,
         validate: bool = False,
         callbacks: Sequence[L.Callback] = (),
     ) -> L.Trainer:
@@ -121,7 +126,8 @@ class Workplace:
             gradient_clip: Largest norm of a gradient; 0 = unlimited.
             logger: Where figures go.
             checkpoint: File that the last state is written to; None writes none.
-            devices: Processes.
+            devices: Processes per machine.
+            num_nodes: Machines.
             validate: Validate after every epoch.
             callbacks: Further callbacks.
         """
@@ -142,6 +148,7 @@ class Workplace:
             return L.Trainer(
                 accelerator=accelerator,
                 devices=devices,
+                num_nodes=num_nodes,
                 max_steps=steps,
                 max_epochs=-1,
                 precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
@@ -209,7 +216,7 @@ def pretrain(
     settings: PretrainSettings,
     place: Workplace,
 ) -> DiffusionPretrainModule:
-    """Train the denoiser on the scene and write its checkpoint.
+    """Train the denoiser on the scene, or go on where an interrupted run stopped.
 
     Args:
         module: What to train, see :func:`~hsi_diffusion.runs.building.build_pretraining`.
@@ -220,18 +227,23 @@ def pretrain(
     Returns:
         The trained module, in evaluation mode.
     """
+    checkpoint = place.folder / "checkpoints" / "pretrain.ckpt"
     with place.logging("pretrain") as logger:
         trainer = place.make_trainer(
             steps=settings.steps,
             precision=settings.precision,
             gradient_clip=settings.gradient_clip,
             logger=logger,
-            checkpoint=place.folder / "checkpoints" / "pretrain.ckpt",
+            checkpoint=checkpoint,
             devices=place.devices,
+            num_nodes=place.num_nodes,
             validate=True,
             callbacks=[ReconstructionFigures(folder=place.folder)],
         )
-        trainer.fit(module, data)
+        # an interrupted run left its checkpoint; a finished pretraining ends at once
+        trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.is_file() else None)
+        if settings.steps % trainer.num_training_batches:  # Lightning stops before it validates
+            trainer.validate(module, data, verbose=False)
     return module.eval()
 
 
@@ -286,9 +298,9 @@ def extract(
     data: SceneDataModule,
     settings: RunSettings,
     place: Workplace,
-    candidate: tuple[int, int],
-) -> NDArray[np.float32]:
-    """Features of the whole scene for one candidate (t, level), shape (H, W, D).
+    candidate: FeatureCandidate,
+) -> FeatureCube:
+    """Features of the whole scene for one candidate.
 
     They are kept in the run's folder, and found there the next time.
     """
@@ -297,9 +309,30 @@ def extract(
         data.cube,
         request,
         reduction=reduction,
+        angles=settings.features.angles,
         store=FeatureStore(place.folder / "features"),
         device=place.device,
-    ).array
+    )
+
+
+def remove_features(
+    module: DiffusionPretrainModule,
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
+    *,
+    but: FeatureCandidate,
+) -> None:
+    """Remove the feature files of candidates that lost; on a large scene they fill a disk."""
+    store = FeatureStore(place.folder / "features")
+    request, reduction = feature_request(settings, but, place.device)
+    angles = module.prediction if settings.features.angles else None
+    key = feature_key(
+        module.trained_denoiser, module.schedule, data.cube, request, reduction, angles=angles
+    )
+    for path in store.folder.glob("features-*.h5"):
+        if path != store.path(key):
+            path.unlink()
 
 
 def train_classifier(
@@ -326,7 +359,9 @@ def train_classifier(
     Returns:
         The trained module.
     """
-    module = build_classification(data.num_bands, data, settings, seed)
+    module = build_classification(
+        data.num_bands, data, settings, seed, timesteps=data.timesteps, angles=data.angles
+    )
     trainer = place.make_trainer(
         steps=steps,
         precision=settings.precision,

@@ -3,7 +3,7 @@
 from hsi_diffusion.scenes.catalogue import CATALOGUE, scene_info
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.info import SceneInfo, SourceFile
-from hsi_diffusion.scenes.load import load_custom_scene, load_scene, read_mask
+from hsi_diffusion.scenes.load import fetch_scene, load_custom_scene, load_scene, read_mask
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
 from hsi_diffusion.scenes.roi import read_roi
 from hsi_diffusion.scenes.scene import Scene, check_scene
@@ -16,6 +16,7 @@ __all__ = [
     "SourceFile",
     "check_scene",
     "download_scene",
+    "fetch_scene",
     "list_arrays",
     "load_custom_scene",
     "load_scene",

@@ -79,6 +79,8 @@ class SceneInfo:
         homepage: Where people get the files by hand.
         split_class_order: Where the widespread fixed split numbers the classes in its own
             order: the class (1..K) that each of its values means. None: the usual order.
+        default_split: The split that is meant where none is named: ``"fixed"`` for a scene that
+            is published with one, else a tenth of each class.
     """
 
     name: str
@@ -102,6 +104,7 @@ class SceneInfo:
     citation: str = ""
     homepage: str = ""
     split_class_order: tuple[int, ...] | None = None
+    default_split: str = "0.1"
 
     def __post_init__(self) -> None:
         """Refuse facts that contradict each other."""

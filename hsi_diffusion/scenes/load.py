@@ -58,10 +58,7 @@ def load_scene(
     info = name if isinstance(name, SceneInfo) else scene_info(name)
     root = Path(root)
     if download:
-        root.mkdir(parents=True, exist_ok=True)
-        files = SceneFiles(info, root)
-        missing = [role for role in info.roles if files.official(role) is None]
-        download_scene(info, files.home, roles=missing, progress=progress)
+        fetch_scene(info, root, progress=progress)
     files = SceneFiles(info, root)
     where = files.cube()
     label_location = files.labels(where)
@@ -69,6 +66,28 @@ def load_scene(
         files.warn_if_altered(path)
     cube = read_array(where.path, where.key)
     return Scene(cube, *_read_labels(info, label_location))
+
+
+def fetch_scene(
+    name: str | SceneInfo, root: str | Path, *, progress: Progress | None = None
+) -> None:
+    """Download the published files of a known scene that are not in a data folder, and read none.
+
+    Args:
+        name: As for :func:`load_scene`.
+        root: The data folder, or the scene's own folder; made if missing.
+        progress: As for :func:`load_scene`.
+
+    Raises:
+        SceneError: If the scene is unknown.
+        DownloadError: If a published file can't be had.
+    """
+    info = name if isinstance(name, SceneInfo) else scene_info(name)
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    files = SceneFiles(info, root)
+    missing = [role for role in info.roles if files.official(role) is None]
+    download_scene(info, files.home, roles=missing, progress=progress)
 
 
 def load_custom_scene(

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from hsi_diffusion.classifiers import SpectralTransformer
-from hsi_diffusion.classifiers.spectral_transformer import Attention
 from hsi_diffusion.errors import ConfigurationError
 
 
@@ -31,25 +29,6 @@ def test_published_size() -> None:
     network = SpectralTransformer(bands, classes)
     expected = embed + tokens + 2 * (attention + feed_forward) + head
     assert sum(p.numel() for p in network.parameters()) == expected
-
-
-def test_attention_against_plain_loops() -> None:
-    torch.manual_seed(0)
-    attention = Attention(dim=6, heads=2, head_dim=3).eval()
-    tokens = torch.randn(2, 4, 6)
-    qkv = attention.to_qkv(attention.norm(tokens))
-    query, key, value = qkv.split(6, dim=-1)
-    expected = torch.zeros(2, 4, 6)
-    for b in range(2):
-        for head in range(2):
-            part = slice(3 * head, 3 * head + 3)
-            for i in range(4):
-                scores = torch.stack(
-                    [query[b, i, part] @ key[b, j, part] / 3**0.5 for j in range(4)]
-                )
-                weights = F.softmax(scores, dim=0)
-                expected[b, i, part] = sum(weights[j] * value[b, j, part] for j in range(4))
-    torch.testing.assert_close(attention(tokens), attention.to_out(expected))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ class Smallest(Denoiser):
         self.check_indices(indices)
         return [self.conv(x_t)] * len(indices)
 
+    def forward_with_features(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        features = self.forward_intermediates(x_t, t, indices)
+        return self.head(features[0]), features
+
 
 def test_a_subclass_only_brings_its_layers() -> None:
     network = Smallest(3)
@@ -40,6 +46,7 @@ def test_a_subclass_only_brings_its_layers() -> None:
     assert network(x, t).shape == x.shape
     assert network.num_bands == 3
     assert network.radius == 1
+    assert network.alignment == 1
     assert network.feature_info == (FeatureLevel("all", channels=4, reduction=1, radius=1),)
 
 

@@ -26,9 +26,13 @@ def test_every_name_builds_with_its_defaults(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("unet", {}, "denoiser must be one of unet3d, but 'unet'"),
-        ("unet3d", {"width": 8}, "base_channels, depth, .* but width"),
-        ("unet3d", {"num_bands": 8}, "but num_bands"),
+        ("unet", {}, "denoiser must be one of unet3d, staged, but 'unet'"),
+        (
+            "unet3d",
+            {"width": 8},
+            r"unknown setting denoiser_options\.width; allowed are base_channels, depth",
+        ),
+        ("unet3d", {"num_bands": 8}, r"unknown setting denoiser_options\.num_bands"),
         ("unet3d", {"depth": 0}, "depth must be at least 1"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-from hsi_diffusion.diffusion import LOSSES, DenoisingLoss, build_loss, l1, l2
+from hsi_diffusion.diffusion import LOSSES, DenoisingLoss, l1, l2, lae
 from hsi_diffusion.errors import ConfigurationError
 
 
@@ -26,6 +27,44 @@ def test_l1_and_l2_are_means_over_all_elements() -> None:
     assert float(l2(output, target)) == pytest.approx(sum(d * d for d in differences) / count)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_lae_and_its_gradient_against_loops(scale: float) -> None:
+    output, target = (x.double() for x in pair(2, 3, 4))
+    differences = (output - target).flatten().tolist()
+    count = len(differences)
+    expected = sum(math.log(1 + abs(d) / scale) for d in differences) / count
+    loss = lae(output.requires_grad_(), target, scale)
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+    (gradient,) = torch.autograd.grad(loss, output)
+    slopes = [math.copysign(1 / (scale + abs(d)), d) / count for d in differences]
+    assert gradient.flatten().tolist() == pytest.approx(slopes, rel=1e-12)
+
+
+def test_lae_keeps_the_digits_of_small_errors() -> None:
+    target = torch.zeros(4)
+    assert float(lae(target + 1e-9, target)) == pytest.approx(1e-9, rel=1e-6)
+    assert float(lae(target, target)) == 0
+    # far above all errors, the scale makes it L1
+    output, target = pair(4, 4)
+    assert float(1e5 * lae(output, target, 1e5)) == pytest.approx(float(l1(output, target)), 1e-4)
+    half = lae(output.bfloat16(), target.bfloat16())
+    assert half.dtype == torch.float32
+
+
+def test_the_scale_is_that_of_the_loss() -> None:
+    output, target = pair(4, 4)
+    loss = DenoisingLoss({"lae": 2.0, "l1": 1.0}, lae_scale=0.3)
+    parts = loss(output, target)
+    assert float(parts["lae"]) == float(lae(output, target, 0.3))
+    torch.testing.assert_close(parts["loss"], 2 * lae(output, target, 0.3) + l1(output, target))
+    assert "lae_scale=0.3" in repr(loss)
+    for scale in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigurationError, match="scale must be above 0 and finite"):
+            lae(output, target, scale)
+        with pytest.raises(ConfigurationError, match="lae_scale must be above 0 and finite"):
+            DenoisingLoss({"l1": 1.0}, lae_scale=scale)
+
+
 def test_weighted_sum_and_its_gradient() -> None:
     output, target = pair(2, 5)
     loss = DenoisingLoss({"l1": 0.5, "l2": 2.0})
@@ -41,27 +80,27 @@ def test_weighted_sum_and_its_gradient() -> None:
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_name_alone_is_that_loss(name: str) -> None:
     output, target = pair(3, 4)
-    parts = build_loss(name)(output, target)
+    parts = DenoisingLoss({name: 1.0})(output, target)
     assert float(parts["loss"]) == float(parts[name]) == float(LOSSES[name](output, target))
 
 
 def test_a_loss_without_weight_is_left_out() -> None:
-    assert build_loss({"l1": 1.0, "l2": 0.0}).names == ("loss", "l1")
+    assert DenoisingLoss({"l1": 1.0, "l2": 0.0}).names == ("loss", "l1")
 
 
 def test_half_precision_is_compared_in_float32() -> None:
     output, target = (x.bfloat16() for x in pair(64, 64))
-    value = build_loss("l2")(output, target)["loss"]
+    value = DenoisingLoss({"l2": 1.0})(output, target)["loss"]
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(float(l2(output.double(), target.double())), rel=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        assert build_loss("l1")(output, target)["loss"].dtype == torch.float32
+        assert DenoisingLoss({"l1": 1.0})(output, target)["loss"].dtype == torch.float32
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"huber": 1.0}, "l1, l2, but huber"),
+        ({"huber": 1.0}, "l1, l2, lae, but huber"),
         ({"l1": -1.0}, "at least 0, but {'l1': -1.0}"),
         ({"l1": float("nan")}, "finite"),
         ({}, "above 0"),
@@ -75,4 +114,4 @@ def test_impossible_weights_are_named(weights: dict[str, Any], message: str) -> 
 
 def test_shapes_that_would_broadcast_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"\(2, 3\) and \(3,\)"):
-        build_loss("l1")(torch.zeros(2, 3), torch.zeros(3))
+        DenoisingLoss({"l1": 1.0})(torch.zeros(2, 3), torch.zeros(3))

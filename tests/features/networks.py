@@ -44,6 +44,11 @@ class Scaled(Denoiser):
         everything = [x_t, t[:, None, None, None] * x_t, x_t.square()]
         return [everything[index] for index in indices]
 
+    def forward_with_features(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        return self(x_t, t), self.forward_intermediates(x_t, t, indices)
+
 
 class Gridded(Denoiser):
     """Means over windows of 4 x 4 pixels, and a grid of half the resolution."""
@@ -69,3 +74,8 @@ class Gridded(Denoiser):
         windows = F.interpolate(F.avg_pool2d(padded, 4), scale_factor=4)
         halved = F.avg_pool2d(F.pad(x_t, (0, width % 2, 0, height % 2)), 3, stride=2, padding=1)
         return [(windows[:, :, :height, :width], halved)[index] for index in indices]
+
+    def forward_with_features(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        return self(x_t, t), self.forward_intermediates(x_t, t, indices)

@@ -19,6 +19,7 @@ from hsi_diffusion.features import (
     Reduction,
     compute_features,
     extract_features,
+    spectral_angle_maps,
 )
 from tests.features.networks import BANDS, Scaled, unet
 
@@ -75,6 +76,7 @@ def test_without_reduction(store: FeatureStore | None) -> None:
         "channels": widths * 2,
         "reduction": None,
         "explained_variance": None,
+        "angles": False,
     }
     expected = extract_features(net, SCHEDULE, scene(), FeatureSettings((20,), (0, 1), tile=6))
     assert np.array_equal(features.per_timestep()[1], expected)
@@ -184,3 +186,20 @@ def test_network_is_left_as_it_was_after_an_error() -> None:
         compute_features(net, SCHEDULE, cube, SETTINGS, reduction=Reduction(2))
     assert caught.tb is not None, "the frames of the failed call are still there"
     assert all(module.training for module in net.modules())
+
+
+def test_spectral_angles_stand_behind_the_features(store: FeatureStore | None) -> None:
+    reduction = Reduction(3, per_timestep=True)
+    plain = compute(reduction=reduction, store=store)
+    found = compute(reduction=reduction, angles="x0", store=store)
+    expected = spectral_angle_maps(unet(), SCHEDULE, scene(), SETTINGS, prediction="x0").numpy()
+    np.testing.assert_array_equal(found.array[..., :6], plain.array)
+    np.testing.assert_array_equal(found.array[..., 6:], expected)
+    assert (plain.angles, found.angles) == (False, True)
+    assert found.timesteps == 2
+    np.testing.assert_array_equal(found.per_timestep(), plain.per_timestep())
+    again = compute(reduction=reduction, angles="x0", store=store)
+    np.testing.assert_array_equal(again.array, found.array)
+    assert again.angles
+    with pytest.raises(ConfigurationError, match="added once"):
+        found.with_angles(expected)

@@ -39,14 +39,6 @@ def test_best_accuracy_then_loss_then_order(scores: list[tuple[float, float]], b
     np.testing.assert_equal([tuple(trial.score) for trial in choice.trials], scores)
 
 
-def test_table_goes_from_best_to_worst() -> None:
-    scores = {"a": (0.5, 1.0), "b": (0.7, 2.0), "c": (0.5, 0.5)}
-    rows = choose_by_validation(scores, scores.__getitem__).table()
-    assert [row["candidate"] for row in rows] == ["b", "c", "a"]
-    assert [row["chosen"] for row in rows] == [True, False, False]
-    assert rows[1] == {"candidate": "c", "accuracy": 0.5, "loss": 0.5, "chosen": False}
-
-
 def test_every_candidate_is_scored_once() -> None:
     seen: list[int] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import multiprocessing
 import pickle
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.metrics import SCALARS, HSIMetrics, hsi_metrics, summarise
+from hsi_diffusion.metrics import SCALARS, HSIMetrics, summarise
 from tests.metrics import distributed_worker
 
 if TYPE_CHECKING:
@@ -207,7 +206,3 @@ def test_one_two_and_three_processes_give_the_same(tmp_path: Path) -> None:
         assert same(result["figures"], reference.compute())
         own[world] = own.get(world, 0) + int(result["own"].sum())
     assert set(own.values()) == {int(reference.confusion_matrix.sum())}
-
-
-def test_example_in_the_docstring_runs() -> None:
-    assert doctest.testmod(hsi_metrics).failed == 0

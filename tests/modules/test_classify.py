@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import lightning as L
 
+    from hsi_diffusion.classifiers import Ensemble
+
 SMALL: dict[str, Any] = {
     "classifier_options": {"dim": 16, "heads": 2, "head_dim": 8, "depth": 1},
     "lr_schedule": "cosine",
@@ -95,6 +97,29 @@ def test_averaged_views_do_not_see_the_orientation() -> None:
     torch.testing.assert_close(found, plain.mean(dim=0).max(dim=1).values)
 
 
+def test_members_learn_each_by_itself_and_answer_together(
+    data: SimulatedSceneDataModule,
+) -> None:
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    options = {**SMALL["classifier_options"], "head_dropout": 0.0}
+    module = build(members=3, augmentation=None, classifier_options=options)
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    members = list(cast("Ensemble", module.classifier).members)
+    loss = module.training_step(batch, 0)
+    alone = [
+        torch.nn.functional.cross_entropy(member(batch["image"]), batch["label"])
+        for member in members
+    ]
+    torch.testing.assert_close(loss, torch.stack(alone).mean())
+    assert len({round(value.item(), 4) for value in alone}) == 3  # other initial weights
+    module.eval()
+    with torch.no_grad():
+        found = module.predict_step(batch, 0)["probability"]
+        mean = torch.stack([member(batch["image"]).softmax(dim=1) for member in members])
+    torch.testing.assert_close(found, mean.mean(dim=0).max(dim=1).values)
+
+
 def test_resume_is_bit_exact_with_dropout(
     data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
@@ -147,10 +172,15 @@ def test_training_leaves_the_global_generator_alone(
     ("settings", "message"),
     [
         ({"classifier": "forest"}, "spectral_transformer"),
-        ({"classifier_options": {"colour": 1}}, "colour"),
+        (
+            {"classifier_options": {"colour": 1}},
+            r"unknown setting classifier_options\.colour; allowed are .*depth, heads",
+        ),
+        ({"classifier_options": {"dim": "wide"}}, r"options\.dim must be of type int, got 'wide'"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"class_names": ["a", "b"]}, "4 classes, got 2"),
         ({"lr_schedule": "step"}, "lr_schedule"),
+        ({"members": 0}, "members"),
         ({"augmentation": {"blur": 1.0}}, "blur"),
     ],
 )

@@ -22,6 +22,7 @@ def run_worker(devices: int, out: Path) -> dict[str, Any]:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "sync_dist" not in done.stderr, "Lightning would have logged something else"
     result: dict[str, Any] = json.loads(out.read_text())
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +21,19 @@ from hsi_diffusion import (
     SalinasADataModule,
     SalinasDataModule,
     SimulatedSceneDataModule,
+    scenes,
 )
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
-from hsi_diffusion.patches import pretraining_pixels
+from hsi_diffusion.patches import MNF, pretraining_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from hsi_diffusion.modules import SceneDataModule
+    from hsi_diffusion.scenes import SceneInfo
 
 
 @pytest.fixture(params=["indian_pines", "salinas_a", "custom", "simulated"])
@@ -99,6 +104,37 @@ def test_counts_are_known_without_any_file(
 
 def test_houston_comes_with_its_split(tmp_path: Path) -> None:
     assert Houston2013DataModule(tmp_path).split_settings == "fixed"
+    assert Houston2013DataModule(tmp_path, split="10").split_settings == "10"
+    assert SalinasDataModule(tmp_path).split_settings == "0.1"
+
+
+def test_a_download_reads_nothing_before_the_scene_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def fetch(info: SceneInfo, folder: Path, **_: object) -> None:
+        labels = np.zeros(info.shape[:2], dtype=np.uint8)
+        labels[:6] = np.arange(1, 7)[:, None]
+        folder.mkdir(exist_ok=True)
+        cube = np.zeros(info.shape, dtype=np.int16)
+        savemat(folder / "SalinasA_corrected.mat", {"salinasA_corrected": cube})
+        ids = np.array([0, *info.class_ids])
+        savemat(folder / "SalinasA_gt.mat", {"salinasA_gt": ids[labels]})
+
+    def read_array(path: Path, *rest: Any, **settings: Any) -> NDArray[Any]:
+        read.append(path.name)
+        return scenes.read_array(path, *rest, **settings)
+
+    monkeypatch.setattr("hsi_diffusion.scenes.load.download_scene", fetch)
+    monkeypatch.setattr("hsi_diffusion.scenes.load.read_array", read_array)
+    data = SalinasADataModule(tmp_path / "new", download=True, transform="identity")
+    data.prepare_data()
+    assert read == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are not the published files
+        data.setup()
+    assert read == ["SalinasA_corrected.mat", "SalinasA_gt.mat"]
 
 
 def test_pretraining_sees_no_labels_and_no_held_out_pixel(
@@ -177,6 +213,20 @@ def test_the_transform_travels_with_the_state(
     assert torch.equal(other.cube, expected)
 
 
+def test_a_state_that_comes_before_setup_leaves_nothing_to_fit(
+    small_scene: Callable[..., SimulatedSceneDataModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = small_scene(transform="mnf", components=3)
+    data.setup()
+    other = small_scene(transform="mnf", components=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(MNF, "fit", lambda *_, **__: pytest.fail("fitted for nothing"))
+        other.load_state_dict(data.state_dict())
+        other.setup()
+    assert torch.equal(other.cube, data.cube)
+    assert other.require_split().train.tolist() == data.require_split().train.tolist()
+
+
 def test_a_checkpoint_with_other_components_changes_the_channels(
     small_scene: Callable[..., SimulatedSceneDataModule],
 ) -> None:
@@ -233,6 +283,7 @@ def test_a_scene_without_labels_can_be_learned_and_mapped_only() -> None:
         ({"train_mask": "a.tif"}, "go together"),
         ({"train_mask": "a.tif", "test_mask": "b.tif"}, "split='fixed'"),
         ({"transform": "wavelets"}, "mnf"),
+        ({"guard": 3}, r"split='blocks' keeps; got guard=3 with split='0\.1'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:

@@ -50,7 +50,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 
 def test_drawing_leaves_the_global_generator_alone() -> None:
     state = torch.get_rng_state()
-    list(SeededSampler(range(50), replacement=True))
+    list(SeededSampler(range(50), samples_per_epoch=70))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -81,20 +81,12 @@ def test_joint_batches_do_not_depend_on_the_number_of_processes() -> None:
         assert joint == [sorted(batch) for batch in alone]
 
 
-def test_samples_per_epoch_without_replacement_are_balanced() -> None:
+def test_samples_per_epoch_are_balanced() -> None:
     few = list(SeededSampler(range(10), samples_per_epoch=4))
     assert len(set(few)) == len(few) == 4
     counts = Counter(SeededSampler(range(10), samples_per_epoch=34))
     assert counts.total() == 34
     assert set(counts.values()) == {3, 4}
-
-
-def test_samples_per_epoch_with_replacement_are_independent() -> None:
-    counts = Counter(SeededSampler(range(10), samples_per_epoch=10_000, replacement=True))
-    assert counts.total() == 10_000
-    # five standard deviations of a binomial around its mean
-    assert all(abs(count - 1000) < 150 for count in counts.values())
-    assert len(set(SeededSampler(range(1000), replacement=True))) < 700
 
 
 def test_resume_in_the_middle_of_an_epoch() -> None:

@@ -43,6 +43,7 @@ def run() -> RunReport:
             "patch_size": 13,
             "leakage": 0.99982,
         },
+        "timesteps": None,
         "choices": [
             {
                 "what": "Timestep and level",

@@ -46,7 +46,7 @@ def start(folder: Path, changes: dict[str, Any]) -> list[str]:
         ({"pretrain": {"module": {"timesteps": 1.5}}}, "timesteps must be of type int, got 1.5"),
         (
             {"pretrain": {"module": {"denoiser_options": {"base_channels": "many"}}}},
-            r"a value in pretrain\.module has the wrong type",
+            r"denoiser_options\.base_channels must be of type int, got 'many'",
         ),
         ({"classifier": {"patch_size": 0}}, "classifier: patch_size must be at least 1"),
         ({"classifier": {"batch_size": 0}}, "classifier: batch_size must be at least 1"),
@@ -74,8 +74,15 @@ def test_settings_of_late_stages_are_checked_first(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"split": {"kind": "1"}, "features": {"levels": [0, 1]}}, "no validation pixels"),
-        ({"split": {"val_fraction": 0}, "raw_bands": {"spaces": [{}, {}]}}, "no validation pixels"),
+        ({"split": {"kind": "1"}, "features": {"levels": [0, 1]}}, "don't fill 3 folds"),
+        (
+            {
+                "split": {"val_fraction": 0},
+                "choice": {"folds": 1},
+                "raw_bands": {"spaces": [{}, {}]},
+            },
+            "no validation pixels",
+        ),
     ],
 )
 def test_a_choice_needs_validation_pixels(

@@ -12,7 +12,7 @@ from hsi_diffusion.runs import (
     default_folder,
     merge,
     parse_yaml,
-    preset_for_scene,
+    preset_for,
     read_yaml,
 )
 from hsi_diffusion.runs.settings import SpaceSettings
@@ -24,8 +24,9 @@ CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*
 def test_presets_are_valid_for_every_scene(file: Path) -> None:
     preset = read_yaml(file)
     for scene in (*preset.get("scenes", {}), "custom"):
-        settings = RunSettings.from_dict(preset_for_scene(preset, scene))
-        assert settings.pretrain.steps > 0
+        for split in ("0.1", "10"):
+            settings = RunSettings.from_dict(preset_for(preset, scene=scene, split=split))
+            assert settings.pretrain.steps > 0
 
 
 def test_there_are_presets() -> None:
@@ -75,13 +76,28 @@ def test_wrong_settings_are_named(data: dict[str, Any], message: str) -> None:
         RunSettings.from_dict(data)
 
 
-def test_scene_section_changes_only_its_scene() -> None:
+@pytest.mark.parametrize(
+    ("scene", "split", "steps", "padding"),
+    [
+        ("salinas", "0.1", 2, "zeros"),
+        ("custom", "blocks", 1, "zeros"),
+        ("custom", "10", 1, "reflect"),
+        ("salinas", "10", 2, "reflect"),
+    ],
+)
+def test_sections_change_only_their_scene_and_few_labels(
+    scene: str, split: str, steps: int, padding: str
+) -> None:
     preset = {
         "pretrain": {"steps": 1, "padding": "zeros"},
         "scenes": {"salinas": {"pretrain": {"steps": 2}}},
+        "few_shot": {"pretrain": {"padding": "reflect"}},
     }
-    assert preset_for_scene(preset, "salinas") == {"pretrain": {"steps": 2, "padding": "zeros"}}
-    assert preset_for_scene(preset, "custom") == {"pretrain": {"steps": 1, "padding": "zeros"}}
+    found = preset_for(preset, scene=scene, split=split)
+    assert found == {"pretrain": {"steps": steps, "padding": padding}}
+
+
+def test_merge_replaces_what_is_no_mapping() -> None:
     assert merge({"a": {"b": 1}}, {"a": 2}) == {"a": 2}
 
 

@@ -126,4 +126,5 @@ HOUSTON2013: Final = SceneInfo(
         "Sensing 7(6), 2405-2418, 2014, doi:10.1109/JSTARS.2014.2305441"
     ),
     homepage="https://machinelearning.ee.uh.edu/?page_id=459",
+    default_split="fixed",
 )

@@ -1,0 +1,238 @@
+"""A classifier of DiffCRN's kind: features of several timesteps, weighed, fused, classified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from hsi_diffusion.classifiers.attention import PatchTransformer, check_sizes
+from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
+from hsi_diffusion.classifiers.ctssfm import CTSSFM
+from hsi_diffusion.classifiers.timestep_gate import TimestepGate
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FUSIONS = ("awam+ctssfm", "awam", "ctssfm", "mean")
+"""How timesteps become one: CTSSFM that merges by AWAM or by the mean, or only one of the two."""
+
+
+class TimestepFusion(nn.Module):
+    """From the features of T timesteps to one token per pixel.
+
+    A 3x3 convolution, BatchNorm and ReLU on each timestep's features, plus a learned vector per
+    timestep; then the fusion, in which the gate's weights, if there is a gate, are the prior.
+
+    Args:
+        channels: Channels D of one timestep's features.
+        timesteps: Number of timesteps T.
+        dim: Channels of a token.
+        gate: Weighs the timesteps by the angles that follow the features; None = no angles.
+        fusion: Module ``(tokens (B, N, T, dim), log_weights) -> (B, N, dim)``; None for a single
+            timestep.
+        shared: One convolution for all timesteps, or one for each.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        timesteps: int,
+        dim: int,
+        *,
+        gate: TimestepGate | None,
+        fusion: nn.Module | None,
+        shared: bool,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.timesteps = timesteps
+        self.shared = shared
+        copies = 1 if shared else timesteps
+        self.embed = nn.Sequential(
+            nn.Conv2d(copies * channels, copies * dim, 3, padding=1, groups=copies),
+            nn.BatchNorm2d(copies * dim),
+            nn.ReLU(),
+        )
+        # a single timestep needs no name
+        self.timestep = None if timesteps == 1 else nn.Parameter(0.02 * torch.randn(timesteps, dim))
+        self.gate = gate
+        self.fusion = fusion
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Patches (B, T * D [+ T], P, P) to tokens (B, dim, P, P)."""
+        width = image.shape[-1]
+        features, angles = self.split(image)
+        if self.shared:
+            features = rearrange(features, "b (t d) h w -> (b t) d h w", t=self.timesteps)
+        embedded: Tensor = self.embed(features)
+        if self.fusion is None or self.timestep is None:
+            return embedded
+        pattern = "(b t) c h w" if self.shared else "b (t c) h w"
+        tokens = rearrange(embedded, f"{pattern} -> b (h w) t c", t=self.timesteps)
+        tokens = tokens + self.timestep
+        log_weights = None
+        if self.gate is not None:
+            log_weights = rearrange(self.gate.log_weights(angles), "b t h w -> b (h w) t")
+        fused: Tensor = self.fusion(tokens, log_weights)
+        return rearrange(fused, "b (h w) c -> b c h w", w=width)
+
+    def split(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, T * D, P, P), and the angles behind them: (B, T, P, P), or no channel."""
+        cut = self.timesteps * self.channels
+        return image[:, :cut], image[:, cut:]
+
+
+class FusionClassifier(PatchTransformer):
+    """Classify the centre pixel of a patch from diffusion features of several timesteps.
+
+    The parts are DiffCRN's by name (Zhu and Xu, arXiv 2502.19699, abstract): a choice of timesteps
+    from spectral angles, AWAM, CTSSFM. How they are built and joined is our own, see
+    :class:`~hsi_diffusion.classifiers.TimestepGate`, :class:`~hsi_diffusion.classifiers.AWAM` and
+    :class:`~hsi_diffusion.classifiers.CTSSFM`; each can be switched off. After the fusion come the
+    blocks and the head of :class:`~hsi_diffusion.classifiers.SpectralTransformer`; with one
+    timestep and no angles nothing else is left, which makes it the control on raw bands.
+
+    A patch holds the features timestep by timestep, D channels each, as
+    :func:`~hsi_diffusion.features.compute_features` gives them, and with ``angles`` T more
+    channels, the maps of :func:`~hsi_diffusion.features.spectral_angle_maps` for the same timesteps
+    in the same order.
+
+    Args:
+        in_channels: Channels of a patch, T * D, or T * D + T with ``angles``.
+        num_classes: Number of classes K.
+        patch_size: Side P of the patch in pixels.
+        timesteps: Number of timesteps T.
+        angles: The last T channels are spectral angles in radians, which a gate turns into weights.
+        fusion: One of ``"awam+ctssfm"``, ``"awam"``, ``"ctssfm"`` and ``"mean"``. Not used with one
+            timestep.
+        keep: How many timesteps each pixel keeps in evaluation; None keeps all. Needs ``angles``;
+            not used with one timestep.
+        shared_embedding: One 3x3 convolution for all timesteps. False gives each its own, for
+            channels that don't mean the same at every timestep, such as components of
+            ``Reduction(..., per_timestep=True)``.
+        dim: Channels of a token.
+        depth: Number of transformer blocks after the fusion.
+        heads: Attention heads, in blocks and in CTSSFM.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layers.
+        dropout: Dropout inside the transformer and CTSSFM.
+        head_dropout: Dropout in the class head.
+        readout: ``"centre"``: the head sees the class token plus the centre pixel's; or
+            ``"class"``.
+
+    Raises:
+        ConfigurationError: A size is below 1, the channels can't be cut into timesteps, ``fusion``
+            or ``readout`` is unknown, or ``angles`` and ``keep`` don't fit the timesteps.
+    """
+
+    embed: TimestepFusion
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        patch_size: int = 11,
+        *,
+        timesteps: int = 1,
+        angles: bool = False,
+        fusion: str = "awam+ctssfm",
+        keep: int | None = None,
+        shared_embedding: bool = True,
+        dim: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        head_dim: int = 16,
+        mlp_dim: int = 128,
+        dropout: float = 0.1,
+        head_dropout: float = 0.1,
+        readout: str = "centre",
+    ) -> None:
+        check_sizes(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            patch_size=patch_size,
+            timesteps=timesteps,
+            dim=dim,
+            depth=depth,
+            heads=heads,
+            head_dim=head_dim,
+            mlp_dim=mlp_dim,
+        )
+        if fusion not in FUSIONS:
+            raise ConfigurationError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
+        if angles and timesteps == 1:
+            raise ConfigurationError(
+                "angles=True weighs timesteps against each other, so timesteps must be at least 2, "
+                "got 1"
+            )
+        if keep is not None and not angles and timesteps > 1:
+            raise ConfigurationError(
+                f"keep={keep} needs angles=True: without angles no timestep is chosen"
+            )
+        channels, left = divmod(in_channels - timesteps * angles, timesteps)
+        if left or channels < 1:
+            raise ConfigurationError(
+                f"in_channels must be T * D{' + T' * angles} with T = timesteps = {timesteps} and "
+                f"any D from 1, got {in_channels}"
+            )
+        merged: nn.Module | None = None
+        if timesteps > 1:
+            merged = AWAM(dim) if "awam" in fusion else WeightedMean()
+            if "ctssfm" in fusion:
+                merged = CTSSFM(
+                    dim, patch_size, merged, heads=heads, head_dim=head_dim, dropout=dropout
+                )
+        super().__init__(
+            TimestepFusion(
+                channels,
+                timesteps,
+                dim,
+                gate=TimestepGate(timesteps, keep=keep) if angles else None,
+                fusion=merged,
+                shared=shared_embedding,
+            ),
+            in_channels,
+            num_classes,
+            patch_size,
+            dim=dim,
+            depth=depth,
+            heads=heads,
+            head_dim=head_dim,
+            mlp_dim=mlp_dim,
+            dropout=dropout,
+            head_dropout=head_dropout,
+            readout=readout,
+        )
+
+    @property
+    def gate(self) -> TimestepGate | None:
+        """What weighs the timesteps; None without angles.
+
+        In evaluation mode ``gate(angles)`` with the angles of a whole scene, (1, T, H, W), gives
+        the weights of all its pixels at once.
+        """
+        return self.embed.gate
+
+    def gate_weights(self, image: Tensor) -> Tensor | None:
+        """The weights that the gate gives to the timesteps at the centre pixel.
+
+        Args:
+            image: Shape (B, in_channels, P, P).
+
+        Returns:
+            float32, shape (B, T), of sum 1; None without angles.
+
+        Raises:
+            ConfigurationError: The patches have another number of channels or another size.
+        """
+        self.check_image(image)
+        if self.gate is None:
+            return None
+        _, angles = self.embed.split(image)
+        middle = self.patch_size // 2
+        weights: Tensor = self.gate(angles[..., middle, None, middle, None])
+        return weights[..., 0, 0]

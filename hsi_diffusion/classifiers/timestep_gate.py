@@ -1,0 +1,82 @@
+"""Which timesteps to trust at which pixel, from the spectral angles of the restored spectra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TimestepGate(nn.Module):
+    """Weights over the timesteps at every pixel, from the pixel's vector of spectral angles.
+
+    That DiffCRN chooses timesteps adaptively and learnably from pixel-level spectral angles is
+    public (Zhu and Xu, arXiv 2502.19699, abstract); how is not, and this is our design: a small
+    perceptron on each pixel's angles (1x1 convolutions), trained with the classifier by its loss.
+    It starts with equal weights.
+
+    The angles are standardised inside, per timestep, by a BatchNorm without parameters of its own:
+    in training by the batch, in evaluation by the running statistics.
+
+    In training all timesteps take part (softmax). In evaluation the ``keep`` heaviest of each
+    pixel are kept and share the whole weight; with fewer than all, a network is then used a little
+    differently from how it was trained.
+
+    Args:
+        timesteps: Number of timesteps T.
+        keep: How many timesteps a pixel keeps in evaluation, from 1 to T; None keeps all.
+        hidden: Width of the perceptron.
+
+    Raises:
+        ConfigurationError: A size is below 1, or ``keep`` is not from 1 to T.
+    """
+
+    def __init__(self, timesteps: int, *, keep: int | None = None, hidden: int = 32) -> None:
+        super().__init__()
+        for name, size in (("timesteps", timesteps), ("hidden", hidden)):
+            if size < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        if keep is not None and not 1 <= keep <= timesteps:
+            raise ConfigurationError(
+                f"keep must be from 1 to timesteps={timesteps}, or None for all, got {keep}"
+            )
+        self.timesteps = timesteps
+        self.keep = timesteps if keep is None else keep
+        self.standardise = nn.BatchNorm2d(timesteps, affine=False)
+        last = nn.Conv2d(hidden, timesteps, 1, bias=False)
+        nn.init.zeros_(last.weight)
+        self.score = nn.Sequential(nn.Conv2d(timesteps, hidden, 1), nn.GELU(), last)
+
+    def forward(self, angles: Tensor) -> Tensor:
+        """Weigh the timesteps.
+
+        Every pixel is judged by itself, so in evaluation the weights of a whole scene may be had in
+        one call.
+
+        Args:
+            angles: Radians, shape (B, T, H, W).
+
+        Returns:
+            Weights, float32, shape (B, T, H, W), of sum 1 over T; 0 where a timestep is not kept.
+        """
+        return self.log_weights(angles).exp()
+
+    def log_weights(self, angles: Tensor) -> Tensor:
+        """Logarithms of the weights, as attention and softmax take them; -inf where not kept."""
+        if angles.ndim != 4 or angles.shape[1] != self.timesteps:
+            raise ConfigurationError(
+                f"angles must have shape (B, {self.timesteps}, H, W), one channel per timestep, "
+                f"got {tuple(angles.shape)}"
+            )
+        scores: Tensor = self.score(self.standardise(angles)).float()
+        if not self.training and self.keep < self.timesteps:
+            kept = scores.topk(self.keep, dim=1).indices
+            scores = scores.new_full(scores.shape, float("-inf")).scatter(
+                1, kept, scores.gather(1, kept)
+            )
+        return scores.log_softmax(dim=1)

@@ -1,0 +1,154 @@
+"""How far a denoiser's restored spectra are from the true ones, timestep by timestep.
+
+DiffCRN (Zhu and Xu, arXiv 2502.19699) chooses its timesteps by pixel-level spectral angle mapping
+(SAM); that much is public. Which two spectra are compared is our reading: a pixel's x_0 and the x_0
+that the denoiser predicts from x_t.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hsi_diffusion.diffusion import check_prediction
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features.extract import check_request
+from hsi_diffusion.features.tiles import TiledPass, like_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
+    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.tiles import Progress
+    from hsi_diffusion.types import Prediction
+
+    ToBands = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
+
+
+def spectral_angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
+    """Angle between spectra, 2 atan2(|u - v|, |u + v|) of the unit vectors u and v.
+
+    Unlike the arc cosine of the scalar product, this keeps all digits of tiny angles and of angles
+    near pi (Kahan, "How Futile are Mindless Assessments of Roundoff", 2006).
+
+    Args:
+        first: Spectra along ``dim``, any length of vector.
+        second: Likewise; broadcasts against ``first``.
+        dim: Where the bands are.
+
+    Returns:
+        Radians from 0 to pi, without ``dim``, in at least float32. Where one spectrum is zero, pi /
+        2; where both are, 0.
+
+    Example:
+        >>> spectral_angle(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 2.0])).rad2deg().item()
+        45.0
+    """
+    u, v = _unit(first, dim), _unit(second, dim)
+    difference = torch.linalg.vector_norm(u - v, dim=dim)
+    return 2 * torch.atan2(difference, torch.linalg.vector_norm(u + v, dim=dim))
+
+
+def spectral_angle_maps(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    cube: Tensor | NDArray[Any],
+    settings: FeatureSettings,
+    *,
+    prediction: Prediction = "noise",
+    to_bands: ToBands | None = None,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Angle between each pixel's x_0 and the x_0 that the denoiser predicts at each timestep.
+
+    No label is looked at. The angle at a timestep says how much of a pixel's spectrum the denoiser
+    gets back from there; a :class:`~hsi_diffusion.classifiers.TimestepGate` makes weights of it.
+    Appended to the features of the same settings, the angles are the last T channels of the cube
+    that a :class:`~hsi_diffusion.classifiers.FusionClassifier` with ``angles=True`` sees.
+
+    Args:
+        denoiser: The trained network.
+        schedule: The noise schedule that it was trained with.
+        cube: The scene in the denoiser's input space, shape (H, W, bands).
+        settings: As for the features: timesteps, noise, tile and precision; with noise "mean" the
+            angles are averaged over the draws. Levels play no part.
+        prediction: What the denoiser's output means.
+        to_bands: Maps arrays (h, w, bands) to (h, w, C), where the angles are taken, such as
+            ``scene.transform.inverse``: SAM in the remote-sensing sense compares reflectance
+            spectra. None takes them in the denoiser's own input space, where components centred on
+            the scene's mean make larger angles.
+        device: Where to compute; by default where the denoiser is.
+        progress: Called with (tiles done, tiles in all) after every tile.
+
+    Returns:
+        Radians, float32, shape (H, W, T), on the CPU.
+
+    Raises:
+        ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
+            unknown.
+    """
+    cube = torch.as_tensor(cube)
+    check_request(denoiser, schedule, tuple(cube.shape), settings)
+    check_prediction(prediction)
+    # a copy, so that the caller's schedule stays on its device
+    there = copy.deepcopy(schedule).to(device if device is not None else like_of(denoiser).device)
+
+    def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        output = denoiser(x_t, t).to(x_t.dtype)
+        predicted = there.predict_x0(x_t, t, output, prediction)
+        true, restored = (image[0].permute(1, 2, 0) for image in (x0, predicted))
+        if to_bands is not None:
+            true, restored = _converted(to_bands, true), _converted(to_bands, restored)
+        return [spectral_angle(true, restored)[None]]
+
+    tiled = TiledPass(
+        denoiser=denoiser,
+        schedule=schedule,
+        cube=cube,
+        settings=settings,
+        maps=maps,
+        channels=(1,),
+        reductions=(1,),
+        radius=denoiser.radius,
+        # the output comes through every grid that the network has inside
+        alignment=math.lcm(
+            denoiser.alignment, *(level.reduction for level in denoiser.feature_info)
+        ),
+    )
+    tiles = tiled.tiles(device, progress)
+    angles = torch.empty(*cube.shape[:2], len(settings.timesteps))
+    with closing(tiles):
+        for rows, columns, tile in tiles:
+            angles[rows, columns] = tile
+    return angles
+
+
+def _unit(spectra: Tensor, dim: int) -> Tensor:
+    spectra = spectra.to(torch.promote_types(spectra.dtype, torch.float32))
+    # dividing by the largest value first keeps the squares of tiny and of huge values in range
+    tiny = torch.finfo(spectra.dtype).tiny
+    spectra = spectra / spectra.abs().amax(dim=dim, keepdim=True).clamp_min(tiny)
+    length: Tensor = torch.linalg.vector_norm(spectra, dim=dim, keepdim=True)
+    return spectra / length.clamp_min(tiny)
+
+
+def _converted(to_bands: ToBands, spectra: Tensor) -> Tensor:
+    converted = np.asarray(to_bands(spectra.float().cpu().numpy()))
+    height, width, bands = spectra.shape
+    if converted.ndim != 3 or converted.shape[:2] != (height, width):
+        raise ConfigurationError(
+            f"to_bands must map ({height}, {width}, {bands}) to ({height}, {width}, C), but gave "
+            f"{converted.shape}"
+        )
+    return torch.from_numpy(converted)

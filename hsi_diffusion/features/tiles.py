@@ -1,0 +1,212 @@
+"""A denoiser over a whole scene, tile by tile: windows, noise fields, evaluation mode.
+
+A tile is computed with a halo as wide as the receptive radius of what is asked for, and the halo is
+cut off where the scene ends. So a network's own padding acts at the scene's border and nowhere
+else, and tiles give what one pass over the whole scene gives, up to float32 rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hsi_diffusion.seeding import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
+    from hsi_diffusion.features.extract import FeatureSettings
+
+    Progress = Callable[[int, int], None]
+    Tile = tuple[slice, slice, Tensor]
+    Maps = Callable[[Tensor, Tensor, Tensor], list[Tensor]]
+
+
+class Window(NamedTuple):
+    """A tile, and the larger crop that is computed for it."""
+
+    rows: slice
+    columns: slice
+    crop_rows: slice
+    crop_columns: slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiledPass:
+    """One pass of a denoiser over a scene.
+
+    Attributes:
+        denoiser: The network.
+        schedule: The noise schedule that it was trained with.
+        cube: The scene in the denoiser's input space, shape (H, W, bands).
+        settings: Timesteps, noise, tile and precision; the levels are the caller's affair.
+        maps: What is wanted at one timestep under one draw of noise: (x_0, x_t, t) with images of
+            shape (1, bands, h, w) and t int64 (1,) to maps of shape (D, h / reduction, w /
+            reduction), one per entry of ``channels``.
+        channels: D of each map.
+        reductions: By how much each map is coarser than the image.
+        radius: Pixels to each side on which the maps depend.
+        alignment: Crops start at multiples of this and of the reductions.
+    """
+
+    denoiser: Denoiser
+    schedule: NoiseSchedule
+    cube: Tensor
+    settings: FeatureSettings
+    maps: Maps
+    channels: tuple[int, ...]
+    reductions: tuple[int, ...]
+    radius: int
+    alignment: int
+
+    def tiles(
+        self, device: str | torch.device | None, progress: Progress | None
+    ) -> Generator[Tile]:
+        """Compute the tiles one by one, row by row of tiles.
+
+        Until the iteration ends, or its ``close`` is called, the denoiser is in evaluation mode and
+        on ``device``; then it is as before.
+
+        Args:
+            device: Where to compute; None = where the denoiser is.
+            progress: Called with (tiles done, tiles in all) after every tile.
+
+        Yields:
+            Rows, columns, and a float32 tensor on the CPU, shape (h, w, timesteps x channels),
+            timestep by timestep.
+        """
+        windows = self._windows()
+        with evaluating(self.denoiser, device):
+            for done, window in enumerate(windows, start=1):
+                yield window.rows, window.columns, self._compute(window)
+                if progress is not None:
+                    progress(done, len(windows))
+
+    def _windows(self) -> list[Window]:
+        # a coarser grid, or a grid of windows, has to lie as it lies in the whole scene
+        step = math.lcm(self.alignment, *self.reductions)
+        height, width, _ = self.cube.shape
+        return [
+            Window(
+                rows,
+                columns,
+                _with_halo(rows, self.radius, step, height),
+                _with_halo(columns, self.radius, step, width),
+            )
+            for rows in _cut(height, self.settings.tile)
+            for columns in _cut(width, self.settings.tile)
+        ]
+
+    def _compute(self, window: Window) -> Tensor:
+        """One tile, (h, w, timesteps x channels), on the CPU."""
+        timesteps = self.settings.timesteps
+        # made outside of inference mode, so that a caller may train on it
+        computed = torch.empty(
+            window.rows.stop - window.rows.start,
+            window.columns.stop - window.columns.start,
+            len(timesteps) * sum(self.channels),
+        )
+        parts = iter(torch.split(computed, list(self.channels) * len(timesteps), dim=2))
+        like = like_of(self.denoiser)
+        autocast = torch.autocast(
+            like.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        )
+        with torch.inference_mode(), autocast:
+            x0 = _as_image(self.cube[window.crop_rows, window.crop_columns]).to(like)
+            for timestep in timesteps:
+                for found in self._averaged(x0, timestep, window):
+                    next(parts).copy_(found.permute(1, 2, 0))
+        return computed
+
+    def _averaged(self, x0: Tensor, timestep: int, window: Window) -> list[Tensor]:
+        """The maps on the tile, (D, h, w) each, averaged over the draws of noise."""
+        settings = self.settings
+        draws = settings.draws if settings.noise == "mean" else 1
+        t = torch.tensor([timestep], device=x0.device)
+        sums: list[Tensor] = []
+        for draw in range(draws):
+            x_t = self._noised(x0, timestep, draw, window)
+            maps = [
+                _pick(found, reduction, window)
+                for found, reduction in zip(self.maps(x0, x_t, t), self.reductions, strict=True)
+            ]
+            sums = [a + b for a, b in zip(sums, maps, strict=True)] if sums else maps
+        return [total / draws for total in sums]
+
+    def _noised(self, x0: Tensor, timestep: int, draw: int, window: Window) -> Tensor:
+        alpha_bar = self.schedule.alpha_bar(timestep)
+        x_t = math.sqrt(alpha_bar) * x0
+        if self.settings.noise == "none":
+            return x_t
+        noise = self._noise_rows(timestep, draw, window.crop_rows)[:, window.crop_columns]
+        return x_t + math.sqrt(1 - alpha_bar) * _as_image(noise).to(x0)
+
+    def _noise_rows(self, timestep: int, draw: int, rows: slice) -> Tensor:
+        """Rows of the scene's standard normal noise field, (rows, W, bands).
+
+        Every row has a generator of its own, so that a tile gets its part of the field without the
+        rest being held; on the CPU, so that it is the same for every device.
+        """
+        return torch.stack(
+            [
+                torch.randn(
+                    self.cube.shape[1:],
+                    generator=generator("feature-noise", self.settings.seed, timestep, draw, row),
+                )
+                for row in range(rows.start, rows.stop)
+            ]
+        )
+
+
+def like_of(denoiser: Denoiser) -> Tensor:
+    """A tensor with the device and dtype that the denoiser expects."""
+    return next(denoiser.parameters(), torch.empty(0))
+
+
+@contextmanager
+def evaluating(denoiser: Denoiser, device: str | torch.device | None) -> Iterator[None]:
+    """Evaluation mode on ``device``; afterwards every submodule is as before."""
+    training = {module: module.training for module in denoiser.modules()}
+    home = like_of(denoiser).device
+    try:
+        denoiser.eval().to(device if device is not None else home)
+        yield
+    finally:
+        denoiser.to(home)
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _pick(found: Tensor, reduction: int, window: Window) -> Tensor:
+    """The tile's pixels out of a map over the crop: (D, h, w), float32."""
+    row_index, column_index = (
+        torch.arange(part.start - crop.start, part.stop - crop.start) // reduction
+        for part, crop in (
+            (window.rows, window.crop_rows),
+            (window.columns, window.crop_columns),
+        )
+    )
+    return found[:, row_index[:, None], column_index].float()
+
+
+def _cut(length: int, tile: int) -> list[slice]:
+    """Neighbouring slices of at most ``tile``."""
+    return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
+
+
+def _with_halo(part: slice, halo: int, step: int, length: int) -> slice:
+    """``part`` with a halo, cut off at the scene's border, starting at a multiple of ``step``."""
+    start = max(part.start - halo, 0)
+    return slice(start - start % step, min(part.stop + halo, length))
+
+
+def _as_image(part: Tensor) -> Tensor:
+    """(h, w, bands) to (1, bands, h, w)."""
+    return part.permute(2, 0, 1)[None]

@@ -1,0 +1,170 @@
+"""Many runs that belong together: pretrainings shared, finished ones kept, failures told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.files import write_text
+from hsi_diffusion.runs.outputs import write_outputs
+from hsi_diffusion.runs.pipeline import pretrain_alone, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hsi_diffusion.runs.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        row: What it is compared as, such as "no contrast"; cells of one row and one column differ
+            by their seed only.
+        column: On what, such as "10 per class".
+        settings: Everything that decides it.
+    """
+
+    row: str
+    column: str
+    settings: RunSettings
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: readable, and another one for other settings."""
+        text = f"{self.row}-{self.column}-seed{self.settings.seed}"
+        readable = "".join(letter if letter.isalnum() else "-" for letter in text)
+        return f"{readable}-{_digest(self.settings.to_dict())[:8]}"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a cell gave.
+
+    Attributes:
+        cell: The cell.
+        metrics: What its metrics.json holds; None where it failed.
+        error: Why it failed; None where it did not.
+        pretraining_seconds: Time of its pretraining, wherever that was computed; None if unknown.
+    """
+
+    cell: Cell
+    metrics: dict[str, Any] | None
+    error: str | None = None
+    pretraining_seconds: float | None = None
+
+
+def run_grid(
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    progress: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[CellResult]:
+    """Run every cell that has not been run yet.
+
+    Cells whose scene, seed and pretraining are the same share one pretraining. A cell that fails is
+    told and left behind; the next call tries it again. Stopped at any moment, the next call goes on
+    where this one stopped, within a pretraining too.
+
+    Args:
+        cells: What to run, in this order.
+        folder: Holds ``pretrained/`` and ``cells/``, and what the caller makes of the results.
+        progress: Show the progress bars of every stage.
+        say: Called with a line of text for every cell.
+
+    Returns:
+        One result per cell, in the order of ``cells``.
+
+    Raises:
+        ConfigurationError: A cell asks for several devices.
+    """
+    for cell in cells:
+        if cell.settings.devices * cell.settings.num_nodes > 1:
+            raise ConfigurationError(
+                "a grid pretrains on one device; pretrain on several with experiments/run.py "
+                "--devices N, and give its checkpoints/pretrain.ckpt as pretrain.checkpoint"
+            )
+    results: list[CellResult] = []
+    start = time.monotonic()
+    for number, cell in enumerate(cells, start=1):
+        place = folder / "cells" / cell.name
+        known = (place / "metrics.json").is_file()
+        passed = (time.monotonic() - start) / 60
+        say(
+            f"[{number}/{len(cells)}, {passed:.1f} min] {cell.row}, {cell.column}, "
+            f"seed {cell.settings.seed}{': done before' if known else ''}"
+        )
+        error = None
+        if not known:
+            error = _try_cell(cell, folder, progress)
+            if error is not None:
+                say(f"  failed, and left out: {error}")
+        results.append(_result(cell, folder, error))
+    return results
+
+
+def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
+    """Run one cell; why it failed, or None."""
+    place = folder / "cells" / cell.name
+    try:
+        checkpoint = _shared_pretraining(cell.settings, folder, progress)
+        pretraining = replace(cell.settings.pretrain, checkpoint=str(checkpoint))
+        settings = replace(cell.settings, pretrain=pretraining)
+        started = (place / "config.yaml").is_file()
+        result = run(settings, place, resume=started, progress=progress, say=_say_nothing)
+        if result is not None:
+            write_outputs(result, settings, place)
+    except HsiDiffusionError as error:
+        return str(error)
+    # whatever it is, the cells that follow can do without this one
+    except Exception as error:
+        place.mkdir(parents=True, exist_ok=True)
+        write_text(place / "error.txt", traceback.format_exc())
+        return f"{type(error).__name__}: {error} (see {place / 'error.txt'})"
+    return None
+
+
+def _shared_pretraining(settings: RunSettings, folder: Path, progress: bool) -> Path:
+    """The checkpoint of a pretraining with these settings, made if it is not there yet."""
+    if settings.pretrain.checkpoint is not None:
+        return Path(settings.pretrain.checkpoint)
+    place = _pretraining_folder(settings, folder)
+    checkpoint = place / "checkpoints" / "pretrain.ckpt"
+    done = place / "seconds.json"
+    if not done.is_file():
+        start = time.monotonic()
+        pretrain_alone(settings, place, progress=progress)
+        write_text(done, json.dumps({"pretraining": round(time.monotonic() - start, 2)}))
+    return checkpoint
+
+
+def _pretraining_folder(settings: RunSettings, folder: Path) -> Path:
+    plain = settings.to_dict()
+    identity = {key: plain[key] for key in ("scene", "pretrain", "seed", "devices", "num_nodes")}
+    return folder / "pretrained" / _digest(identity)[:16]
+
+
+def _result(cell: Cell, folder: Path, error: str | None) -> CellResult:
+    file = folder / "cells" / cell.name / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8")) if error is None else None
+    timing = _pretraining_folder(cell.settings, folder) / "seconds.json"
+    seconds = None
+    if timing.is_file():
+        seconds = float(json.loads(timing.read_text(encoding="utf-8"))["pretraining"])
+    return CellResult(cell, metrics, error, seconds)
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _say_nothing(_: str) -> None:
+    """The line of the cell says enough."""

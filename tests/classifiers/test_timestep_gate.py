@@ -1,0 +1,112 @@
+"""Weights over timesteps: sums, choice, and what they depend on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hsi_diffusion.classifiers import TimestepGate
+from hsi_diffusion.errors import ConfigurationError
+
+
+def trained(timesteps: int = 4, **settings: Any) -> TimestepGate:
+    """A gate in evaluation mode whose weights are not equal any more."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        gate = TimestepGate(timesteps, **settings)
+        torch.nn.init.normal_(gate.score[-1].weight)  # type: ignore[arg-type]
+        gate(torch.rand(8, timesteps, 5, 5))  # statistics
+    return gate.eval()
+
+
+def angles(timesteps: int = 4) -> torch.Tensor:
+    return torch.rand(2, timesteps, 5, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("keep", [None, 1, 2, 4])
+def test_weights_have_sum_1(keep: int | None, training: bool) -> None:
+    weights = trained(keep=keep).train(training)(angles())
+    assert weights.dtype == torch.float32
+    assert (weights >= 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2, 5, 6))
+
+
+def test_starts_with_equal_weights() -> None:
+    torch.testing.assert_close(TimestepGate(4)(angles()), torch.full((2, 4, 5, 6), 0.25))
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_evaluation_keeps_the_heaviest_and_shares_the_weight(keep: int) -> None:
+    everything = trained()(angles())
+    kept = trained(keep=keep)(angles())
+    for image in range(2):
+        for row in range(5):
+            for column in range(6):
+                weights = everything[image, :, row, column].tolist()
+                best = sorted(range(4), key=weights.__getitem__, reverse=True)[:keep]
+                total = sum(weights[t] for t in best)
+                expected = [weights[t] / total if t in best else 0.0 for t in range(4)]
+                assert kept[image, :, row, column].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_scores_keep_no_more_than_asked() -> None:
+    weights = TimestepGate(4, keep=2).eval()(angles())
+    assert ((weights > 0).sum(dim=1) == 2).all()
+
+
+def test_training_lets_all_timesteps_take_part() -> None:
+    kept, everything = trained(keep=1).train(), trained().train()
+    assert torch.equal(kept(angles()), everything(angles()))
+
+
+def test_every_pixel_is_judged_by_itself() -> None:
+    gate, whole = trained(keep=2), angles()
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(2))
+    mixed = whole.flatten(2)[..., order].reshape(whole.shape)
+    torch.testing.assert_close(gate(mixed).flatten(2), gate(whole).flatten(2)[..., order])
+
+
+def test_angles_are_standardised_inside() -> None:
+    factors, offsets = torch.tensor([2.0, 10.0, 0.5, 3.0]), torch.tensor([0.0, 1.0, 5.0, 0.2])
+    other = angles() * factors[:, None, None] + offsets[:, None, None]
+    gate = trained().train()
+    torch.testing.assert_close(gate(other), gate(angles()), atol=1e-3, rtol=1e-2)
+
+
+def test_learns_which_timestep_to_trust() -> None:
+    """The timestep with the smallest angle is the right one here."""
+    torch.manual_seed(0)
+    gate = TimestepGate(3, keep=1)
+    optimiser = torch.optim.Adam(gate.parameters(), lr=0.05)
+    for _ in range(100):
+        batch = torch.rand(16, 3, 3, 3)
+        loss = F.nll_loss(gate.log_weights(batch), batch.argmin(dim=1))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    batch = torch.rand(16, 3, 8, 8)
+    chosen = gate.eval()(batch).argmax(dim=1)
+    assert (chosen == batch.argmin(dim=1)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"timesteps": 0}, "timesteps must be at least 1, got 0"),
+        ({"hidden": 0}, "hidden must be at least 1, got 0"),
+        ({"keep": 0}, "keep must be from 1 to timesteps=3, or None for all, got 0"),
+        ({"keep": 4}, "keep must be from 1 to timesteps=3, or None for all, got 4"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        TimestepGate(**{"timesteps": 3, **settings})
+
+
+def test_wrong_angles_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"\(B, 3, H, W\).*got \(2, 4, 5, 6\)"):
+        TimestepGate(3)(angles())

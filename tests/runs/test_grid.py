@@ -1,0 +1,95 @@
+"""A grid of runs: shared pretrainings, failures left behind, nothing repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.runs import Cell, RunSettings, grid, merge, run_grid
+from tests.runs.tiny import TINY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def cell(row: str, changes: dict[str, Any] | None = None, *, seed: int = 0) -> Cell:
+    settings = merge(merge(TINY, {"seed": seed}), changes or {})
+    return Cell(row, "10", RunSettings.from_dict(settings))
+
+
+def test_cells_share_pretrainings_and_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [
+        cell("preset"),
+        cell("wide patches", {"classifier": {"patch_size": 7}}),
+        cell("broken", {"features": {"levels": [9]}}),
+        cell("other loss", {"pretrain": {"module": {"losses": {"l2": 1.0}}}}),
+    ]
+    said: list[str] = []
+    first = run_grid(cells, tmp_path, say=said.append)
+    assert [result.error is None for result in first] == [True, True, False, True]
+    assert "levels" in str(first[2].error) or "indices" in str(first[2].error)
+    assert len(list((tmp_path / "pretrained").glob("*/checkpoints/pretrain.ckpt"))) == 2
+    assert first[0].pretraining_seconds == first[1].pretraining_seconds
+    assert all(
+        r.metrics is not None and "overall_accuracy" in r.metrics for r in (first[0], first[3])
+    )
+    assert sum("failed" in line for line in said) == 1
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("this was run before")
+
+    monkeypatch.setattr(grid, "pretrain_alone", never)
+    monkeypatch.setattr(grid, "run", never)
+    again = run_grid([cells[0], cells[1], cells[3]], tmp_path, say=said.append)
+    assert [r.metrics for r in again] == [first[0].metrics, first[1].metrics, first[3].metrics]
+
+
+def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = run_grid([cell("preset")], tmp_path / "whole", say=lambda _: None)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_diffusion.runs.pipeline._classify", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
+    (resumed,) = run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
+    assert whole.metrics is not None
+    assert resumed.metrics is not None
+    for metrics in (whole.metrics, resumed.metrics):
+        del metrics["seconds"]
+    assert resumed.metrics == whole.metrics
+
+
+def test_an_error_in_the_code_is_kept_for_the_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(grid, "pretrain_alone", fail)
+    (result,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
+    assert "ZeroDivisionError: by zero" in str(result.error)
+    trace = tmp_path / "cells" / result.cell.name / "error.txt"
+    assert "raise ZeroDivisionError" in trace.read_text(encoding="utf-8")
+
+
+def test_names_differ_with_the_settings() -> None:
+    names = {cell("a").name, cell("a", seed=1).name, cell("b").name}
+    names.add(cell("a", {"classifier": {"steps": 9}}).name)
+    assert len(names) == 4
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+
+
+def test_several_devices_are_refused(tmp_path: Path) -> None:
+    several = replace(cell("preset"), settings=replace(cell("preset").settings, devices=2))
+    with pytest.raises(ConfigurationError, match="--devices N"):
+        run_grid([several], tmp_path)

@@ -1,0 +1,38 @@
+"""Rows of several processes, and what comes back through them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING
+
+import torch
+
+from hsi_diffusion.distributed import gather_rows
+from tests.distributed_worker import ROWS, gather, loss_of, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_two_processes_share_rows_and_gradients(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=gather, args=(rank, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+    together = rows().requires_grad_()
+    loss = loss_of(together, 0) + loss_of(together, 1)
+    (expected,) = torch.autograd.grad(loss, together)
+    for rank in range(2):
+        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert torch.equal(result["joined"], rows())
+        mine = expected[rank * ROWS : (rank + 1) * ROWS]
+        torch.testing.assert_close(result["gradient"], mine, rtol=1e-12, atol=1e-12)
+
+
+def test_alone_nothing_happens() -> None:
+    x = torch.ones(2, 3)
+    assert gather_rows(x) is x

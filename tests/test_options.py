@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_names, check_options
+
+
+def network(
+    bands: int, /, depth: int = 2, *, rate: float = 0.1, bias: bool = True, name: str | None = None
+) -> None:
+    """Takes options of every kind."""
+
+
+def open_network(bands: int, *layers: int, depth: int = 2, **others: object) -> None:
+    """Says little of what it takes."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"depth": 3, "rate": 0.5, "bias": False, "name": "a"},
+        {"rate": 1},  # YAML writes 1.0 as 1
+        {"name": 5},  # None says nothing of the type
+    ],
+)
+def test_what_fits_passes(options: dict[str, Any]) -> None:
+    check_options(network, options, "module", given=("bands",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"width": 1, "height": 2, "depth": 3},
+            r"unknown setting module\.height, module\.width; allowed are depth, rate, bias, name$",
+        ),
+        ({"bands": 3}, r"unknown setting module\.bands; allowed"),
+        ({"depth": 2.0}, r"module\.depth must be of type int, got 2\.0"),
+        ({"depth": True}, r"module\.depth must be of type int, got True"),
+        ({"rate": True}, r"module\.rate must be of type float, got True"),
+        ({"rate": "0.1"}, r"module\.rate must be of type float, got '0\.1'"),
+        ({"bias": 1}, r"module\.bias must be of type bool, got 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check_options(network, options, "module", given=("bands",))
+
+
+def test_a_catch_all_allows_only_what_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"module\.colour; allowed are bands, depth$"):
+        check_options(open_network, {"colour": 1}, "module")
+
+
+def test_names_at_the_top_have_no_prefix() -> None:
+    check_names(["b", "a"], ["a", "b"])
+    with pytest.raises(ConfigurationError, match=r"unknown setting 3, c; allowed are a, b$"):
+        check_names({"c": 0, 3: 0, "a": 0}, ["a", "b"])
+    with pytest.raises(ConfigurationError, match=r"unknown setting empty\.c; allowed are none"):
+        check_names(["c"], [], "empty")
