@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -36,7 +37,7 @@ def stage_logger(
         The logger; False for ``"none"``.
     """
     if kind == "csv":
-        yield CSVLogger(folder, name="logs", version=stage)
+        yield CSVLogger(folder, name="logs", version=_unused(folder / "logs", stage))
     elif kind == "wandb":
         logger = WandbLogger(
             project=os.environ.get("WANDB_PROJECT", "hsi_diffusion"),
@@ -50,6 +51,12 @@ def stage_logger(
             yield logger
     else:
         yield False
+
+
+def _unused(folder: Path, stage: str) -> str:
+    """The stage's name, with a number behind it where an interrupted run has logged there."""
+    names = (stage if number == 1 else f"{stage}-{number}" for number in count(1))
+    return next(name for name in names if not (folder / name).exists())
 
 
 @contextmanager

@@ -228,6 +228,12 @@ def pretrain(
         The trained module, in evaluation mode.
     """
     checkpoint = place.folder / "checkpoints" / "pretrain.ckpt"
+    interrupted = checkpoint.is_file()
+    if interrupted:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if stored["global_step"] >= settings.steps:
+            module.load_state_dict(stored["state_dict"])
+            return module.eval()
     with place.logging("pretrain") as logger:
         trainer = place.make_trainer(
             steps=settings.steps,
@@ -240,8 +246,7 @@ def pretrain(
             validate=True,
             callbacks=[ReconstructionFigures(folder=place.folder)],
         )
-        # an interrupted run left its checkpoint; a finished pretraining ends at once
-        trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.is_file() else None)
+        trainer.fit(module, data, ckpt_path=checkpoint if interrupted else None)
         if settings.steps % trainer.num_training_batches:  # Lightning stops before it validates
             trainer.validate(module, data, verbose=False)
     return module.eval()

@@ -299,6 +299,61 @@ def test_stopping_is_no_traceback(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_interrupted_run_is_resumed(
+    finished: Path,
+    main: Callable[[list[str]], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_diffusion.runs.pipeline._classify", stop)
+        assert main([*TINY, "--out", str(out), "--split", "0.2", "--seed", "5"]) == 130
+    trained = (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime
+    assert main(["--resume", str(out), "--seed", "4"]) == 2
+    assert "leave out --seed" in capsys.readouterr().err
+    assert main([*TINY, "--out", str(out)]) == 2
+    assert f"--resume {out}" in capsys.readouterr().err
+
+    assert main(["--resume", str(out), "--no-progress"]) == 0
+    assert (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime == trained
+    whole, resumed = (json.loads((f / "metrics.json").read_text()) for f in (finished, out))
+    del whole["seconds"], resumed["seconds"]
+    assert resumed == whole
+    assert (out / "logs" / "pretrain" / "metrics.csv").stat().st_size > 0
+    assert (out / "logs" / "classifier" / "metrics.csv").stat().st_size > 0
+    assert main(["--resume", str(out)]) == 2
+    assert "is finished" in capsys.readouterr().err
+    assert main(["--resume", str(tmp_path)]) == 2
+    assert "no config.yaml" in capsys.readouterr().err
+
+
+def test_only_the_chosen_features_stay(finished: Path) -> None:
+    assert len(list((finished / "features").glob("features-*.h5"))) == 1
+
+
+def test_diffcrn_says_which_timesteps_it_trusts(
+    main: Callable[[list[str]], int], tmp_path: Path
+) -> None:
+    changes = [
+        "pretrain.patch_size=16",
+        "pretrain.module.denoiser_options={channels: 16, stages: 2, window: 4, groups: 4}",
+    ]
+    tiny = [part for part in TINY if "denoiser_options" not in part]
+    out = tmp_path / "out"
+    given = [*tiny, *(f"--set={change}" for change in changes), "--split", "8", "--out", str(out)]
+    assert main([*given, "--method", "diffcrn"]) == 0
+    assert (out / "timesteps.png").stat().st_size > 0
+    report = (out / "report.md").read_text()
+    assert "weight t = 50" in report
+    assert "3-fold cross-validation" not in report, "there was nothing to choose among"
+    assert json.loads((out / "metrics.json").read_text())["timesteps"] == [50, 100]
+
+
 def test_help_answers_at_once(repository: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "experiments/run.py", "--help"],

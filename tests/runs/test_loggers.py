@@ -81,3 +81,11 @@ def test_a_wandb_run_of_the_caller_is_used_and_left_open(
             assert isinstance(logger, WandbLogger)
             assert logger.experiment is mine
         mine.log({"still": 1})
+
+
+def test_the_log_of_an_interrupted_run_stays(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "pretrain").mkdir(parents=True)
+    (tmp_path / "logs" / "pretrain-2").mkdir()
+    with stage_logger("csv", "pretrain", folder=tmp_path, name="run", config={}) as logger:
+        assert isinstance(logger, CSVLogger)
+        assert logger.log_dir == str(tmp_path / "logs" / "pretrain-3")
