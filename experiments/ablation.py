@@ -95,7 +95,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--scene", default="simulated", help="default: simulated")
     parser.add_argument("--root", default="data", metavar="DIR", help="folder of its files")
-    parser.add_argument("--preset", default="cpu", choices=("quick", "cpu", "gpu"))
+    parser.add_argument("--preset", default="cpu", choices=("quick", "cpu", "paper"))
     parser.add_argument(
         "--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="default: all"
     )

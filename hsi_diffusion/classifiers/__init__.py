@@ -10,6 +10,7 @@ from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
 from hsi_diffusion.classifiers.ctssfm import CTSSFM
 from hsi_diffusion.classifiers.ensemble import Ensemble
 from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
+from hsi_diffusion.classifiers.propagation import LabelPropagation
 from hsi_diffusion.classifiers.spectral_transformer import SpectralTransformer
 from hsi_diffusion.classifiers.timestep_gate import TimestepGate
 from hsi_diffusion.errors import ConfigurationError
@@ -78,6 +79,7 @@ __all__ = [
     "FUSIONS",
     "Ensemble",
     "FusionClassifier",
+    "LabelPropagation",
     "PatchTransformer",
     "SpectralTransformer",
     "TimestepGate",

@@ -51,6 +51,9 @@ class FeatureClassifierModule(L.LightningModule):
             their probabilities: so many times the work, steadier with few labels. Ours.
         average_views: Average the probabilities over the 8 flips and rotations of each patch when
             validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
+        prior_weight: Where batches carry a ``prior``, class probabilities from elsewhere, the
+            answer is the weighted geometric mean of both: this is the prior's share, in [0, 1]. It
+            plays no part in the training. Ours.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         class_names: Names under which each class's test accuracy is logged; None: not logged.
@@ -80,6 +83,7 @@ class FeatureClassifierModule(L.LightningModule):
         label_smoothing: float = 0.0,
         members: int = 1,
         average_views: bool = False,
+        prior_weight: float = 0.5,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
@@ -92,6 +96,8 @@ class FeatureClassifierModule(L.LightningModule):
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
             )
+        if not 0 <= prior_weight <= 1:
+            raise ConfigurationError(f"prior_weight must be from 0 to 1, got {prior_weight}")
         if members < 1:
             raise ConfigurationError(f"members must be at least 1, got {members}")
         if class_names is not None and len(class_names) != num_classes:
@@ -102,6 +108,7 @@ class FeatureClassifierModule(L.LightningModule):
         self.class_names = class_names
         self.label_smoothing = label_smoothing
         self.average_views = average_views
+        self.prior_weight = prior_weight
         networks = [
             build_classifier(
                 classifier,
@@ -185,7 +192,7 @@ class FeatureClassifierModule(L.LightningModule):
             (B,), classes 0..K-1; ``probability`` float32 (B,), of the predicted class.
         """
         del batch_idx
-        scores = self._scores(batch["image"])
+        scores = self._scores(batch)
         probability, prediction = scores.float().softmax(dim=1).max(dim=1)
         return {
             "index": batch["index"],
@@ -235,11 +242,21 @@ class FeatureClassifierModule(L.LightningModule):
         return logits[None]
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
-        scores = self._scores(batch["image"])
+        scores = self._scores(batch)
         metrics.update(scores, batch["label"])
         return scores
 
-    def _scores(self, image: Tensor) -> Tensor:
+    def _scores(self, batch: PatchBatch) -> Tensor:
+        """What the classes are judged by, shape (B, K): logits, joined with the prior if any."""
+        logits = self._averaged(batch["image"])
+        if "prior" not in batch:
+            return logits
+        own = logits.float().log_softmax(dim=1)
+        # a class that the prior rules out wholly may still be the right one
+        prior = batch["prior"].clamp_min(1e-6).log()
+        return (1 - self.prior_weight) * own + self.prior_weight * prior
+
+    def _averaged(self, image: Tensor) -> Tensor:
         """Logits, or the logarithm of the probabilities averaged over views, shape (B, K)."""
         if not self.average_views:
             logits: Tensor = self(image)

@@ -111,6 +111,7 @@ class PatchDataModule(L.LightningDataModule):
         self._train_loader: TrainLoader | None = None
         self._place: dict[str, int] | None = None
         self._groups = (1, False)
+        self._prior: Tensor | NDArray[np.float32] | None = None
 
     if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
@@ -265,7 +266,9 @@ class PatchDataModule(L.LightningDataModule):
 
     def _dataset(self, index: NDArray[np.int64], *, labelled: bool) -> PatchDataset:
         labels = self.labels if labelled else None
-        return PatchDataset(self.cube, index, labels, self.patch_size, self.padding)
+        return PatchDataset(
+            self.cube, index, labels, self.patch_size, self.padding, prior=self._prior
+        )
 
     def _evaluation(self, index: NDArray[np.int64], *, labelled: bool) -> DataLoader[PatchBatch]:
         dataset = self._dataset(index, labelled=labelled)
@@ -295,6 +298,8 @@ class FeatureDataModule(PatchDataModule):
         split: Which pixels are for what.
         info: The scene's facts.
         task: As for :class:`PatchDataModule`.
+        prior: Class probabilities of every pixel from elsewhere, shape (H, W, K); the batches carry
+            them along, see :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
         **settings: Further arguments of :class:`PatchDataModule`.
 
     Raises:
@@ -310,9 +315,11 @@ class FeatureDataModule(PatchDataModule):
         info: SceneInfo,
         *,
         task: Task = "classify",
+        prior: Tensor | NDArray[np.float32] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(task=task, **settings)
+        self._prior = prior
         if isinstance(features, FeatureCube):
             self._groups = (features.timesteps, features.angles)
             features = features.array

@@ -13,6 +13,7 @@ from hsi_diffusion.patches import build_transform
 from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
+from hsi_diffusion.runs.stages import propagation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,7 @@ def check_stages(
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
+        propagation(classifier)
     for channels, timesteps, angles in sorted(cubes):
         build_classification(
             channels, data, classifier, settings.seed, timesteps=timesteps, angles=angles

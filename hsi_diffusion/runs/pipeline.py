@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -29,6 +29,7 @@ from hsi_diffusion.runs.folder import (
 )
 from hsi_diffusion.runs.stages import (
     Workplace,
+    build_propagation,
     build_scene_data,
     extract,
     load_pretrained,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsi_diffusion.classifiers import LabelPropagation
     from hsi_diffusion.features import Choice, FeatureCube
     from hsi_diffusion.metrics import HSIMetrics
     from hsi_diffusion.modules import (
@@ -237,7 +239,7 @@ def _compute(
     if settings.features.keep == "best":
         remove_features(pretrained, data, settings, place, but=choice.best)
     with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
-        final = _classifier_data(data, cube_of(choice.best), settings, train_on="labelled")
+        final = _final_data(data, cube_of(choice.best), settings, place)
         found = _classify(final, settings, place, stage="classifier")
     raw_choice = control = None
     if settings.raw_bands.spaces:
@@ -313,14 +315,19 @@ def _classifier_data(
     data: SceneDataModule,
     cube: FeatureCube | NDArray[np.float32],
     settings: RunSettings,
+    graph: LabelPropagation | None,
     *,
-    train_on: str,
+    pixels: NDArray[np.int64],
     split: Split | None = None,
+    train_on: str,
 ) -> FeatureDataModule:
+    """Patches to learn ``pixels`` from, and what their labels say of the others by propagation."""
     stage = settings.classifier
+    prior = None if graph is None else graph.predict(data.labels, pixels, data.num_classes)
     return data.with_features(
         cube,
         split=split,
+        prior=prior,
         patch_size=stage.patch_size,
         batch_size=stage.batch_size,
         padding=stage.padding,
@@ -328,6 +335,18 @@ def _classifier_data(
         # a few labels make a tiny dataset: walk through it many times in one epoch
         samples_per_epoch=stage.batch_size * EPOCH_STEPS,
     )
+
+
+def _final_data(
+    data: SceneDataModule,
+    cube: FeatureCube | NDArray[np.float32],
+    settings: RunSettings,
+    place: Workplace,
+) -> FeatureDataModule:
+    """To learn from training and validation pixels, once everything has been chosen."""
+    graph = build_propagation(cube, settings.classifier, place)
+    pixels = data.require_split().labelled
+    return _classifier_data(data, cube, settings, graph, pixels=pixels, train_on="labelled")
 
 
 def _choose(
@@ -338,18 +357,23 @@ def _choose(
     place: Workplace,
 ) -> Choice[Candidate]:
     """Compare cubes on the validation pixels, by short trainings on the training pixels."""
+    # several networks steady a result; to compare candidates one is enough
+    single = replace(settings.classifier, module={**settings.classifier.module, "members": 1})
 
     def score(candidate: Candidate) -> tuple[float, float]:
         if len(candidates) == 1:  # nothing to choose
             return math.nan, math.nan
         cube = cube_of(candidate)
+        graph = build_propagation(cube, settings.classifier, place)
         scores, pixels = [], []
         for split in choice_splits(data, settings.choice):
-            trial = _classifier_data(data, cube, settings, train_on="train", split=split)
-            module = train_classifier(
-                trial, settings.classifier, place, settings.seed, steps=settings.choice.steps
+            trial = _classifier_data(
+                data, cube, settings, graph, pixels=split.train, split=split, train_on="train"
             )
-            scores.append(validate(module, trial, settings.classifier, place))
+            module = train_classifier(
+                trial, single, place, settings.seed, steps=settings.choice.steps
+            )
+            scores.append(validate(module, trial, single, place))
             pixels.append(len(split.val))
         accuracy, loss = np.average(scores, axis=0, weights=pixels)
         return float(accuracy), float(loss)
@@ -391,5 +415,5 @@ def _control(
         return transform.fit(cube, source=f"all pixels of {data.info.name}").transform(cube)
 
     choice = _choose(settings.raw_bands.spaces, cube_of, data, settings, place)
-    final = _classifier_data(data, cube_of(choice.best), settings, train_on="labelled")
+    final = _final_data(data, cube_of(choice.best), settings, place)
     return choice, _classify(final, settings, place, stage="raw_bands")

@@ -169,6 +169,9 @@ class ClassifierSettings:
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
         padding: What patches see outside the scene.
+        propagation: Arguments of :class:`~hsi_diffusion.classifiers.LabelPropagation`, whose map
+            over the same features is joined with the network's; ``{}`` takes its defaults, None
+            does without.
         module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
     """
 
@@ -178,6 +181,7 @@ class ClassifierSettings:
     precision: AnyPrecision = "float32"
     gradient_clip: float = 15.0
     padding: Padding = "reflect"
+    propagation: dict[str, Any] | None = None
     module: dict[str, Any] = field(default_factory=dict)
 
 

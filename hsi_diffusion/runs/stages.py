@@ -11,8 +11,9 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
+from hsi_diffusion.classifiers import LabelPropagation
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
-from hsi_diffusion.features import FeatureStore, feature_key
+from hsi_diffusion.features import FeatureCube, FeatureStore, feature_key
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.modules import (
     ClassificationMap,
@@ -26,6 +27,7 @@ from hsi_diffusion.modules import (
     SalinasDataModule,
     SimulatedSceneDataModule,
 )
+from hsi_diffusion.options import check_options
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.hardware import resolve_precision
 from hsi_diffusion.runs.loggers import stage_logger
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from numpy.typing import NDArray
 
-    from hsi_diffusion.features import FeatureCube
     from hsi_diffusion.modules import (
         FeatureClassifierModule,
         PatchDataModule,
@@ -338,6 +339,30 @@ def remove_features(
     for path in store.folder.glob("features-*.h5"):
         if path != store.path(key):
             path.unlink()
+
+
+def build_propagation(
+    cube: FeatureCube | NDArray[np.float32], settings: ClassifierSettings, place: Workplace
+) -> LabelPropagation | None:
+    """The graph over a cube that labels spread along; None where the settings want none."""
+    if settings.propagation is None:
+        return None
+    if isinstance(cube, FeatureCube):
+        array = cube.array[:, :, : sum(cube.description["channels"])]  # without angles
+    else:
+        array = cube
+    return propagation(settings).fit(array, device=place.device)
+
+
+def propagation(settings: ClassifierSettings) -> LabelPropagation:
+    """The propagation that the settings describe, without a graph.
+
+    Raises:
+        ConfigurationError: A setting is unknown or outside what is allowed.
+    """
+    options = settings.propagation or {}
+    check_options(LabelPropagation, options, "classifier.propagation")
+    return LabelPropagation(**options)
 
 
 def train_classifier(

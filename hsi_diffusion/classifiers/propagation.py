@@ -1,0 +1,173 @@
+"""Labels spread over a scene along likeness and neighbourhood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CHUNK = 2048
+"""Pixels whose nearest neighbours are looked for at a time."""
+
+
+class LabelPropagation:
+    """Spread a handful of labels over all pixels of a scene.
+
+    Learning with local and global consistency (Zhou et al., NIPS 2003): F <- alpha S F + (1 -
+    alpha) Y, with S the symmetrically normalised weights of a graph. The graph is ours: every pixel
+    is joined to the ``neighbours`` pixels of the scene with the likest spectra or features, and to
+    the 8 pixels around it; both with weight exp(-(d / s)^2), d the distance between their features
+    and s its median over the most distant of the likest neighbours. So labels spread through a
+    field, and to fields of the same kind elsewhere, and stop where the land changes.
+
+    It uses the features of all pixels, and labels of the training pixels only. Nothing is random.
+
+    Args:
+        neighbours: Likest pixels that a pixel is joined to.
+        spatial: Weight of the pixels around it, relative to the likest ones; 0 leaves them out.
+        alpha: Share of a pixel's scores that comes from its neighbours, in (0, 1).
+        iterations: How often the scores are passed on.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+    """
+
+    def __init__(
+        self,
+        neighbours: int = 5,
+        spatial: float = 3.0,
+        alpha: float = 0.99,
+        iterations: int = 200,
+    ) -> None:
+        for name, size in (("neighbours", neighbours), ("iterations", iterations)):
+            if size < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        if not spatial >= 0:
+            raise ConfigurationError(f"spatial must be at least 0, got {spatial}")
+        if not 0 < alpha < 1:
+            raise ConfigurationError(f"alpha must lie between 0 and 1, got {alpha}")
+        self.neighbours = neighbours
+        self.spatial = spatial
+        self.alpha = alpha
+        self.iterations = iterations
+        self._graph: sparse.csr_array | None = None
+        self._shape = (0, 0)
+
+    def fit(self, cube: Tensor | NDArray[Any], *, device: str | torch.device = "cpu") -> Self:
+        """Build the graph of a scene; labels play no part.
+
+        Args:
+            cube: Features, components or bands, shape (H, W, D), scaled so that distances mean
+                something.
+            device: Where the nearest neighbours are looked for.
+
+        Raises:
+            ConfigurationError: The scene has no more pixels than a pixel shall have neighbours.
+        """
+        cube = torch.as_tensor(cube)
+        height, width, channels = cube.shape
+        pixels = height * width
+        if pixels <= self.neighbours:
+            raise ConfigurationError(
+                f"neighbours must be below the number of pixels, {pixels}, got {self.neighbours}"
+            )
+        rows = cube.reshape(pixels, channels).to(device, torch.float32)
+        distance, likest = _nearest(rows, self.neighbours)
+        scale = float(distance[:, -1].median()) or 1.0
+        sources = [np.repeat(np.arange(pixels), self.neighbours)]
+        targets = [likest.cpu().numpy().ravel()]
+        weights = [torch.exp(-((distance / scale) ** 2)).cpu().numpy().ravel()]
+        if self.spatial > 0:
+            first, second = _around(height, width)
+            apart = torch.cat(
+                [
+                    (rows[first[i : i + CHUNK]] - rows[second[i : i + CHUNK]]).norm(dim=1)
+                    for i in range(0, len(first), CHUNK)
+                ]
+            )
+            sources.append(first)
+            targets.append(second)
+            weights.append(self.spatial * torch.exp(-((apart / scale) ** 2)).cpu().numpy())
+        edges = (np.concatenate(sources), np.concatenate(targets))
+        # spelled out, so that a type checker sees a matrix
+        shape: tuple[int, int] = (pixels, pixels)
+        graph = sparse.coo_array((np.concatenate(weights), edges), shape=shape).tocsr()
+        graph = graph.maximum(graph.T)
+        degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
+        root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
+        self._graph = sparse.csr_array(root @ graph @ root)
+        self._shape = (height, width)
+        return self
+
+    def predict(
+        self, labels: NDArray[np.integer[Any]], train: NDArray[np.integer[Any]], num_classes: int
+    ) -> NDArray[np.float32]:
+        """Spread the labels of the training pixels.
+
+        Args:
+            labels: Label map, shape (H, W), classes 1..K; read at the training pixels only.
+            train: Flat numbers of the training pixels.
+            num_classes: Number of classes K.
+
+        Returns:
+            Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives. Every class
+            spreads the same amount in all, however many pixels of it were labelled.
+
+        Raises:
+            NotSetUpError: There is no graph yet.
+            ConfigurationError: The label map is one of another scene.
+        """
+        if self._graph is None:
+            raise NotSetUpError("LabelPropagation has no graph yet: call fit(cube) first")
+        if labels.shape != self._shape:
+            raise ConfigurationError(
+                f"labels must have the shape of the scene, {self._shape}, got {labels.shape}"
+            )
+        start = np.zeros((labels.size, num_classes))
+        start[train, labels.ravel()[train] - 1] = 1
+        start /= np.maximum(start.sum(axis=0), 1)
+        scores = start
+        for _ in range(self.iterations):
+            scores = self.alpha * (self._graph @ scores) + (1 - self.alpha) * start
+        total = scores.sum(axis=1, keepdims=True)
+        shares = np.divide(
+            scores, total, out=np.full_like(scores, 1 / num_classes), where=total > 0
+        )
+        found: NDArray[np.float32] = shares.astype(np.float32)
+        return found.reshape(*labels.shape, num_classes)
+
+
+def _nearest(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Distances and numbers of the nearest other rows, (N, number) each, nearest first."""
+    squares = rows.square().sum(dim=1)
+    distances, indices = [], []
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        square = squares[start : start + CHUNK, None] + squares - 2 * part @ rows.T
+        own = torch.arange(len(part), device=rows.device)
+        square[own, start + own] = torch.inf  # not by its distance of 0: there may be doubles
+        found = square.topk(number, dim=1, largest=False)
+        distances.append(found.values.clamp_min(0).sqrt())
+        indices.append(found.indices)
+    return torch.cat(distances), torch.cat(indices)
+
+
+def _around(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both ends of every pair of pixels that touch, corners included, each pair once."""
+    grid = np.arange(height * width).reshape(height, width)
+    pairs = (
+        (grid[:-1], grid[1:]),
+        (grid[:, :-1], grid[:, 1:]),
+        (grid[:-1, :-1], grid[1:, 1:]),
+        (grid[1:, :-1], grid[:-1, 1:]),
+    )
+    first, second = (np.concatenate([pair[end].ravel() for pair in pairs]) for end in (0, 1))
+    return first, second

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hsi_diffusion.classifiers import LabelPropagation
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def scene(height: int = 7, width: int = 6, channels: int = 3) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(height, width, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize("spatial", [0.0, 2.0])
+def test_agrees_with_plain_loops_and_the_closed_form(spatial: float) -> None:
+    cube = scene()
+    labels = np.random.default_rng(1).integers(1, 4, (7, 6))
+    train = np.array([0, 5, 17, 22, 30])
+    model = LabelPropagation(neighbours=3, spatial=spatial, alpha=0.8, iterations=500)
+    found = model.fit(cube).predict(labels, train, 3)
+
+    rows = cube.reshape(-1, 3).astype(float)
+    pixels = len(rows)
+    distance = np.array([[np.linalg.norm(a - b) for b in rows] for a in rows])
+    likest = [
+        sorted((j for j in range(pixels) if j != i), key=lambda j: distance[i, j])[:3]
+        for i in range(pixels)
+    ]
+    scale = np.sort([distance[i, likest[i][-1]] for i in range(pixels)])[(pixels - 1) // 2]
+    weight = np.zeros((pixels, pixels))
+    for i in range(pixels):
+        for j in range(pixels):
+            likeness = np.exp(-((distance[i, j] / scale) ** 2))
+            touching = i != j and max(abs(i // 6 - j // 6), abs(i % 6 - j % 6)) == 1
+            near = j in likest[i]
+            # an edge is drawn from the upper or left one of two pixels that touch
+            forward = touching and _drawn(i, j)
+            weight[i, j] = near * likeness + forward * spatial * likeness
+    weight = np.maximum(weight, weight.T)
+    root = np.diag(weight.sum(axis=1) ** -0.5)
+    start = np.zeros((pixels, 3))
+    start[train, labels.ravel()[train] - 1] = 1
+    start /= start.sum(axis=0)
+    # the fixed point of the iteration
+    scores = 0.2 * np.linalg.solve(np.eye(pixels) - 0.8 * root @ weight @ root, start)
+    expected = scores / scores.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.reshape(-1, 3), expected, atol=1e-5)
+
+
+def _drawn(i: int, j: int) -> bool:
+    down, right = j // 6 - i // 6, j % 6 - i % 6
+    return (down, right) in {(1, 0), (0, 1), (1, 1), (-1, 1)}
+
+
+def test_one_label_per_field_is_enough() -> None:
+    truth = np.kron([[1, 2], [3, 1]], np.ones((10, 10), dtype=int))
+    cube = np.eye(3)[truth - 1] + np.random.default_rng(0).normal(scale=0.2, size=(20, 20, 3))
+    train = np.array([0, 19, 399 - 19])  # the second field of class 1 has no label of its own
+    found = LabelPropagation().fit(cube).predict(truth, train, 3)
+    assert (found.argmax(axis=2) + 1 == truth).mean() > 0.97
+    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-6)
+
+
+def test_looks_at_no_label_but_those_of_training_pixels() -> None:
+    cube, train = scene(), np.array([1, 8, 40])
+    labels = np.random.default_rng(1).integers(1, 4, (7, 6))
+    hidden = np.zeros_like(labels)
+    hidden.ravel()[train] = labels.ravel()[train]
+    model = LabelPropagation().fit(cube)
+    np.testing.assert_array_equal(model.predict(labels, train, 3), model.predict(hidden, train, 3))
+
+
+def test_where_no_label_arrives_all_classes_are_alike() -> None:
+    cube = np.zeros((2, 8, 1), dtype=np.float32)
+    cube[:, 4:] = 1e6
+    found = LabelPropagation(neighbours=2).fit(cube).predict(np.ones((2, 8), int), np.array([0]), 4)
+    np.testing.assert_allclose(found[:, 4:], 0.25)
+    assert (found[:, :4].argmax(axis=2) == 0).all()
+
+
+def test_equal_pixels_are_no_trouble() -> None:
+    labels = np.ones((4, 4), dtype=int)
+    found = LabelPropagation().fit(np.ones((4, 4, 2))).predict(labels, np.array([3]), 2)
+    assert np.isfinite(found).all()
+
+
+def test_wrong_use_is_told() -> None:
+    for settings, message in (
+        ({"neighbours": 0}, "neighbours must be at least 1"),
+        ({"alpha": 1.0}, "alpha must lie between 0 and 1"),
+        ({"spatial": -1.0}, "spatial must be at least 0"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            LabelPropagation(**settings)
+    with pytest.raises(NotSetUpError, match="fit"):
+        LabelPropagation().predict(np.ones((2, 2), int), np.array([0]), 2)
+    with pytest.raises(ConfigurationError, match="below the number of pixels, 4"):
+        LabelPropagation().fit(np.ones((2, 2, 1)))
+    with pytest.raises(ConfigurationError, match="shape of the scene"):
+        LabelPropagation().fit(scene()).predict(np.ones((2, 2), int), np.array([0]), 2)
