@@ -120,6 +120,37 @@ def test_members_learn_each_by_itself_and_answer_together(
     torch.testing.assert_close(found, mean.mean(dim=0).max(dim=1).values)
 
 
+def test_a_prior_is_joined_by_the_weighted_geometric_mean(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    data.setup()
+    prior = np.random.default_rng(0).dirichlet(np.ones(4), (40, 36)).astype(np.float32)
+    joined = data.with_features(data.cube, prior=prior)
+    module = build(prior_weight=0.25).eval()
+    batch = next(iter(joined.predict_dataloader()))
+    with torch.no_grad():
+        found = module.predict_step(batch, 0)
+        own = module(batch["image"]).softmax(dim=1)
+    expected = own**0.75 * torch.from_numpy(prior).flatten(0, 1)[batch["index"]] ** 0.25
+    expected /= expected.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(found["probability"], expected.max(dim=1).values)
+    assert torch.equal(found["prediction"], expected.argmax(dim=1))
+
+    # a prior that knows everything, and nothing else: the figures are those of the prior
+    certain = np.eye(4, dtype=np.float32)[np.maximum(data.labels, 1) - 1]
+    trainer = quiet_trainer()
+    known = data.with_features(data.cube, prior=certain)
+    (figures,) = trainer.test(build(prior_weight=1.0), known, verbose=False)
+    assert figures["test/overall_accuracy"] == 1
+
+    # it plays no part in the training
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    labelled = next(iter(joined.train_dataloader()))
+    loss = module.training_step(labelled, 0)
+    del labelled["prior"]
+    assert torch.equal(module.training_step(labelled, 0), loss)
+
+
 def test_resume_is_bit_exact_with_dropout(
     data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
@@ -181,6 +212,7 @@ def test_training_leaves_the_global_generator_alone(
         ({"class_names": ["a", "b"]}, "4 classes, got 2"),
         ({"lr_schedule": "step"}, "lr_schedule"),
         ({"members": 0}, "members"),
+        ({"prior_weight": 1.5}, "prior_weight"),
         ({"augmentation": {"blur": 1.0}}, "blur"),
     ],
 )

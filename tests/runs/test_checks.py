@@ -55,6 +55,11 @@ def start(folder: Path, changes: dict[str, Any]) -> list[str]:
             {"classifier": {"module": {"dropout": 2}}},
             r"unknown setting classifier\.module\.dropout",
         ),
+        (
+            {"classifier": {"propagation": {"neighbors": 3}}},
+            r"unknown setting classifier\.propagation\.neighbors; allowed are neighbours",
+        ),
+        ({"classifier": {"propagation": {"alpha": 2.0}}}, "classifier: alpha must lie"),
         ({"raw_bands": {"spaces": [{"transform": "foo"}]}}, r"raw_bands\.spaces: transform must"),
         (
             {"raw_bands": {"spaces": [{"transform": "pca", "components": 99}]}},

@@ -27,16 +27,18 @@ def test_cells_share_pretrainings_and_are_not_repeated(
         cell("preset"),
         cell("wide patches", {"classifier": {"patch_size": 7}}),
         cell("broken", {"features": {"levels": [9]}}),
+        cell("spread labels", {"classifier": {"propagation": {"neighbours": 3}}}),
         cell("other loss", {"pretrain": {"module": {"losses": {"l2": 1.0}}}}),
     ]
     said: list[str] = []
     first = run_grid(cells, tmp_path, say=said.append)
-    assert [result.error is None for result in first] == [True, True, False, True]
+    assert [result.error is None for result in first] == [True, True, False, True, True]
     assert "levels" in str(first[2].error) or "indices" in str(first[2].error)
     assert len(list((tmp_path / "pretrained").glob("*/checkpoints/pretrain.ckpt"))) == 2
     assert first[0].pretraining_seconds == first[1].pretraining_seconds
     assert all(
-        r.metrics is not None and "overall_accuracy" in r.metrics for r in (first[0], first[3])
+        r.metrics is not None and "overall_accuracy" in r.metrics
+        for r in (first[0], first[3], first[4])
     )
     assert sum("failed" in line for line in said) == 1
 
@@ -45,8 +47,9 @@ def test_cells_share_pretrainings_and_are_not_repeated(
 
     monkeypatch.setattr(grid, "pretrain_alone", never)
     monkeypatch.setattr(grid, "run", never)
-    again = run_grid([cells[0], cells[1], cells[3]], tmp_path, say=said.append)
-    assert [r.metrics for r in again] == [first[0].metrics, first[1].metrics, first[3].metrics]
+    assert first[3].metrics != first[0].metrics
+    again = run_grid([cells[0], cells[1], cells[4]], tmp_path, say=said.append)
+    assert [r.metrics for r in again] == [first[0].metrics, first[1].metrics, first[4].metrics]
 
 
 def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
