@@ -1,11 +1,12 @@
 """Whole runs: plain settings in, a folder with figures, maps and a report out."""
 
+from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
 from hsi_diffusion.runs.grid import Cell, CellResult, run_grid
 from hsi_diffusion.runs.hardware import describe_hardware
 from hsi_diffusion.runs.outputs import show_result, write_outputs
-from hsi_diffusion.runs.pipeline import RunResult, run
+from hsi_diffusion.runs.pipeline import RunResult, pretrain_alone, run, scene_data
 from hsi_diffusion.runs.settings import (
     RunSettings,
     SplitSettings,
@@ -16,6 +17,7 @@ from hsi_diffusion.runs.settings import (
     preset_for,
     read_yaml,
 )
+from hsi_diffusion.runs.stages import load_pretrained
 
 __all__ = [
     "Cell",
@@ -24,17 +26,21 @@ __all__ = [
     "RunSettings",
     "SplitSettings",
     "check_output",
+    "choice_splits",
     "default_folder",
     "describe_hardware",
+    "load_pretrained",
     "merge",
     "parse_assignment",
     "parse_yaml",
     "prepare_output",
     "preset_for",
+    "pretrain_alone",
     "quieten",
     "read_yaml",
     "run",
     "run_grid",
+    "scene_data",
     "show_result",
     "write_outputs",
 ]

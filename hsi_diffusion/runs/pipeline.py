@@ -166,7 +166,7 @@ def run(
     place = _place(settings, folder, progress)
     watch = Stopwatch(say if starts else _say_nothing)
     with watch.stage("scene", f"Scene {settings.scene.name}, split {settings.split.kind}"):
-        data = _scene_data(settings)
+        data = scene_data(settings)
     pretrained = _denoiser(data, settings, watch)
     check_stages(pretrained, data, settings, place)
     # nothing was written or removed until here, where nearly all that can be wrong has been found
@@ -190,7 +190,7 @@ def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True
         folder: ``checkpoints/pretrain.ckpt`` is written here; one that is there is gone on with.
         progress: Show progress bars.
     """
-    data = _scene_data(settings)
+    data = scene_data(settings)
     module = build_pretraining(data, settings.pretrain, settings.seed)
     pretrain(module, data, settings.pretrain, _place(settings, folder, progress))
 
@@ -257,7 +257,8 @@ def _compute(
     )
 
 
-def _scene_data(settings: RunSettings) -> SceneDataModule:
+def scene_data(settings: RunSettings) -> SceneDataModule:
+    """The run's scene, set up, with its split and the patches of the pretraining."""
     stage = settings.pretrain
     data = build_scene_data(
         settings,
