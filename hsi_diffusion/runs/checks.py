@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hsi_diffusion.modules import DiffusionPretrainModule, SceneDataModule
-    from hsi_diffusion.runs.settings import RunSettings
+    from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
     from hsi_diffusion.runs.stages import Workplace
 
 
@@ -56,7 +56,9 @@ def check_stages(
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
-        propagation(classifier)
+        if classifier.propagation is not None:
+            propagation(classifier.propagation)
+            _check_space(classifier.propagation.space, data.info.bands)
     for channels, timesteps, angles in sorted(cubes):
         build_classification(
             channels, data, classifier, settings.seed, timesteps=timesteps, angles=angles
@@ -122,14 +124,17 @@ def _check_spaces(data: SceneDataModule, settings: RunSettings) -> set[tuple[int
     bands = data.info.bands
     for space in settings.raw_bands.spaces:
         with _setting("raw_bands.spaces"):
-            build_transform(space.transform, space.components, **space.transform_options)
-            if (space.components or 0) > bands:
-                raise ConfigurationError(
-                    f"components must be at most the number of bands, {bands}, got "
-                    f"{space.components}"
-                )
+            _check_space(space, bands)
         found.add((space.components or bands, 1, False))
     return found
+
+
+def _check_space(space: SpaceSettings, bands: int) -> None:
+    build_transform(space.transform, space.components, **space.transform_options)
+    if (space.components or 0) > bands:
+        raise ConfigurationError(
+            f"components must be at most the number of bands, {bands}, got {space.components}"
+        )
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from hsi_diffusion.features import choose_by_validation
 from hsi_diffusion.metrics import SCALARS
-from hsi_diffusion.patches import build_transform
 from hsi_diffusion.runs.building import build_pretraining
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.checks import check_stages
@@ -29,6 +28,7 @@ from hsi_diffusion.runs.folder import (
 )
 from hsi_diffusion.runs.stages import (
     Workplace,
+    band_space,
     build_propagation,
     build_scene_data,
     extract,
@@ -235,16 +235,17 @@ def _compute(
         for candidate in candidates:
             cube_of(candidate)
     with watch.stage("choice", "Choice among them without test pixels"):
-        choice = _choose(candidates, cube_of, data, settings, place)
+        graph = build_propagation(data, settings.classifier, place)
+        choice = _choose(candidates, cube_of, data, settings, place, graph=graph)
     if settings.features.keep == "best":
         remove_features(pretrained, data, settings, place, but=choice.best)
     with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
-        final = _final_data(data, cube_of(choice.best), settings, place)
+        final = _final_data(data, cube_of(choice.best), settings, graph)
         found = _classify(final, settings, place, stage="classifier")
     raw_choice = control = None
     if settings.raw_bands.spaces:
         with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
-            raw_choice, control = _control(data, settings, place)
+            raw_choice, control = _control(data, settings, place, graph)
     return RunResult(
         data=data,
         pretrained=pretrained,
@@ -342,10 +343,9 @@ def _final_data(
     data: SceneDataModule,
     cube: FeatureCube | NDArray[np.float32],
     settings: RunSettings,
-    place: Workplace,
+    graph: LabelPropagation | None,
 ) -> FeatureDataModule:
     """To learn from training and validation pixels, once everything has been chosen."""
-    graph = build_propagation(cube, settings.classifier, place)
     pixels = data.require_split().labelled
     return _classifier_data(data, cube, settings, graph, pixels=pixels, train_on="labelled")
 
@@ -356,6 +356,8 @@ def _choose(
     data: SceneDataModule,
     settings: RunSettings,
     place: Workplace,
+    *,
+    graph: LabelPropagation | None,
 ) -> Choice[Candidate]:
     """Compare cubes on the validation pixels, by short trainings on the training pixels."""
     # several networks steady a result; to compare candidates one is enough
@@ -365,7 +367,6 @@ def _choose(
         if len(candidates) == 1:  # nothing to choose
             return math.nan, math.nan
         cube = cube_of(candidate)
-        graph = build_propagation(cube, settings.classifier, place)
         scores, pixels = [], []
         for split in choice_splits(data, settings.choice):
             trial = _classifier_data(
@@ -408,13 +409,14 @@ def _classify(
 
 
 def _control(
-    data: SceneDataModule, settings: RunSettings, place: Workplace
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
+    graph: LabelPropagation | None,
 ) -> tuple[Choice[SpaceSettings], Classified]:
     def cube_of(space: SpaceSettings) -> NDArray[np.float32]:
-        transform = build_transform(space.transform, space.components, **space.transform_options)
-        cube = data.scene.cube
-        return transform.fit(cube, source=f"all pixels of {data.info.name}").transform(cube)
+        return band_space(data, space)
 
-    choice = _choose(settings.raw_bands.spaces, cube_of, data, settings, place)
-    final = _final_data(data, cube_of(choice.best), settings, place)
+    choice = _choose(settings.raw_bands.spaces, cube_of, data, settings, place, graph=graph)
+    final = _final_data(data, cube_of(choice.best), settings, graph)
     return choice, _classify(final, settings, place, stage="raw_bands")

@@ -159,33 +159,6 @@ class ChoiceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierSettings:
-    """How a classifier learns, the same for diffusion features and for raw bands.
-
-    Attributes:
-        patch_size: Side of its patches in pixels.
-        batch_size: Patches per step.
-        steps: Optimiser steps of the final training.
-        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        gradient_clip: Largest norm of a gradient; 0 = unlimited.
-        padding: What patches see outside the scene.
-        propagation: Arguments of :class:`~hsi_diffusion.classifiers.LabelPropagation`, whose map
-            over the same features is joined with the network's; ``{}`` takes its defaults, None
-            does without.
-        module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
-    """
-
-    patch_size: int = 13
-    batch_size: int = 64
-    steps: int = 1000
-    precision: AnyPrecision = "float32"
-    gradient_clip: float = 15.0
-    padding: Padding = "reflect"
-    propagation: dict[str, Any] | None = None
-    module: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SpaceSettings:
     """One space of raw bands.
 
@@ -202,6 +175,54 @@ class SpaceSettings:
     def __str__(self) -> str:
         """For reports: the transform, and how many components of it."""
         return self.transform if self.components is None else f"{self.transform}-{self.components}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropagationSettings:
+    """How labels are spread, see :class:`~hsi_diffusion.classifiers.LabelPropagation`.
+
+    Attributes:
+        space: Space of the bands in which pixels are compared. The graph is that of the scene, one
+            for the method and its control: it owes nothing to the denoiser.
+        neighbours: Likest pixels that a pixel is joined to.
+        spatial: Weight of the pixels around it.
+        alpha: Share of a pixel's scores that comes from its neighbours.
+        iterations: How often the scores are passed on.
+    """
+
+    space: SpaceSettings = SpaceSettings(
+        transform="mnf", components=24, transform_options={"scale": "noise"}
+    )
+    neighbours: int = 5
+    spatial: float = 3.0
+    alpha: float = 0.99
+    iterations: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """How a classifier learns, the same for diffusion features and for raw bands.
+
+    Attributes:
+        patch_size: Side of its patches in pixels.
+        batch_size: Patches per step.
+        steps: Optimiser steps of the final training.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        gradient_clip: Largest norm of a gradient; 0 = unlimited.
+        padding: What patches see outside the scene.
+        propagation: Spread the labels over the scene, and join what arrives with the network's
+            answer; ``{}`` takes the defaults, None does without.
+        module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
+    """
+
+    patch_size: int = 13
+    batch_size: int = 64
+    steps: int = 1000
+    precision: AnyPrecision = "float32"
+    gradient_clip: float = 15.0
+    padding: Padding = "reflect"
+    propagation: PropagationSettings | None = None
+    module: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
 from hsi_diffusion.classifiers import LabelPropagation
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
-from hsi_diffusion.features import FeatureCube, FeatureStore, feature_key
+from hsi_diffusion.features import FeatureStore, feature_key
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.modules import (
     ClassificationMap,
@@ -27,7 +27,7 @@ from hsi_diffusion.modules import (
     SalinasDataModule,
     SimulatedSceneDataModule,
 )
-from hsi_diffusion.options import check_options
+from hsi_diffusion.patches import build_transform
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.hardware import resolve_precision
 from hsi_diffusion.runs.loggers import stage_logger
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from numpy.typing import NDArray
 
+    from hsi_diffusion.features import FeatureCube
     from hsi_diffusion.modules import (
         FeatureClassifierModule,
         PatchDataModule,
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
         AnyPrecision,
         ClassifierSettings,
         PretrainSettings,
+        PropagationSettings,
         RunSettings,
+        SpaceSettings,
     )
 
 CATALOGUE_MODULES = {
@@ -342,27 +345,31 @@ def remove_features(
 
 
 def build_propagation(
-    cube: FeatureCube | NDArray[np.float32], settings: ClassifierSettings, place: Workplace
+    data: SceneDataModule, settings: ClassifierSettings, place: Workplace
 ) -> LabelPropagation | None:
-    """The graph over a cube that labels spread along; None where the settings want none."""
-    if settings.propagation is None:
+    """The graph that labels spread along; None where the settings want none."""
+    wanted = settings.propagation
+    if wanted is None:
         return None
-    if isinstance(cube, FeatureCube):
-        array = cube.array[:, :, : sum(cube.description["channels"])]  # without angles
-    else:
-        array = cube
-    return propagation(settings).fit(array, device=place.device)
+    return propagation(wanted).fit(band_space(data, wanted.space), device=place.device)
 
 
-def propagation(settings: ClassifierSettings) -> LabelPropagation:
+def propagation(settings: PropagationSettings) -> LabelPropagation:
     """The propagation that the settings describe, without a graph.
 
     Raises:
-        ConfigurationError: A setting is unknown or outside what is allowed.
+        ConfigurationError: A setting is outside what is allowed.
     """
-    options = settings.propagation or {}
-    check_options(LabelPropagation, options, "classifier.propagation")
-    return LabelPropagation(**options)
+    return LabelPropagation(
+        settings.neighbours, settings.spatial, settings.alpha, settings.iterations
+    )
+
+
+def band_space(data: SceneDataModule, space: SpaceSettings) -> NDArray[np.float32]:
+    """The scene's bands in a space that is fitted on all its pixels, shape (H, W, C)."""
+    transform = build_transform(space.transform, space.components, **space.transform_options)
+    cube = data.scene.cube
+    return transform.fit(cube, source=f"all pixels of {data.info.name}").transform(cube)
 
 
 def train_classifier(

@@ -57,9 +57,10 @@ def start(folder: Path, changes: dict[str, Any]) -> list[str]:
         ),
         (
             {"classifier": {"propagation": {"neighbors": 3}}},
-            r"unknown setting classifier\.propagation\.neighbors; allowed are neighbours",
+            r"unknown setting classifier\.propagation\.neighbors; allowed are .*neighbours",
         ),
         ({"classifier": {"propagation": {"alpha": 2.0}}}, "classifier: alpha must lie"),
+        ({"classifier": {"propagation": {}}}, "classifier: components must be at most the number"),
         ({"raw_bands": {"spaces": [{"transform": "foo"}]}}, r"raw_bands\.spaces: transform must"),
         (
             {"raw_bands": {"spaces": [{"transform": "pca", "components": 99}]}},

@@ -27,7 +27,7 @@ def test_cells_share_pretrainings_and_are_not_repeated(
         cell("preset"),
         cell("wide patches", {"classifier": {"patch_size": 7}}),
         cell("broken", {"features": {"levels": [9]}}),
-        cell("spread labels", {"classifier": {"propagation": {"neighbours": 3}}}),
+        cell("spread labels", {"classifier": {"propagation": {"space": {"transform": "mnf"}}}}),
         cell("other loss", {"pretrain": {"module": {"losses": {"l2": 1.0}}}}),
     ]
     said: list[str] = []
