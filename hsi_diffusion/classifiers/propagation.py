@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-CHUNK = 2048
-"""Pixels whose nearest neighbours are looked for at a time."""
+CHUNK = 2**28
+"""Bytes of the distances that are held at a time."""
 
 
 class LabelPropagation:
@@ -34,7 +34,8 @@ class LabelPropagation:
         neighbours: Likest pixels that a pixel is joined to.
         spatial: Weight of the pixels around it, relative to the likest ones; 0 leaves them out.
         alpha: Share of a pixel's scores that comes from its neighbours, in (0, 1).
-        iterations: How often the scores are passed on.
+        iterations: How often the scores are passed on. With ``alpha=0.99`` 200 times do not reach
+            the fixed point: stopping early keeps some of the labels' places.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
@@ -82,25 +83,22 @@ class LabelPropagation:
         rows = cube.reshape(pixels, channels).to(device, torch.float32)
         distance, likest = _nearest(rows, self.neighbours)
         scale = float(distance[:, -1].median()) or 1.0
-        sources = [np.repeat(np.arange(pixels), self.neighbours)]
-        targets = [likest.cpu().numpy().ravel()]
-        weights = [torch.exp(-((distance / scale) ** 2)).cpu().numpy().ravel()]
+        own = np.repeat(np.arange(pixels), self.neighbours)
+        weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
+        graph = _matrix(weights.ravel(), own, likest.cpu().numpy().ravel(), pixels)
+        graph = graph.maximum(graph.T)
         if self.spatial > 0:
             first, second = _around(height, width)
+            chunk = max(1, CHUNK // (4 * channels))
             apart = torch.cat(
                 [
-                    (rows[first[i : i + CHUNK]] - rows[second[i : i + CHUNK]]).norm(dim=1)
-                    for i in range(0, len(first), CHUNK)
+                    (rows[first[i : i + chunk]] - rows[second[i : i + chunk]]).norm(dim=1)
+                    for i in range(0, len(first), chunk)
                 ]
             )
-            sources.append(first)
-            targets.append(second)
-            weights.append(self.spatial * torch.exp(-((apart / scale) ** 2)).cpu().numpy())
-        edges = (np.concatenate(sources), np.concatenate(targets))
-        # spelled out, so that a type checker sees a matrix
-        shape: tuple[int, int] = (pixels, pixels)
-        graph = sparse.coo_array((np.concatenate(weights), edges), shape=shape).tocsr()
-        graph = graph.maximum(graph.T)
+            touching = self.spatial * torch.exp(-((apart / scale) ** 2)).cpu().numpy()
+            around = _matrix(touching, first, second, pixels)
+            graph = graph + around + around.T
         degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
         self._graph = sparse.csr_array(root @ graph @ root)
@@ -119,7 +117,7 @@ class LabelPropagation:
 
         Returns:
             Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives. Every class
-            spreads the same amount in all, however many pixels of it were labelled.
+            starts with the same amount in all, however many pixels of it were labelled.
 
         Raises:
             NotSetUpError: There is no graph yet.
@@ -145,13 +143,23 @@ class LabelPropagation:
         return found.reshape(*labels.shape, num_classes)
 
 
+def _matrix(
+    weights: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
+) -> sparse.csr_array:
+    """A square sparse matrix of float64."""
+    shape: tuple[int, int] = (size, size)  # spelled out, so that a type checker sees a matrix
+    entries = weights.astype(np.float64)
+    return sparse.csr_array(sparse.coo_array((entries, (rows, columns)), shape=shape))
+
+
 def _nearest(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Distances and numbers of the nearest other rows, (N, number) each, nearest first."""
     squares = rows.square().sum(dim=1)
     distances, indices = [], []
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
-        square = squares[start : start + CHUNK, None] + squares - 2 * part @ rows.T
+    chunk = max(1, CHUNK // (4 * len(rows)))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        square = squares[start : start + chunk, None] + squares - 2 * part @ rows.T
         own = torch.arange(len(part), device=rows.device)
         square[own, start + own] = torch.inf  # not by its distance of 0: there may be doubles
         found = square.topk(number, dim=1, largest=False)

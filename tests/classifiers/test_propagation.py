@@ -32,16 +32,14 @@ def test_agrees_with_plain_loops_and_the_closed_form(spatial: float) -> None:
         for i in range(pixels)
     ]
     scale = np.sort([distance[i, likest[i][-1]] for i in range(pixels)])[(pixels - 1) // 2]
-    weight = np.zeros((pixels, pixels))
+    likest_weight, around = np.zeros((2, pixels, pixels))
     for i in range(pixels):
         for j in range(pixels):
             likeness = np.exp(-((distance[i, j] / scale) ** 2))
+            likest_weight[i, j] = (j in likest[i]) * likeness
             touching = i != j and max(abs(i // 6 - j // 6), abs(i % 6 - j % 6)) == 1
-            near = j in likest[i]
-            # an edge is drawn from the upper or left one of two pixels that touch
-            forward = touching and _drawn(i, j)
-            weight[i, j] = near * likeness + forward * spatial * likeness
-    weight = np.maximum(weight, weight.T)
+            around[i, j] = touching * spatial * likeness
+    weight = np.maximum(likest_weight, likest_weight.T) + around
     root = np.diag(weight.sum(axis=1) ** -0.5)
     start = np.zeros((pixels, 3))
     start[train, labels.ravel()[train] - 1] = 1
@@ -52,9 +50,16 @@ def test_agrees_with_plain_loops_and_the_closed_form(spatial: float) -> None:
     np.testing.assert_allclose(found.reshape(-1, 3), expected, atol=1e-5)
 
 
-def _drawn(i: int, j: int) -> bool:
-    down, right = j // 6 - i // 6, j % 6 - i % 6
-    return (down, right) in {(1, 0), (0, 1), (1, 1), (-1, 1)}
+def test_does_not_depend_on_how_the_scene_lies() -> None:
+    cube, train = scene(), np.array([1, 8, 40])
+    labels = np.random.default_rng(1).integers(1, 4, (7, 6))
+    found = LabelPropagation().fit(cube).predict(labels, train, 3)
+    marked = np.zeros(42, dtype=bool)
+    marked[train] = True
+    turned = np.flatnonzero(np.rot90(marked.reshape(7, 6)).ravel())
+    model = LabelPropagation().fit(np.rot90(cube).copy())
+    again = model.predict(np.rot90(labels), turned, 3)
+    np.testing.assert_allclose(again, np.rot90(found), atol=1e-6)
 
 
 def test_one_label_per_field_is_enough() -> None:
