@@ -3,19 +3,23 @@
 Every variant runs on every split with every seed; variants that differ only after the pretraining
 share it. Stopped and started again, it goes on where it stopped. Writes ablation.md and
 ablation.csv into --out: overall accuracy on the test pixels, mean and standard deviation over the
-seeds, and the difference to the preset, seed by seed.
+seeds, and the difference to the preset, seed by seed. A variant that changes nothing on a split is
+not run there: the table has a dash.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsi_diffusion.reports import Measurement
     from hsi_diffusion.runs import Cell, CellResult
 
@@ -43,16 +47,11 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
         "x0": {"pretrain": {"module": {"prediction": "x0"}}},
         "v": {"pretrain": {"module": {"prediction": "v"}}},
     },
+    # PCA and MNF keep as many components as the preset
     "space": {
         "bands, min-max": {"pretrain": {"transform": "minmax", "components": None}},
-        "PCA": {
-            "pretrain": {
-                "transform": "pca",
-                "components": 24,
-                "transform_options": {"whiten": True},
-            }
-        },
-        "MNF": {"pretrain": {"transform": "mnf", "components": 24, "transform_options": {}}},
+        "PCA": {"pretrain": {"transform": "pca", "transform_options": {"whiten": True}}},
+        "MNF": {"pretrain": {"transform": "mnf", "transform_options": {}}},
     },
     "extraction": {
         "no noise": {"features": {"noise": "none"}},
@@ -69,6 +68,10 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
         "AWAM + CTSSFM": {
             "classifier": {"module": {"classifier_options": {"fusion": "awam+ctssfm"}}}
         },
+    },
+    "few labels": {
+        "no propagation": {"classifier": {"propagation": None}},
+        "one network": {"classifier": {"module": {"members": 1}}},
     },
 }
 """For each part its variants, each as the settings that it changes."""
@@ -108,7 +111,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="change a setting of the preset for all variants, such as pretrain.steps=200",
+        help="change a setting of the preset for all variants, such as pretrain.steps=200; as in "
+        "run.py, after what the preset changes for the scene and for a handful of labels",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR")
     parser.add_argument("--progress", action="store_true", help="progress bars of every stage")
@@ -117,41 +121,81 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def rows(parts: list[str], preset: dict[str, Any]) -> list[Row]:
-    """The preset, then every variant that differs from it."""
-    from hsi_diffusion.runs import merge
+def rows(parts: list[str]) -> list[Row]:
+    """The preset, then every variant of the parts."""
+    variants = [Row(part, name, changes) for part in parts for name, changes in PARTS[part].items()]
+    return [Row("", PRESET_ROW, {}), *variants]
 
-    found = [Row("", PRESET_ROW, {})]
-    for part in parts:
-        for variant, changes in PARTS[part].items():
-            if merge(preset, changes) != preset:
-                found.append(Row(part, variant, changes))
-    return found
+
+def base_of(options: argparse.Namespace, preset: dict[str, Any], split: str) -> dict[str, Any]:
+    """What all rows of a split start from: the preset, then --set, then scene and split."""
+    from hsi_diffusion.runs import merge, parse_assignment, preset_for
+
+    base = preset_for(preset, scene=options.scene, split=split)
+    for assignment in options.set:
+        base = merge(base, parse_assignment(assignment))
+    given = {
+        "method": "diffcrn",
+        "preset": options.preset,
+        "logger": "none",
+        "scene": {"name": options.scene, "root": options.root},
+        "split": {"kind": split},
+    }
+    return merge(base, given)
+
+
+def resolved(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults of everything that they leave open, so that equal ones are equal.
+
+    That holds for the arguments of both modules, of their networks and of the contrast, too.
+    """
+    from hsi_diffusion import DiffusionPretrainModule, FeatureClassifierModule
+    from hsi_diffusion.classifiers import CLASSIFIERS
+    from hsi_diffusion.denoisers import DENOISERS
+    from hsi_diffusion.modules import ContrastSettings
+    from hsi_diffusion.runs import RunSettings
+
+    plain = RunSettings.from_dict(settings).to_dict()
+    pretrain = _with_defaults(DiffusionPretrainModule, plain["pretrain"]["module"])
+    classifier = _with_defaults(FeatureClassifierModule, plain["classifier"]["module"])
+    for module, name, networks in (
+        (pretrain, "denoiser", DENOISERS),
+        (classifier, "classifier", CLASSIFIERS),
+    ):
+        if network := networks.get(module[name]):
+            options = f"{name}_options"
+            module[options] = _with_defaults(network, module[options] or {})
+    if pretrain["contrast"] is not None:
+        pretrain["contrast"] = asdict(ContrastSettings.from_plain(pretrain["contrast"]))
+    plain["pretrain"]["module"] = pretrain
+    plain["classifier"]["module"] = classifier
+    return plain
 
 
 def cells(options: argparse.Namespace, table: list[Row], preset: dict[str, Any]) -> list[Cell]:
-    """One run per row, split and seed; the rows of one split and seed follow each other."""
-    from hsi_diffusion.runs import Cell, RunSettings, merge, preset_for
+    """One run per row, split and seed, but where a row is the preset itself.
+
+    The rows of one split and seed follow each other.
+    """
+    from hsi_diffusion.runs import Cell, RunSettings, merge
 
     found = []
     for split in options.splits:
+        base = base_of(options, preset, split)
+        usual = resolved(base)
+        wanted = [(row, merge(base, row.changes)) for row in table]
+        wanted = [
+            (row, settings)
+            for row, settings in wanted
+            if row.variant == PRESET_ROW or resolved(settings) != usual
+        ]
         for seed in options.seeds:
-            for row in table:
-                base = preset_for(preset, scene=options.scene, split=split)
-                given = {
-                    "method": "diffcrn",
-                    "preset": options.preset,
-                    "seed": seed,
-                    "logger": "none",
-                    "scene": {"name": options.scene, "root": options.root},
-                    "split": {"kind": split},
-                }
-                # the control is the same for all rows
-                control: dict[str, Any] = (
-                    {} if row.variant == PRESET_ROW else {"raw_bands": {"spaces": []}}
-                )
-                settings = merge(merge(merge(base, given), row.changes), control)
-                found.append(Cell(row.name, split, RunSettings.from_dict(settings)))
+            for row, settings in wanted:
+                own: dict[str, Any] = {"seed": seed}
+                if row.variant != PRESET_ROW:  # the control is the same for all rows
+                    own["raw_bands"] = {"spaces": []}
+                plain = merge(settings, own)
+                found.append(Cell(row.name, split, RunSettings.from_dict(plain)))
     return found
 
 
@@ -186,7 +230,8 @@ def report(options: argparse.Namespace, found: list[Measurement], results: list[
     how = (
         f"Preset `{options.preset}`, seeds {seeds} (another split and another pretraining each). "
         "Overall accuracy on the test pixels, mean and standard deviation over the seeds; the "
-        f'difference to "{PRESET_ROW}" is taken seed by seed.'
+        f'difference to "{PRESET_ROW}" is taken seed by seed. A dash: the variant changes nothing '
+        "on that split, or failed."
     )
     lines = [
         f"# DiffCRN on {options.scene}, one part changed at a time",
@@ -207,21 +252,24 @@ def report(options: argparse.Namespace, found: list[Measurement], results: list[
     return "\n\n".join(lines) + "\n"
 
 
+def _with_defaults(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty} | given
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing and write the table; 0 = all done, 1 = some failed, 2 = bad input."""
     from hsi_diffusion.errors import HsiDiffusionError
     from hsi_diffusion.files import write_text
     from hsi_diffusion.reports import measurements_csv
-    from hsi_diffusion.runs import merge, parse_assignment, quieten, read_yaml, run_grid
+    from hsi_diffusion.runs import quieten, read_yaml, run_grid
 
     options = parse_arguments(arguments)
     quieten()
     try:
         preset = read_yaml(CONFIGS / "diffcrn" / f"{options.preset}.yaml")
-        for assignment in options.set:
-            preset = merge(preset, parse_assignment(assignment))
-        table = rows(options.parts, preset)
-        results = run_grid(cells(options, table, preset), options.out, progress=options.progress)
+        wanted = cells(options, rows(options.parts), preset)
+        results = run_grid(wanted, options.out, progress=options.progress)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,8 +4,9 @@ No patch and no neighbour reaches the SVM (RBF, C = 100, standardised channels),
 than raw bands comes from the features. For each pretraining the timestep and level, and for the
 blurred control the width of the blur, are chosen by the split's validation pixels, or by
 cross-validation inside the label budget where these are few; the SVM then learns from both, and the
-test pixels are measured once. Pretrainings are kept in --out and used again. Writes probe.md and
-probe.csv there. Needs scikit-learn: pip install -e ".[baselines]"
+test pixels are measured once. Pretrainings are kept in --out and used again where all their
+settings are the same. Writes probe.md and probe.csv there. Needs scikit-learn:
+pip install -e ".[baselines]"
 """
 
 from __future__ import annotations
@@ -76,10 +77,9 @@ def feature_cubes(
     options: argparse.Namespace, settings: RunSettings, data: SceneDataModule
 ) -> Iterator[Cube]:
     """Features of every timestep and level of a denoiser, which is trained if it is not there."""
-    from hsi_diffusion.runs import load_pretrained, pretrain_alone
+    from hsi_diffusion.runs import load_pretrained, pretrain_alone, pretraining_folder
 
-    name = f"{data.transform.name}-{settings.pretrain.module['prediction']}-seed{settings.seed}"
-    folder = options.out / "pretrained" / name
+    folder = pretraining_folder(settings, options.out)
     pretrain_alone(settings, folder, progress=False)
     module = load_pretrained(folder / "checkpoints" / "pretrain.ckpt", data)
     for timestep in settings.features.timesteps:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -17,14 +16,6 @@ from typing import Any
 
 HEADER = ("scene", "split", "method, preset", "seeds", "classifier on", "OA", "AA", "kappa", "time")
 FIGURES = ("overall_accuracy", "average_accuracy", "kappa")
-
-
-def spread(values: list[float]) -> str:
-    """Mean and sample standard deviation of fractions, in percent."""
-    mean = 100 * statistics.mean(values)
-    if len(values) == 1:
-        return f"{mean:.2f}"
-    return f"{mean:.2f} ± {100 * statistics.stdev(values):.2f}"
 
 
 def duration(minutes: list[float]) -> str:
@@ -42,7 +33,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def rows(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Two rows for each group of runs: diffusion features, and the same on raw bands."""
+    """For each group of runs a row on diffusion features, and one on raw bands where it has any."""
+    from hsi_diffusion.reports import spread
+
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         settings = run["settings"]
@@ -52,19 +45,18 @@ def rows(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         groups[scene, kind, f"{settings['method']}, {settings['preset']}"].append(run)
     table = []
     for group, members in groups.items():
-        seeds = ", ".join(str(seed) for seed in sorted(m["settings"]["seed"] for m in members))
         minutes = [sum(m["metrics"]["seconds"].values()) / 60 for m in members]
-        for name, key in (("diffusion features", None), ("raw bands", "raw_bands")):
-            figures = [m["metrics"] if key is None else m["metrics"][key] for m in members]
-            table.append(
-                (
-                    *group,
-                    seeds,
-                    name,
-                    *(spread([f[figure] for f in figures]) for figure in FIGURES),
-                    duration(minutes) if key is None else "",
-                )
-            )
+        methods = [(m["settings"]["seed"], m["metrics"]) for m in members]
+        controls = [(seed, m["raw_bands"]) for seed, m in methods if "raw_bands" in m]
+        for name, found, time in (
+            ("diffusion features", methods, duration(minutes)),
+            ("raw bands", controls, ""),
+        ):
+            if not found:  # runs may do without the control
+                continue
+            seeds = ", ".join(str(seed) for seed in sorted(seed for seed, _ in found))
+            scores = [spread([100 * m[figure] for _, m in found]) for figure in FIGURES]
+            table.append((*group, seeds, name, *scores, time))
     return table
 
 

@@ -1,14 +1,16 @@
-"""Writing files so that a crash leaves either the old file or the new one, never half of it."""
+"""Writing files so that a crash leaves either the old or the new one, and what names them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @contextmanager
@@ -40,3 +42,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def digest_of(plain: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data in hexadecimal digits, whatever the order of its keys.
+
+    Args:
+        plain: What JSON can say. Tuples count as lists.
+    """
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

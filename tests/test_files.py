@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.files import atomic_path, digest_of, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,3 +38,10 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_digest_is_that_of_the_plain_data() -> None:
+    written = b'{"a": [1, 2], "b": {"c": null, "d": 0.1}}'
+    plain = {"b": {"d": 0.1, "c": None}, "a": (1, 2)}
+    assert digest_of(plain) == hashlib.sha256(written).hexdigest()
+    assert digest_of({**plain, "a": (2, 1)}) != digest_of(plain)

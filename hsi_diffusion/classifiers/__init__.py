@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hsi_diffusion.classifiers.attention import PatchTransformer
 from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
 from hsi_diffusion.classifiers.ctssfm import CTSSFM
-from hsi_diffusion.classifiers.ensemble import Ensemble
+from hsi_diffusion.classifiers.ensemble import Ensemble, mean_log_probability
 from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
 from hsi_diffusion.classifiers.propagation import LabelPropagation
 from hsi_diffusion.classifiers.spectral_transformer import SpectralTransformer
@@ -85,4 +85,5 @@ __all__ = [
     "TimestepGate",
     "WeightedMean",
     "build_classifier",
+    "mean_log_probability",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
@@ -33,16 +33,32 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
         self.to_out = nn.Sequential(nn.Linear(heads * head_dim, dim), nn.Dropout(dropout))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Mix tokens of shape (B, N, dim); same shape out, without the residual."""
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Mix the tokens of each sequence.
+
+        Args:
+            tokens: Shape (B, N, dim), or (B, M, N, dim) for M sequences of N tokens per item.
+            bias: Added to the logits of each key, shape (B, N) or (B, M, N); -inf leaves a token
+                out.
+
+        Returns:
+            The shape of ``tokens``, without the residual.
+        """
+        # sequences stand beside the heads: as items of the batch they would outgrow what a CUDA
+        # grid can hold
         query, key, value = rearrange(
             self.to_qkv(self.norm(tokens)),
-            "b n (three h d) -> three b h n d",
+            "b ... n (three h d) -> three b (... h) n d",
             three=3,
             h=self.heads,
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
+        mask = None
+        if bias is not None:
+            # the fused kernels want the mask in the query's dtype, which autocast may have changed
+            mask = repeat(bias.to(query.dtype), "b ... n -> b (... h) 1 n", h=self.heads)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        joined = rearrange(mixed, "b (m h) n d -> b m n (h d)", h=self.heads)
+        out: Tensor = self.to_out(joined if tokens.ndim == 4 else joined[:, 0])
         return out
 
 

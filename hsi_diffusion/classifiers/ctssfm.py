@@ -4,57 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from einops import rearrange, repeat
 from torch import nn
-from torch.nn import functional as F
 
-from hsi_diffusion.classifiers.attention import CrossAttention, centre_pixel
+from hsi_diffusion.classifiers.attention import Attention, CrossAttention, centre_pixel
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class TimestepAttention(nn.Module):
-    """Multi-head self-attention between the timesteps of each pixel, fused.
-
-    Args:
-        dim: Channels C of a token.
-        heads: Number of heads.
-        head_dim: Channels of a head.
-    """
-
-    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(dim)
-        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, dim)
-
-    def forward(self, tokens: Tensor, log_weights: Tensor | None = None) -> Tensor:
-        """Mix timesteps.
-
-        Args:
-            tokens: Shape (B, N, T, C).
-            log_weights: Added to the logits of each key, shape (B, N, T); -inf leaves a timestep
-                out.
-
-        Returns:
-            Shape (B, N, T, C), without the residual.
-        """
-        # pixels stand beside the heads: as items of the batch they would outgrow what a CUDA grid
-        # can hold
-        query, key, value = rearrange(
-            self.to_qkv(self.norm(tokens)),
-            "b n t (three h d) -> three b (n h) t d",
-            three=3,
-            h=self.heads,
-        )
-        mask = None
-        if log_weights is not None:
-            mask = repeat(log_weights.to(query.dtype), "b n t -> b (n h) 1 t", h=self.heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out: Tensor = self.to_out(rearrange(mixed, "b (n h) t d -> b n t (h d)", h=self.heads))
-        return out
 
 
 class CTSSFM(nn.Module):
@@ -94,7 +49,7 @@ class CTSSFM(nn.Module):
     ) -> None:
         super().__init__()
         self.centre = centre_pixel(patch_size)
-        self.across_timesteps = TimestepAttention(dim, max(heads // 2, 1), head_dim)
+        self.across_timesteps = Attention(dim, max(heads // 2, 1), head_dim)
         self.merge = merge
         self.to_spectral = CrossAttention(dim, heads, head_dim, dropout)
         self.to_spatial = CrossAttention(dim, heads, head_dim, dropout)

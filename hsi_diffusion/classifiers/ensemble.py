@@ -18,8 +18,11 @@ class Ensemble(nn.Module):
     """Networks of one kind with other initial weights, whose probabilities are averaged.
 
     With a handful of labels, what a network makes of a scene depends on its initial weights; the
-    mean of several depends on them less (deep ensembles, Lakshminarayanan et al. 2017). Every
-    member learns by itself from :meth:`member_logits`. Ours; no method of the three has it.
+    mean of several depends on them less (deep ensembles, Lakshminarayanan et al. 2017). In training
+    every member has a loss of its own, from :meth:`member_logits`, and no gradient passes from one
+    to another; but they see the same batches, and as one optimiser trains the mean of their losses,
+    a gradient that is clipped by its norm is clipped by the norm over all members. Ours; no method
+    of the three has it.
 
     Args:
         members: The networks, each (B, C, P, P) -> logits (B, K).
@@ -35,5 +38,20 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logarithm of the mean probabilities, shape (B, K): logits like those of one network."""
-        logs = self.member_logits(image).float().log_softmax(dim=2)
-        return logs.logsumexp(dim=0) - math.log(len(self.members))
+        return mean_log_probability(self.member_logits(image))
+
+
+def mean_log_probability(logits: Tensor) -> Tensor:
+    """Logarithm of the mean over several answers of the probabilities of the classes.
+
+    It computes in float32 at least and never leaves the logarithms, so that classes whose
+    probabilities are too small for a float stay finite.
+
+    Args:
+        logits: Of M answers, shape (M, B, K).
+
+    Returns:
+        Shape (B, K), normalised: its exponentials add up to 1 over the classes.
+    """
+    logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=2)
+    return logs.logsumexp(dim=0) - math.log(len(logits))

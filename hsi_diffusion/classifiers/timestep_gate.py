@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
@@ -21,7 +22,9 @@ class TimestepGate(nn.Module):
     It starts with equal weights.
 
     The angles are standardised inside, per timestep, by a BatchNorm without parameters of its own:
-    in training by the batch, in evaluation by the running statistics.
+    in training by the batch, in evaluation by the mean of the statistics of all batches so far.
+    Angles that vary by milliradians count as much as larger ones: nothing of their size is added to
+    the variance, no initial value stays in the statistics, and all this is float32 under autocast.
 
     In training all timesteps take part (softmax). In evaluation the ``keep`` heaviest of each
     pixel are kept and share the whole weight; with fewer than all, a network is then used a little
@@ -47,7 +50,14 @@ class TimestepGate(nn.Module):
             )
         self.timesteps = timesteps
         self.keep = timesteps if keep is None else keep
-        self.standardise = nn.BatchNorm2d(timesteps, affine=False)
+        self.standardise = nn.BatchNorm2d(
+            timesteps,
+            eps=1e-12,  # of angles squared: far below a milliradian
+            # the mean over all batches; a moving one would start from a variance of 1, beside which
+            # that of milliradians is nothing for a hundred steps
+            momentum=None,
+            affine=False,
+        )
         last = nn.Conv2d(hidden, timesteps, 1, bias=False)
         nn.init.zeros_(last.weight)
         self.score = nn.Sequential(nn.Conv2d(timesteps, hidden, 1), nn.GELU(), last)
@@ -73,7 +83,11 @@ class TimestepGate(nn.Module):
                 f"angles must have shape (B, {self.timesteps}, H, W), one channel per timestep, "
                 f"got {tuple(angles.shape)}"
             )
-        scores: Tensor = self.score(self.standardise(angles)).float()
+        # in half precision, angles that differ by a milliradian may be the same number
+        with torch.autocast(angles.device.type, enabled=False):
+            wide = angles.to(torch.promote_types(angles.dtype, torch.float32))
+            standardised = self.standardise(wide)
+        scores: Tensor = self.score(standardised).float()
         if not self.training and self.keep < self.timesteps:
             kept = scores.topk(self.keep, dim=1).indices
             scores = scores.new_full(scores.shape, float("-inf")).scatter(

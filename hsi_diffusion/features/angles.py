@@ -2,7 +2,8 @@
 
 DiffCRN (Zhu and Xu, arXiv 2502.19699) chooses its timesteps by pixel-level spectral angle mapping
 (SAM); that much is public. Which two spectra are compared is our reading: a pixel's x_0 and the x_0
-that the denoiser predicts from x_t.
+that the denoiser predicts from x_t, by default in the denoiser's input space. Where that is made of
+centred components, as in the presets (MNF), the angles are not those between reflectance spectra.
 """
 
 from __future__ import annotations

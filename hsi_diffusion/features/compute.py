@@ -59,7 +59,9 @@ def compute_features(
         reduction: How to reduce the channels; None keeps them all.
         angles: Append one channel per timestep with the spectral angle between the scene and what
             the denoiser restores (:func:`~hsi_diffusion.features.spectral_angle_maps`); says what
-            its output means. None appends none.
+            its output means. The angles are those between vectors of the denoiser's input space,
+            which the presets of DiffCRN make centred MNF components, not between reflectance
+            spectra. None appends none.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
         progress: Called with (tiles done, tiles in all) after every tile.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.files import atomic_path
+from hsi_diffusion.files import atomic_path, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -114,7 +114,7 @@ class FeatureStore:
 
     def path(self, key: Mapping[str, Any]) -> Path:
         """Where the cube of ``key`` is kept."""
-        return self.folder / f"features-{_digest_of(key)[:20]}.h5"
+        return self.folder / f"features-{digest_of(key)[:20]}.h5"
 
     def load(self, key: Mapping[str, Any]) -> FeatureCube | None:
         """The cube of ``key``, or None where there is no such, or no readable, file."""
@@ -217,7 +217,3 @@ def weights_digest(module: nn.Module) -> str:
 def _bytes_of(tensor: Tensor) -> memoryview:
     values = tensor.detach().cpu().contiguous().reshape(-1)
     return values.view(torch.uint8).numpy().data  # NumPy doesn't know every dtype of torch
-
-
-def _digest_of(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from hsi_diffusion.classifiers import Ensemble, build_classifier
+from hsi_diffusion.classifiers import Ensemble, build_classifier, mean_log_probability
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
 from hsi_diffusion.modules.joined import JOINED
@@ -48,7 +48,8 @@ class FeatureClassifierModule(L.LightningModule):
         weight_decay: Decoupled weight decay.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
         members: Train so many networks side by side, each with other initial weights, and average
-            their probabilities: so many times the work, steadier with few labels. Ours.
+            their probabilities: so many times the work, steadier with few labels. See
+            :class:`~hsi_diffusion.classifiers.Ensemble`. Ours.
         average_views: Average the probabilities over the 8 flips and rotations of each patch when
             validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
         prior_weight: Where batches carry a ``prior``, class probabilities from elsewhere, the
@@ -263,7 +264,7 @@ class FeatureClassifierModule(L.LightningModule):
             return logits
         turned = [torch.rot90(image, quarter, (2, 3)) for quarter in range(4)]
         views = [*turned, *(view.flip(3) for view in turned)]
-        return torch.stack([self(v).float().softmax(dim=1) for v in views]).mean(dim=0).log()
+        return mean_log_probability(torch.stack([self(view) for view in views]))
 
     def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
         figures = metrics.compute()

@@ -34,7 +34,11 @@ class ContrastSettings:
         cell: Side in pixels of the squares over which features are averaged, each an instance; a
             multiple of the level's reduction; 0 = the whole view.
         shift: Pixels by which the views' sides are less than the patches', see
-            :class:`~hsi_diffusion.patches.TwoViews`.
+            :class:`~hsi_diffusion.patches.TwoViews`. At most half a cell: cells of one number are
+            the positive pair, and the views may lie up to ``shift`` pixels apart in each direction.
+            Up to half a cell, no other cell of the patch ever holds more of a cell's pixels than
+            its partner does; beyond, a negative may (a cell of 4 and a shift of 4: for 42 % of the
+            cells). Without cells any shift will do, for all negatives are of other patches.
         temperature: Of the contrast between instances (0.5: Li et al. 2021).
         cluster_temperature: Of the contrast between clusters (1: Li et al. 2021).
         entropy: Weight of the entropies within the contrast between clusters.
@@ -74,6 +78,12 @@ class ContrastSettings:
                 raise ConfigurationError(
                     f"contrast.{name} must be above 0 and finite, got {getattr(self, name)}"
                 )
+        if 0 < self.cell < 2 * self.shift:
+            raise ConfigurationError(
+                f"contrast.shift must be at most half of contrast.cell, {self.cell // 2} for cells "
+                f"of {self.cell} pixels, so that no cell shares more pixels with a negative than "
+                f"with its partner in the other view, got {self.shift}"
+            )
         if self.clusters < 2:
             raise ConfigurationError(f"contrast.clusters must be at least 2, got {self.clusters}")
         if not isinstance(self.augmentation, Mapping):

@@ -159,7 +159,7 @@ class PatchDataset(Dataset[PatchBatch]):
         return len(self.index)
 
     def __getitem__(self, item: int) -> PatchBatch:
-        """One patch: image (C, P, P), index () and, with labels, label ()."""
+        """One patch: image (C, P, P), index () and, where there are, label () and prior (K,)."""
         batch = self.__getitems__([item])
         single = PatchBatch(image=batch["image"][0], index=batch["index"][0])
         if "label" in batch:
@@ -175,8 +175,8 @@ class PatchDataset(Dataset[PatchBatch]):
             items: Numbers from 0 to ``len(self) - 1``, or -1 for a filler.
 
         Returns:
-            image (B, C, P, P), index (B,) and, with labels, label (B,) from 0 to K - 1 with -1 for
-            unlabelled pixels.
+            image (B, C, P, P), index (B,), with labels label (B,) from 0 to K - 1 with -1 for
+            unlabelled pixels, and with a prior the centre pixels' prior (B, K).
 
         Raises:
             IndexError: An item is neither -1 nor one of the dataset.
@@ -222,6 +222,8 @@ def collate_batch(batch: PatchBatch | Sequence[PatchBatch]) -> PatchBatch:
     )
     if "label" in batch[0]:
         stacked["label"] = torch.stack([item["label"] for item in batch])
+    if "prior" in batch[0]:
+        stacked["prior"] = torch.stack([item["prior"] for item in batch])
     return stacked
 
 

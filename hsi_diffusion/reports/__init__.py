@@ -4,6 +4,7 @@ from hsi_diffusion.reports.comparison import (
     Measurement,
     comparison_table,
     measurements_csv,
+    spread,
 )
 from hsi_diffusion.reports.confusion import confusion_matrix
 from hsi_diffusion.reports.figures import save_figure
@@ -50,6 +51,7 @@ __all__ = [
     "spectral_angle",
     "split_map",
     "split_table",
+    "spread",
     "timestep_map",
     "timestep_table",
     "write_report",

@@ -23,7 +23,8 @@ class Measurement:
         column: The split, or the scene and its split.
         seed: The seed of split, pretraining and classifier.
         figures: Overall accuracy and the other scalar figures of merit by name, as fractions.
-        seconds: Time of everything, pretraining included; None where it is unknown.
+        seconds: Time of everything, pretraining included; None where it is unknown. Of a stage that
+            was resumed, only its last session counts.
     """
 
     row: str

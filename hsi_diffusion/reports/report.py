@@ -253,7 +253,9 @@ def _timesteps(table: TextTable | None) -> list[str]:
         return []
     meaning = (
         "The weight, in percent, that the classifier gives to the features of each timestep, by "
-        "the spectral angles between the scene and what the denoiser restores from there."
+        "the spectral angles between the scene and what the denoiser restores from there. The "
+        "angles are taken in the denoiser's input space (see pretrain.transform in the settings), "
+        "not between reflectance spectra."
     )
     return ["## Timesteps", meaning, table.to_markdown()]
 

@@ -3,7 +3,7 @@
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
-from hsi_diffusion.runs.grid import Cell, CellResult, run_grid
+from hsi_diffusion.runs.grid import Cell, CellResult, pretraining_folder, run_grid
 from hsi_diffusion.runs.hardware import describe_hardware
 from hsi_diffusion.runs.outputs import show_result, write_outputs
 from hsi_diffusion.runs.pipeline import RunResult, pretrain_alone, run, scene_data
@@ -36,6 +36,7 @@ __all__ = [
     "prepare_output",
     "preset_for",
     "pretrain_alone",
+    "pretraining_folder",
     "quieten",
     "read_yaml",
     "run",

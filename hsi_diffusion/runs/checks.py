@@ -56,8 +56,10 @@ def check_stages(
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
-        if classifier.propagation is not None:
+    if classifier.propagation is not None:
+        with _setting("classifier.propagation"):
             propagation(classifier.propagation)
+        with _setting("classifier.propagation.space"):
             _check_space(classifier.propagation.space, data.info.bands)
     for channels, timesteps, angles in sorted(cubes):
         build_classification(
@@ -112,7 +114,9 @@ def _check_features(
                 pixels = data.shape[0] * data.shape[1]
                 check_components(reduction, channels=channels // parts, pixels=pixels)
                 channels = reduction.components * parts
-            timesteps = 1 if settings.features.combine == "all" else len(request.timesteps)
+            # a reduction of all together leaves no groups of channels, see FeatureCube.timesteps
+            mixed = reduction is not None and not reduction.per_timestep
+            timesteps = 1 if mixed else len(request.timesteps)
             angles = settings.features.angles
         found.add((channels + timesteps * angles, timesteps, angles))
     return found

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
 from hsi_diffusion.runs.outputs import IMAGES
 from hsi_diffusion.runs.settings import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from hsi_diffusion.runs.settings import RunSettings
 
@@ -89,7 +89,8 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
 
     Raises:
         OutputError: There is nothing to go on with.
-        ConfigurationError: The run there had other settings.
+        ConfigurationError: The run there had other settings. A checkpoint may be spelled in another
+            way, as long as it is the same file.
     """
     config = folder / "config.yaml"
     if not config.is_file():
@@ -99,8 +100,8 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
             f"the run in {folder} is finished; to repeat it, give --config {config} and another "
             "--out"
         )
-    before, now = read_yaml(config), settings.to_dict()
-    if changed := sorted(key for key in now if now[key] != before.get(key)):
+    before, now = _resolved(read_yaml(config)), _resolved(settings.to_dict())
+    if changed := list(_differences(before, now)):
         raise ConfigurationError(
             f"the run in {folder} had other settings ({', '.join(changed)}); go on with it as it "
             "is, or start another one in another folder"
@@ -140,6 +141,29 @@ def remove_if_only_begun(folder: Path) -> None:
     """Remove the folder of a run that failed before it had computed anything."""
     if folder.is_dir() and _only_begun({path.name for path in folder.iterdir()}):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _resolved(plain: dict[str, Any]) -> dict[str, Any]:
+    """Plain settings with the checkpoint's one absolute path in place of any other spelling."""
+    stage = plain.get("pretrain")
+    if not isinstance(stage, dict) or stage.get("checkpoint") is None:
+        return plain
+    checkpoint = str(Path(stage["checkpoint"]).resolve())
+    return {**plain, "pretrain": {**stage, "checkpoint": checkpoint}}
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Dotted names of the settings that differ, such as "pretrain.steps", sorted."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield name
+        return
+    for key in sorted(before.keys() | now.keys()):
+        inner = f"{name}.{key}" if name else key
+        if key in before and key in now:
+            yield from _differences(before[key], now[key], inner)
+        else:
+            yield inner
 
 
 def _is_content(name: str) -> bool:

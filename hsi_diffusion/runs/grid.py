@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import traceback
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
-from hsi_diffusion.files import write_text
+from hsi_diffusion.files import digest_of, write_text
 from hsi_diffusion.runs.outputs import write_outputs
-from hsi_diffusion.runs.pipeline import pretrain_alone, run
+from hsi_diffusion.runs.pipeline import check, pretrain_alone, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ class Cell:
         """Name of its folder: readable, and another one for other settings."""
         text = f"{self.row}-{self.column}-seed{self.settings.seed}"
         readable = "".join(letter if letter.isalnum() else "-" for letter in text)
-        return f"{readable}-{_digest(self.settings.to_dict())[:8]}"
+        return f"{readable}-{digest_of(self.settings.to_dict())[:8]}"
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,11 @@ class CellResult:
 
     Attributes:
         cell: The cell.
-        metrics: What its metrics.json holds; None where it failed.
+        metrics: What its metrics.json holds; None where it failed. Its ``seconds`` of a stage that
+            was resumed count only the last session.
         error: Why it failed; None where it did not.
         pretraining_seconds: Time of its pretraining, wherever that was computed; None if unknown.
+            Of one that was resumed, only the last session counts.
     """
 
     cell: Cell
@@ -70,13 +71,15 @@ def run_grid(
 ) -> list[CellResult]:
     """Run every cell that has not been run yet.
 
-    Cells whose scene, seed and pretraining are the same share one pretraining. A cell that fails is
-    told and left behind; the next call tries it again. Stopped at any moment, the next call goes on
-    where this one stopped, within a pretraining too.
+    Cells whose scene, seed and pretraining are the same share one pretraining; the settings of a
+    cell are checked before it. A cell that fails is told and left behind; the next call tries it
+    again. Stopped at any moment, the next call goes on where this one stopped, within a pretraining
+    too.
 
     Args:
         cells: What to run, in this order.
-        folder: Holds ``pretrained/`` and ``cells/``, and what the caller makes of the results.
+        folder: Holds ``pretrained/``, ``cells/``, ``errors/`` with a trace for every cell that an
+            error in the code stopped, and what the caller makes of the results.
         progress: Show the progress bars of every stage.
         say: Called with a line of text for every cell.
 
@@ -114,7 +117,10 @@ def run_grid(
 def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     """Run one cell; why it failed, or None."""
     place = folder / "cells" / cell.name
+    # not in the cell's folder, where no run would start beside a file that no run writes
+    trace = folder / "errors" / f"{cell.name}.txt"
     try:
+        check(cell.settings, place)
         checkpoint = _shared_pretraining(cell.settings, folder, progress)
         pretraining = replace(cell.settings.pretrain, checkpoint=str(checkpoint))
         settings = replace(cell.settings, pretrain=pretraining)
@@ -123,12 +129,13 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
         if result is not None:
             write_outputs(result, settings, place)
     except HsiDiffusionError as error:
+        trace.unlink(missing_ok=True)  # of another failure
         return str(error)
     # whatever it is, the cells that follow can do without this one
     except Exception as error:
-        place.mkdir(parents=True, exist_ok=True)
-        write_text(place / "error.txt", traceback.format_exc())
-        return f"{type(error).__name__}: {error} (see {place / 'error.txt'})"
+        write_text(trace, traceback.format_exc())
+        return f"{type(error).__name__}: {error} (see {trace})"
+    trace.unlink(missing_ok=True)
     return None
 
 
@@ -136,7 +143,7 @@ def _shared_pretraining(settings: RunSettings, folder: Path, progress: bool) -> 
     """The checkpoint of a pretraining with these settings, made if it is not there yet."""
     if settings.pretrain.checkpoint is not None:
         return Path(settings.pretrain.checkpoint)
-    place = _pretraining_folder(settings, folder)
+    place = pretraining_folder(settings, folder)
     checkpoint = place / "checkpoints" / "pretrain.ckpt"
     done = place / "seconds.json"
     if not done.is_file():
@@ -146,24 +153,29 @@ def _shared_pretraining(settings: RunSettings, folder: Path, progress: bool) -> 
     return checkpoint
 
 
-def _pretraining_folder(settings: RunSettings, folder: Path) -> Path:
+def pretraining_folder(settings: RunSettings, folder: Path) -> Path:
+    """Where a grid keeps the pretraining of a run: one folder for all runs that can share it.
+
+    Args:
+        settings: Of the run. Its scene, pretraining, seed and number of processes name the folder.
+        folder: The grid's folder.
+
+    Returns:
+        The folder to give :func:`~hsi_diffusion.runs.pretrain_alone`, whether it is there or not.
+    """
     plain = settings.to_dict()
     identity = {key: plain[key] for key in ("scene", "pretrain", "seed", "devices", "num_nodes")}
-    return folder / "pretrained" / _digest(identity)[:16]
+    return folder / "pretrained" / digest_of(identity)[:16]
 
 
 def _result(cell: Cell, folder: Path, error: str | None) -> CellResult:
     file = folder / "cells" / cell.name / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8")) if error is None else None
-    timing = _pretraining_folder(cell.settings, folder) / "seconds.json"
+    timing = pretraining_folder(cell.settings, folder) / "seconds.json"
     seconds = None
     if timing.is_file():
         seconds = float(json.loads(timing.read_text(encoding="utf-8"))["pretraining"])
     return CellResult(cell, metrics, error, seconds)
-
-
-def _digest(plain: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _say_nothing(_: str) -> None:

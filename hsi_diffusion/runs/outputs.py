@@ -54,6 +54,8 @@ def plain_figures(metrics: HSIMetrics) -> dict[str, Any]:
 def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> None:
     """Write everything that a run's folder should hold, next to its checkpoints and logs.
 
+    ``metrics.json`` comes last: it marks the run as finished.
+
     Args:
         result: What the run found.
         settings: What decided it.
@@ -65,26 +67,6 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     leakage = split.leakage(patch_size, settings.classifier.padding)
     summary = split.summary()
     results = _results(result)
-    figures = results["diffusion_features"]
-    control: dict[str, Any] = {}
-    if result.raw_choice is not None:
-        control["raw_bands"] = {**results["raw_bands"], "space": str(result.raw_choice.best)}
-    best = result.choice.best
-    write_text(
-        folder / "metrics.json",
-        json.dumps(
-            {
-                **figures,
-                **control,
-                "timesteps": list(best.timesteps),
-                "levels": list(best.levels),
-                "leakage": _plain(leakage),
-                "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
-                "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
-            },
-            indent=2,
-        ),
-    )
     split.save(folder / "split.npz")
     with atomic_path(folder / "classification_map.npy") as path:
         kind = np.min_scalar_type(data.num_classes)  # uint8 up to 255 classes
@@ -142,6 +124,25 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
         },
         # a pretraining that was used again is not drawn again
         images={what: file for what, file in IMAGES.items() if (folder / file).is_file()},
+    )
+    best = result.choice.best
+    control: dict[str, Any] = {}
+    if result.raw_choice is not None:
+        control["raw_bands"] = {**results["raw_bands"], "space": str(result.raw_choice.best)}
+    write_text(
+        folder / "metrics.json",
+        json.dumps(
+            {
+                **results["diffusion_features"],
+                **control,
+                "timesteps": list(best.timesteps),
+                "levels": list(best.levels),
+                "leakage": _plain(leakage),
+                "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+                "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
+            },
+            indent=2,
+        ),
     )
 
 

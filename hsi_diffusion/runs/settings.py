@@ -118,8 +118,9 @@ class FeatureStageSettings:
             timesteps of one level, each reduced by itself; ``"all"``, everything at once, reduced
             together.
         angles: Add the spectral angle between the scene and what the denoiser restores, one channel
-            per timestep; for a classifier that weighs timesteps by them. Needs
-            ``combine="timesteps"``.
+            per timestep; for a classifier that weighs timesteps by them. It is taken in the
+            denoiser's input space (``pretrain.transform``: centred vectors with PCA or MNF), not
+            between reflectance spectra. Needs ``combine="timesteps"``.
         components: Principal components that are kept, of each reduction; 0 keeps all channels.
         scale: How channels are scaled before: ``"minmax"``, ``"standard"`` or ``"none"``.
         whiten: Give every component unit variance.

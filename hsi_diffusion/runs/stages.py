@@ -219,20 +219,25 @@ def pretrain(
     data: SceneDataModule,
     settings: PretrainSettings,
     place: Workplace,
+    *,
+    resume: bool = False,
 ) -> DiffusionPretrainModule:
-    """Train the denoiser on the scene, or go on where an interrupted run stopped.
+    """Train the denoiser on the scene.
 
     Args:
         module: What to train, see :func:`~hsi_diffusion.runs.building.build_pretraining`.
         data: The scene's patches, ``task="pretrain"``.
         settings: How to train.
         place: Where to compute and write.
+        resume: Go on from the checkpoint that an interrupted run left in the folder, if it got that
+            far; several processes have to see the same folder.
 
     Returns:
         The trained module, in evaluation mode.
     """
     checkpoint = place.folder / "checkpoints" / "pretrain.ckpt"
-    interrupted = checkpoint.is_file()
+    # not by the file alone: one process may still see what another is about to replace
+    interrupted = resume and checkpoint.is_file()
     if interrupted:
         stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if stored["global_step"] >= settings.steps:

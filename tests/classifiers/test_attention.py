@@ -10,13 +10,35 @@ from hsi_diffusion.classifiers.attention import Attention, CrossAttention, centr
 from tests.classifiers.loops import attend
 
 
-def test_attention_against_plain_loops() -> None:
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("sequences", [(), (1,), (3,)])
+def test_attention_against_plain_loops(sequences: tuple[int, ...], biased: bool) -> None:
     torch.manual_seed(0)
     attention = Attention(dim=6, heads=2, head_dim=3).eval()
-    tokens = torch.randn(2, 4, 6)
-    query, key, value = attention.to_qkv(attention.norm(tokens)).split(6, dim=-1)
-    expected = torch.stack([attend(query[b], key[b], value[b], heads=2) for b in range(2)])
-    torch.testing.assert_close(attention(tokens), attention.to_out(expected))
+    tokens = torch.randn(2, *sequences, 4, 6)
+    bias = torch.randn(2, *sequences, 4).log_softmax(dim=-1) if biased else None
+    qkv = attention.to_qkv(attention.norm(tokens))
+    rows = qkv.reshape(-1, 4, 18)
+    weights = None if bias is None else bias.reshape(-1, 4)
+    expected = torch.stack(
+        [
+            attend(
+                *row.split(6, dim=-1), heads=2, bias=None if weights is None else weights[number]
+            )
+            for number, row in enumerate(rows)
+        ]
+    ).reshape(tokens.shape)
+    torch.testing.assert_close(
+        attention(tokens, bias), attention.to_out(expected), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_attention_never_looks_at_a_token_of_bias_minus_infinity() -> None:
+    torch.manual_seed(0)
+    attention, tokens = Attention(dim=6, heads=2, head_dim=3), torch.randn(2, 3, 4, 6)
+    bias = torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]).expand(2, 3, 4)
+    found = attention(tokens, bias)[..., :2, :]
+    torch.testing.assert_close(found, attention(tokens[..., :2, :]))
 
 
 @pytest.mark.parametrize("biased", [False, True])

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from hsi_diffusion.classifiers import AWAM, CTSSFM, WeightedMean
-from hsi_diffusion.classifiers.ctssfm import TimestepAttention
-from tests.classifiers.loops import attend
 
 B, P, T, C = 2, 3, 4, 8
 
@@ -24,25 +22,6 @@ def module(merge: torch.nn.Module | None = None) -> CTSSFM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return CTSSFM(C, P, merge or AWAM(C), heads=2, head_dim=3).eval()
-
-
-@pytest.mark.parametrize("weighed", [False, True])
-def test_attention_across_timesteps_against_plain_loops(weighed: bool) -> None:
-    torch.manual_seed(0)
-    attention, x = TimestepAttention(C, heads=2, head_dim=3), tokens()
-    bias = prior() if weighed else None
-    query, key, value = attention.to_qkv(attention.norm(x)).split(6, dim=-1)
-    expected = torch.zeros(B, P * P, T, 6)
-    for b in range(B):
-        for n in range(P * P):
-            expected[b, n] = attend(
-                query[b, n],
-                key[b, n],
-                value[b, n],
-                heads=2,
-                bias=None if bias is None else bias[b, n],
-            )
-    torch.testing.assert_close(attention(x, bias), attention.to_out(expected), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("weighed", [False, True])

@@ -77,6 +77,36 @@ def test_angles_are_standardised_inside() -> None:
     torch.testing.assert_close(gate(other), gate(angles()), atol=1e-3, rtol=1e-2)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_milliradians_count_like_radians(training: bool) -> None:
+    """Same weights for angles of standard deviation 1 and 1e-3, from the first batch on."""
+    wide = torch.randn(16, 4, 5, 5, generator=torch.Generator().manual_seed(3))
+    found = []
+    for scale in (1.0, 1e-3):
+        gate = trained().train()
+        gate.standardise.reset_running_stats()
+        gate(0.5 + scale * wide)
+        found.append(gate.train(training)(0.5 + scale * wide))
+    torch.testing.assert_close(*found, atol=1e-3, rtol=1e-2)
+    assert found[1].std(dim=0).min() > 0.05  # not equal weights everywhere
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = gate(0.5 + 1e-3 * wide)
+    assert (rough - found[1]).abs().max() < 0.05
+
+
+def test_evaluation_standardises_by_all_batches() -> None:
+    gate = TimestepGate(2)
+    batches = [torch.rand(6, 2, 3, 3) * (1 + number) for number in range(3)]
+    for batch in batches:
+        gate(batch)
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches])
+    variances = torch.stack([batch.transpose(0, 1).flatten(1).var(dim=1) for batch in batches])
+    assert gate.standardise.running_mean is not None
+    assert gate.standardise.running_var is not None
+    torch.testing.assert_close(gate.standardise.running_mean, means.mean(dim=0))
+    torch.testing.assert_close(gate.standardise.running_var, variances.mean(dim=0))
+
+
 def test_learns_which_timestep_to_trust() -> None:
     """The timestep with the smallest angle is the right one here."""
     torch.manual_seed(0)

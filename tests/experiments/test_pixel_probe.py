@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsi_diffusion import runs
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
-    import pytest
+    from hsi_diffusion.modules import SceneDataModule
 
 TINY = [
     f"--set={assignment}"
@@ -24,17 +29,22 @@ TINY = [
 ]
 
 
-def test_every_target_and_space_is_probed(
-    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def script(request: pytest.FixtureRequest) -> ModuleType:
     path = request.config.rootpath / "experiments" / "pixel_probe.py"
     spec = importlib.util.spec_from_file_location("pixel_probe_script", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_every_target_and_space_is_probed(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [*TINY, "--splits", "8", "0.2", "--seeds", "3", "--out", str(tmp_path)]
-    assert module.main(given) == 0
+    assert script.main(given) == 0
     with (tmp_path / "probe.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     targets = [
@@ -47,5 +57,40 @@ def test_every_target_and_space_is_probed(
     assert all(float(row["overall_accuracy"]) > 0.4 for row in rows if row["row"] in controls)
     assert len(list((tmp_path / "pretrained").iterdir())) == 6  # one for both splits
     assert "| raw MNF, blurred |" in (tmp_path / "probe.md").read_text(encoding="utf-8")
-    assert module.main(["--set", "nonsense", "--out", str(tmp_path / "no")]) == 2
+    assert script.main(["--set", "nonsense", "--out", str(tmp_path / "no")]) == 2
     assert "KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_network_is_used_again_only_for_the_same_settings(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    class ReachedError(Exception):
+        pass
+
+    def note(_: runs.RunSettings, place: Path, **__: Any) -> None:
+        places.append(place)
+        raise ReachedError
+
+    monkeypatch.setattr(runs, "pretrain_alone", note)
+
+    def folder(*more: str, seed: int = 0, split: str = "8", target: str = "x0") -> Path:
+        options = script.parse_arguments([*TINY, "--out", str(tmp_path), *more])
+        settings = script.settings_of(options, "MNF", target, seed=seed, split={"kind": split})
+        data: SceneDataModule = runs.scene_data(settings)
+        with pytest.raises(ReachedError):
+            next(script.feature_cubes(options, settings, data))
+        return places[-1]
+
+    usual = folder()
+    assert usual.parent == tmp_path / "pretrained"
+    assert folder() == folder(split="0.2") == folder("--set", "features.draws=2") == usual
+    others = [
+        folder("--set", "scene.scene_seed=1"),
+        folder("--set", "pretrain.steps=3"),
+        folder("--preset", "quick"),
+        folder(seed=1),
+        folder(target="v"),
+    ]
+    assert len({usual, *others}) == 6

@@ -25,11 +25,13 @@ def main(repository: Path) -> Callable[[list[str]], int]:
     return function
 
 
-def write_run(folder: Path, *, seed: int, split: str, accuracy: float) -> str:
+def write_run(folder: Path, *, seed: int, split: str, accuracy: float, control: bool = True) -> str:
     folder.mkdir()
     RunSettings.from_dict({"seed": seed, "split": {"kind": split}}).save(folder / "config.yaml")
     figures = dict.fromkeys(("overall_accuracy", "average_accuracy", "kappa"), accuracy)
-    metrics = {**figures, "raw_bands": figures, "seconds": {"a": 60.0, "b": 30.0 * (seed + 1)}}
+    metrics = {**figures, "seconds": {"a": 60.0, "b": 30.0 * (seed + 1)}}
+    if control:
+        metrics["raw_bands"] = figures
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return str(folder)
 
@@ -53,6 +55,23 @@ def test_groups_runs_by_all_but_the_seed(
     assert lines[4].split(" | ")[1] == "blocks"
     assert " 50.00 |" in lines[4]
     assert "left out" in printed.err
+
+
+def test_a_run_without_a_control_has_no_row_for_it(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        write_run(tmp_path / "a", seed=0, split="5", accuracy=0.7, control=False),
+        write_run(tmp_path / "b", seed=0, split="10", accuracy=0.8, control=False),
+        write_run(tmp_path / "c", seed=1, split="10", accuracy=0.9),
+    ]
+    assert main(folders) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[3:6] for line in lines] == [
+        ["0", "diffusion features", "70.00"],
+        ["0, 1", "diffusion features", "85.00 ± 7.07"],
+        ["1", "raw bands", "90.00"],
+    ]
 
 
 def test_nothing_to_summarise(main: Callable[[list[str]], int], tmp_path: Path) -> None:

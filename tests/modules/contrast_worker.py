@@ -28,7 +28,8 @@ class Network(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         denoiser = UNet3D(8, base_channels=2, depth=1)
-        contrast = build_contrast({"cell": 2, "dim": 5, "clusters": 4, "hidden": 6}, denoiser)
+        sizes = {"cell": 2, "shift": 1, "dim": 5, "clusters": 4, "hidden": 6}
+        contrast = build_contrast(sizes, denoiser)
         assert isinstance(contrast, ViewContrast)
         self.contrast = contrast
         self.net = nn.Conv2d(3, denoiser.feature_info[-1].channels, 3)

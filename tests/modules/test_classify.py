@@ -97,7 +97,17 @@ def test_averaged_views_do_not_see_the_orientation() -> None:
     torch.testing.assert_close(found, plain.mean(dim=0).max(dim=1).values)
 
 
-def test_members_learn_each_by_itself_and_answer_together(
+def test_averaged_views_of_a_certain_network_stay_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = build(average_views=True)
+    logits = torch.tensor([[400.0, 0.0, -400.0, 3.0]])
+    monkeypatch.setattr(module, "forward", lambda _: logits)
+    (found,) = module._averaged(torch.zeros(1, 16, 5, 5))
+    torch.testing.assert_close(found, torch.tensor([0.0, -400.0, -800.0, -397.0]))
+
+
+def test_members_have_losses_of_their_own_and_answer_together(
     data: SimulatedSceneDataModule,
 ) -> None:
     data.setup()

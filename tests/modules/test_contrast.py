@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import lightning as L
 
 SMALL = {"denoiser_options": {"base_channels": 2, "depth": 1}, "timesteps": 50}
-CONTRAST = {"cell": 3, "shift": 2, "dim": 8, "clusters": 5, "hidden": 8}
+CONTRAST = {"cell": 3, "shift": 1, "dim": 8, "clusters": 5, "hidden": 8}
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_parts_are_those_of_the_functions() -> None:
     assert not parts["instance"].requires_grad
 
 
-@pytest.mark.parametrize("off", [None, {"instance": 0, "cluster": 0, "cell": 3}])
+@pytest.mark.parametrize("off", [None, {"instance": 0, "cluster": 0, "cell": 3, "shift": 1}])
 def test_without_weights_nothing_changes(
     data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], off: Any
 ) -> None:
@@ -197,6 +197,19 @@ def test_resume_is_bit_exact_and_features_do_without_the_head(
         ({"dim": 0}, r"contrast\.dim must be above 0"),
         ({"clusters": 1}, r"contrast\.clusters must be at least 2, got 1"),
         ({"cell": 2.5}, r"contrast\.cell must be of type int, got 2.5"),
+        ({"shift": -1}, r"contrast\.shift must be at least 0"),
+        (
+            {"cell": 4, "shift": 3},
+            r"contrast\.shift must be at most half.* 2 for cells of 4 .*got 3",
+        ),
+        (
+            {"cell": 3, "shift": 2},
+            r"contrast\.shift must be at most half.* 1 for cells of 3 .*got 2",
+        ),
+        (
+            {"cell": 1, "shift": 1},
+            r"contrast\.shift must be at most half.* 0 for cells of 1 .*got 1",
+        ),
         ({"level": 1}, r"contrast\.level must lie between -1 and 0 for UNet3D, got 1"),
         ({"level": -2}, r"contrast\.level must lie between -1 and 0"),
         ({"augmentation": "gain"}, r"contrast\.augmentation must hold strengths by name"),
@@ -208,13 +221,45 @@ def test_wrong_settings_are_named(contrast: dict[str, Any], message: str) -> Non
         build(contrast=contrast)
 
 
+@pytest.mark.parametrize("cell", [2, 3, 4, 8])
+def test_at_the_largest_shift_a_cell_shares_most_with_its_partner(cell: int) -> None:
+    """Each pixel is its own number, so that what two cells share can be counted."""
+    shift, number, count = cell // 2, 200, 3
+    contrast = build_contrast(
+        {"cell": cell, "shift": shift, "augmentation": {}}, UNet3D(8, base_channels=2, depth=1)
+    )
+    assert contrast is not None
+    side = count * cell + shift
+    patches = torch.arange(side * side).reshape(1, 1, side, side).expand(number, 1, side, side)
+    cells = []
+    for view in contrast.views(patches, torch.Generator().manual_seed(0)):
+        squares = view[:, 0].reshape(number, count, cell, count, cell).transpose(2, 3)
+        cells.append(squares.reshape(number, count * count, cell * cell))
+    # pixels that each cell of the first view shares with each of the second, over all pixels
+    same = cells[0][:, :, None, :, None] == cells[1][:, None, :, None, :]
+    overlap = same.sum(dim=(3, 4)) / cell**2
+    partner = overlap.diagonal(dim1=1, dim2=2)
+    assert (partner[..., None] >= overlap).all()
+    means = overlap.mean(dim=0)
+    others = means[~torch.eye(count * count, dtype=torch.bool)]
+    assert means.diagonal().min() > 2 * others.max()
+    # |d| of two offsets that are equally likely from 0 to s: (s^2 + 2s) / (3s + 3) in the mean
+    along = 1 - (shift**2 + 2 * shift) / (3 * shift + 3) / cell
+    assert float(partner.mean()) == pytest.approx(along**2, abs=0.03)
+
+
+def test_without_cells_any_shift_will_do() -> None:
+    assert ContrastSettings(cell=0, shift=6).shift == 6
+    assert ContrastSettings(cell=5, shift=2).shift == 2
+
+
 def test_a_cell_fits_the_grid_of_its_level() -> None:
     denoiser = UNet3D(8, base_channels=2, depth=1)
     level = type(denoiser.feature_info[0])("half", 4, reduction=2, radius=1)
     denoiser.feature_info = (level,)
     with pytest.raises(ConfigurationError, match=r"must be a multiple of 2, the reduction.* got 3"):
-        build_contrast({"cell": 3}, denoiser)
-    contrast = build_contrast({"cell": 4}, denoiser)
+        build_contrast({"cell": 3, "shift": 1}, denoiser)
+    contrast = build_contrast({"cell": 4, "shift": 2}, denoiser)
     assert contrast is not None
     assert contrast.head.cell == 2
 

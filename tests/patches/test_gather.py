@@ -181,3 +181,12 @@ def test_a_prior_comes_along_for_the_centre_pixels() -> None:
     torch.testing.assert_close(dataset[2]["prior"], prior[0, 0])
     with pytest.raises(SceneError, match=r"prior must have shape \(4, 5, 'K'\)"):
         PatchDataset(torch.zeros(4, 5, 2), torch.tensor([0]), None, 3, prior=prior[1:])
+
+
+def test_single_items_keep_their_prior() -> None:
+    prior = torch.rand(4, 5, 3)
+    dataset = PatchDataset(torch.zeros(4, 5, 2), torch.tensor([7, 19, 0]), None, 3, prior=prior)
+    items = [2, 0, 1]
+    batch, stacked = dataset.__getitems__(items), collate_batch([dataset[i] for i in items])
+    assert batch.keys() == stacked.keys() == {"image", "index", "prior"}
+    assert torch.equal(batch["prior"], stacked["prior"])

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, SceneError, SplitError
-from hsi_diffusion.runs import RunSettings, merge, run
+from hsi_diffusion.runs import RunSettings, merge, run, scene_data
+from hsi_diffusion.runs.building import build_pretraining, feature_request
+from hsi_diffusion.runs.candidates import feature_candidates
+from hsi_diffusion.runs.pipeline import check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +63,14 @@ def start(folder: Path, changes: dict[str, Any]) -> list[str]:
             {"classifier": {"propagation": {"neighbors": 3}}},
             r"unknown setting classifier\.propagation\.neighbors; allowed are .*neighbours",
         ),
-        ({"classifier": {"propagation": {"alpha": 2.0}}}, "classifier: alpha must lie"),
-        ({"classifier": {"propagation": {}}}, "classifier: components must be at most the number"),
+        (
+            {"classifier": {"propagation": {"alpha": 2.0}}},
+            r"classifier\.propagation: alpha must lie",
+        ),
+        (
+            {"classifier": {"propagation": {}}},
+            r"classifier\.propagation\.space: components must be at most the number",
+        ),
         ({"raw_bands": {"spaces": [{"transform": "foo"}]}}, r"raw_bands\.spaces: transform must"),
         (
             {"raw_bands": {"spaces": [{"transform": "pca", "components": 99}]}},
@@ -75,6 +85,33 @@ def test_settings_of_late_stages_are_checked_first(
     with pytest.raises(ConfigurationError, match=message):
         start(tmp_path / "run", changes)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("components", [0, 8])
+@pytest.mark.parametrize("combine", ["none", "timesteps", "all"])
+def test_the_classifier_is_checked_for_the_cube_that_it_will_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, combine: str, components: int
+) -> None:
+    changes = {
+        "features": {"timesteps": [5, 50], "combine": combine, "components": components},
+        "raw_bands": {"spaces": []},
+    }
+    settings = RunSettings.from_dict(merge(SMALL, changes))
+    checked: set[tuple[int, int]] = set()
+
+    def note(channels: int, *_: object, timesteps: int, **__: object) -> None:
+        checked.add((channels, timesteps))
+
+    monkeypatch.setattr("hsi_diffusion.runs.checks.build_classification", note)
+    check(settings, tmp_path)
+    data = scene_data(settings)
+    module = build_pretraining(data, settings.pretrain, settings.seed)
+    found = set()
+    for candidate in feature_candidates(settings.features):
+        request, reduction = feature_request(settings, candidate, torch.device("cpu"))
+        cube = module.extract_features(data.cube, request, reduction=reduction)
+        found.add((cube.array.shape[2], cube.timesteps))
+    assert checked == found
 
 
 @pytest.mark.parametrize(
@@ -138,7 +175,7 @@ def test_wandb_without_a_login_is_told_first(
 def test_a_failure_before_anything_is_computed_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         assert (tmp_path / "run" / "config.yaml").is_file()
         raise HsiDiffusionError("no")
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hsi_diffusion.errors import OutputError, OutputExistsError
-from hsi_diffusion.runs.folder import check_output, prepare_output, remove_if_only_begun
+from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
+from hsi_diffusion.runs import RunSettings, merge
+from hsi_diffusion.runs.folder import (
+    check_output,
+    check_resumable,
+    prepare_output,
+    remove_if_only_begun,
+)
 
 BEGUN = ("config.yaml", "logs/pretrain/metrics.csv")
 STOPPED = (*BEGUN, "checkpoints/pretrain.ckpt")
@@ -122,3 +129,40 @@ def test_only_what_has_just_begun_is_removed(folder: Path) -> None:
     fill(folder, STOPPED)
     remove_if_only_begun(folder)
     assert files(folder) == set(STOPPED)
+
+
+def test_a_run_goes_on_with_its_own_settings_only(folder: Path) -> None:
+    plain: dict[str, Any] = {"pretrain": {"steps": 9}, "classifier": {"module": {"warmup": 0.1}}}
+    settings = RunSettings.from_dict(plain)
+    with pytest.raises(OutputError, match=r"holds no config\.yaml"):
+        check_resumable(folder, settings)
+    folder.mkdir(parents=True)
+    settings.save(folder / "config.yaml")
+    check_resumable(folder, settings)
+    changes = {
+        "pretrain": {"steps": 8},
+        "classifier": {"propagation": {}, "module": {"members": 2}},
+    }
+    changed = RunSettings.from_dict(merge(plain, changes))
+    names = r"\(classifier\.module\.members, classifier\.propagation, pretrain\.steps\)"
+    with pytest.raises(ConfigurationError, match=names):
+        check_resumable(folder, changed)
+    (folder / "metrics.json").touch()
+    with pytest.raises(OutputError, match="is finished"):
+        check_resumable(folder, settings)
+
+
+def test_a_checkpoint_is_the_same_however_it_is_spelled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings(checkpoint: str | None) -> RunSettings:
+        return RunSettings.from_dict({"pretrain": {"checkpoint": checkpoint}})
+
+    monkeypatch.chdir(tmp_path)
+    folder.mkdir(parents=True)
+    settings("old/pretrain.ckpt").save(folder / "config.yaml")
+    for spelling in (str(tmp_path / "old" / "pretrain.ckpt"), "runs/../old/pretrain.ckpt"):
+        check_resumable(folder, settings(spelling))
+    for other in ("older/pretrain.ckpt", None):
+        with pytest.raises(ConfigurationError, match=r"\(pretrain\.checkpoint\)"):
+            check_resumable(folder, settings(other))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs import Cell, RunSettings, grid, merge, run_grid
+from hsi_diffusion.runs import Cell, RunSettings, grid, merge, pretraining_folder, run_grid
 from tests.runs.tiny import TINY
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("hsi_diffusion.runs.pipeline._classify", stop)
+        patch.setattr("hsi_diffusion.runs.pipeline.classify", stop)
         with pytest.raises(KeyboardInterrupt):
             run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
     (resumed,) = run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
@@ -72,17 +72,48 @@ def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
     assert resumed.metrics == whole.metrics
 
 
-def test_an_error_in_the_code_is_kept_for_the_reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", ["grid.pretrain_alone", "pipeline.extract"])
+def test_an_error_in_the_code_is_kept_for_the_reader_until_the_cell_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(grid, "pretrain_alone", fail)
-    (result,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
-    assert "ZeroDivisionError: by zero" in str(result.error)
-    trace = tmp_path / "cells" / result.cell.name / "error.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"hsi_diffusion.runs.{stage}", fail)
+        (failed,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
+    assert "ZeroDivisionError: by zero" in str(failed.error)
+    trace = tmp_path / "errors" / f"{failed.cell.name}.txt"
+    assert str(trace) in str(failed.error)
     assert "raise ZeroDivisionError" in trace.read_text(encoding="utf-8")
+    (again,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
+    assert again.error is None
+    assert again.metrics is not None
+    assert not trace.exists()
+
+
+def test_settings_are_checked_before_anything_is_pretrained(tmp_path: Path) -> None:
+    (result,) = run_grid(
+        [cell("broken", {"classifier": {"patch_size": 0}})], tmp_path, say=lambda _: None
+    )
+    assert "classifier: patch_size must be at least 1" in str(result.error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pretraining_has_one_folder_for_all_runs_that_can_share_it(tmp_path: Path) -> None:
+    def place(changes: dict[str, Any]) -> Path:
+        return pretraining_folder(cell("any", changes).settings, tmp_path)
+
+    own = place({})
+    assert own.parent == tmp_path / "pretrained"
+    assert place({"classifier": {"steps": 9}, "split": {"kind": "5"}}) == own
+    others: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"scene": {"bands": 17}},
+        {"pretrain": {"steps": 4}},
+        {"pretrain": {"module": {"prediction": "noise"}}},
+    ]
+    assert len({own, *map(place, others)}) == 1 + len(others)
 
 
 def test_names_differ_with_the_settings() -> None:

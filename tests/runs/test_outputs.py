@@ -15,8 +15,8 @@ from hsi_diffusion import DiffusionPretrainModule, HSIMetrics, SimulatedSceneDat
 from hsi_diffusion.features.selection import Choice, Score, Trial
 from hsi_diffusion.runs import RunResult, RunSettings, show_result, write_outputs
 from hsi_diffusion.runs.candidates import FeatureCandidate
+from hsi_diffusion.runs.classification import Classified
 from hsi_diffusion.runs.outputs import IMAGES, plain_figures
-from hsi_diffusion.runs.pipeline import Classified
 from hsi_diffusion.runs.settings import SpaceSettings
 
 if TYPE_CHECKING:
@@ -110,14 +110,17 @@ def test_the_console_names_what_was_chosen(
     assert "report.md" in shown
 
 
-def test_a_run_without_a_control_shows_none(
-    result: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("failing", ["write_report", "save_figure"])
+def test_a_run_is_finished_only_when_all_is_written(
+    result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    alone = replace(result, raw_bands=None, raw_choice=None)
-    write_outputs(alone, RunSettings.from_dict(SETTINGS), tmp_path)
-    assert "raw_bands" not in json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
-    show_result(alone, tmp_path)
-    assert "raw bands as" not in capsys.readouterr().out
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(f"hsi_diffusion.runs.outputs.{failing}", fail)
+    with pytest.raises(OSError, match="full"):
+        write_outputs(result, RunSettings.from_dict(SETTINGS), tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_a_class_without_test_pixels_has_no_figure() -> None:
