@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.modules import DiffusionPretrainModule, SceneDataModule
     from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
-    from hsi_diffusion.runs.stages import Workplace
+    from hsi_diffusion.runs.workplace import Workplace
 
 
 def check_stages(

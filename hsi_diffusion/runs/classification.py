@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.modules import FeatureDataModule, PatchDataModule, SceneDataModule
     from hsi_diffusion.patches import Split
     from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
-    from hsi_diffusion.runs.stages import Workplace
+    from hsi_diffusion.runs.workplace import Workplace
 
 Candidate = TypeVar("Candidate")
 

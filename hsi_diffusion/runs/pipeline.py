@@ -30,7 +30,6 @@ from hsi_diffusion.runs.folder import (
     remove_if_only_begun,
 )
 from hsi_diffusion.runs.stages import (
-    Workplace,
     build_propagation,
     build_scene_data,
     extract,
@@ -38,6 +37,7 @@ from hsi_diffusion.runs.stages import (
     pretrain,
     remove_features,
 )
+from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

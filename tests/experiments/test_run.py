@@ -290,7 +290,7 @@ def test_stopping_is_no_traceback(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hsi_diffusion.runs.pipeline.pretrain", stop)

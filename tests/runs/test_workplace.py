@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs.stages import Workplace
+from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
     from pathlib import Path
