@@ -109,3 +109,34 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention, then a feed-forward layer, both steered by the timestep.
+
+    Args:
+        channels: Channels of a pixel, C.
+        time_channels: Size of the time embedding.
+        attention: Takes and gives (B, H, W, C).
+        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
+    """
+
+    def __init__(
+        self, channels: int, time_channels: int, attention: nn.Module, mlp_ratio: int
+    ) -> None:
+        super().__init__()
+        self.attention = Conditioned(channels, time_channels, attention)
+        self.mlp = Conditioned(channels, time_channels, FeedForward(channels, mlp_ratio * channels))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Denoise.
+
+        Args:
+            x: Shape (B, H, W, C).
+            time: Shape (B, time_channels).
+
+        Returns:
+            Shape (B, H, W, C).
+        """
+        output: Tensor = self.mlp(self.attention(x, time), time)
+        return output

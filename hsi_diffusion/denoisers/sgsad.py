@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward
+from hsi_diffusion.denoisers.conditioning import AttentionBlock
 
 BATCHED_PRODUCT_DEVICES = ("cpu",)
 """Where attention between a few tokens at thousands of pixels is left to batched products, which
@@ -55,7 +55,7 @@ class GroupAttention(nn.Module):
         return output
 
 
-class SGSAD(nn.Module):
+class SGSAD(AttentionBlock):
     """Self-attention between spectral groups, then a feed-forward layer.
 
     Both are pre-norm, residual, and scaled, shifted and gated by the timestep, see
@@ -73,19 +73,4 @@ class SGSAD(nn.Module):
     def __init__(
         self, channels: int, time_channels: int, *, groups: int = 8, mlp_ratio: int = 2
     ) -> None:
-        super().__init__()
-        self.attention = Conditioned(channels, time_channels, GroupAttention(channels, groups))
-        self.mlp = Conditioned(channels, time_channels, FeedForward(channels, mlp_ratio * channels))
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Denoise along the spectrum.
-
-        Args:
-            x: Shape (B, H, W, C).
-            time: Shape (B, time_channels).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
-        output: Tensor = self.mlp(self.attention(x, time), time)
-        return output
+        super().__init__(channels, time_channels, GroupAttention(channels, groups), mlp_ratio)

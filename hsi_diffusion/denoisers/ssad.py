@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward
+from hsi_diffusion.denoisers.conditioning import AttentionBlock
 
 
 class WindowAttention(nn.Module):
@@ -96,7 +96,7 @@ class WindowAttention(nn.Module):
         return rearrange(outside, "(i p) (j q) -> (i j) (p q)", p=self.window, q=self.window)
 
 
-class SSAD(nn.Module):
+class SSAD(AttentionBlock):
     """Self-attention over the pixels of windows, then a feed-forward layer.
 
     Both are pre-norm, residual, and scaled, shifted and gated by the timestep, see
@@ -124,20 +124,5 @@ class SSAD(nn.Module):
         shift: int = 0,
         mlp_ratio: int = 2,
     ) -> None:
-        super().__init__()
         attention = WindowAttention(channels, window, heads, shift)
-        self.attention = Conditioned(channels, time_channels, attention)
-        self.mlp = Conditioned(channels, time_channels, FeedForward(channels, mlp_ratio * channels))
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Denoise along the scene.
-
-        Args:
-            x: Shape (B, H, W, C).
-            time: Shape (B, time_channels).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
-        output: Tensor = self.mlp(self.attention(x, time), time)
-        return output
+        super().__init__(channels, time_channels, attention, mlp_ratio)

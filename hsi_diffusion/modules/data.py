@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import lightning as L
@@ -32,7 +33,7 @@ Task = Literal["pretrain", "classify"]
 """What the training batches are for: learning the scene, or its classes."""
 
 
-class PatchDataModule(L.LightningDataModule):
+class PatchDataModule(L.LightningDataModule, ABC):
     """Patches of one scene, for learning, for measuring, and for its map.
 
     ==========  ==============================================  ================================
@@ -126,14 +127,14 @@ class PatchDataModule(L.LightningDataModule):
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     @property
+    @abstractmethod
     def info(self) -> SceneInfo:
         """The scene's facts, known before ``setup``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def num_bands(self) -> int:
         """Channels C of the patches, known before ``setup``."""
-        raise NotImplementedError
 
     @property
     def timesteps(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,9 +109,9 @@ class SceneDataModule(PatchDataModule):
         self.components = components
         self._transform_ready = False
 
+    @abstractmethod
     def load(self) -> Scene:
         """Read or make the scene; called once."""
-        raise NotImplementedError
 
     @cached_property
     def scene(self) -> Scene:

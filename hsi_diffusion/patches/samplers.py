@@ -7,6 +7,7 @@ because a loader may be built before the group exists.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sized
 
 
-class _ProcessSampler(DistributedSampler[int]):
+class _ProcessSampler(DistributedSampler[int], ABC):
     """Deals the items of :meth:`_order` out to the processes, one after the other.
 
     Item i goes to process i mod R. So batch b over all R processes together holds the same items
@@ -78,9 +79,9 @@ class _ProcessSampler(DistributedSampler[int]):
         """Number of items of one epoch over all processes, before it is made divisible."""
         return len(self.dataset)  # type: ignore[arg-type]  # Dataset promises no length
 
+    @abstractmethod
     def _order(self) -> list[int]:
         """The ``total_size`` items of this epoch over all processes."""
-        raise NotImplementedError
 
     def __iter__(self) -> Iterator[Any]:
         """The items of this process."""

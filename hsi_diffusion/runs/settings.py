@@ -371,7 +371,11 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: The text is not valid.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  # derives from SafeLoader
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
