@@ -135,8 +135,6 @@ def base_of(options: argparse.Namespace, preset: dict[str, Any], split: str) -> 
     for assignment in options.set:
         base = merge(base, parse_assignment(assignment))
     given = {
-        "method": "diffcrn",
-        "preset": options.preset,
         "logger": "none",
         "scene": {"name": options.scene, "root": options.root},
         "split": {"kind": split},
@@ -199,27 +197,6 @@ def cells(options: argparse.Namespace, table: list[Row], preset: dict[str, Any])
     return found
 
 
-def measured(results: list[CellResult]) -> list[Measurement]:
-    """Every finished cell, and the control of the preset's cells as a row of its own."""
-    from hsi_diffusion.reports import Measurement
-
-    found: list[Measurement] = []
-    control: list[Measurement] = []
-    for result in results:
-        if (metrics := result.metrics) is None:
-            continue
-        cell = result.cell
-        seed = cell.settings.seed
-        seconds = dict(metrics["seconds"])
-        seconds["pretraining"] = result.pretraining_seconds or 0.0
-        alone = seconds.pop("raw_bands", None)
-        total = round(sum(seconds.values()), 1)
-        found.append(Measurement(cell.row, cell.column, seed, metrics, total))
-        if "raw_bands" in metrics:
-            control.append(Measurement(RAW_ROW, cell.column, seed, metrics["raw_bands"], alone))
-    return [*found, *control]
-
-
 def report(options: argparse.Namespace, found: list[Measurement], results: list[CellResult]) -> str:
     """The table, and what made it."""
     from hsi_diffusion.reports import comparison_table
@@ -262,18 +239,19 @@ def main(arguments: list[str] | None = None) -> int:
     from hsi_diffusion.errors import HsiDiffusionError
     from hsi_diffusion.files import write_text
     from hsi_diffusion.reports import measurements_csv
-    from hsi_diffusion.runs import quieten, read_yaml, run_grid
+    from hsi_diffusion.runs import measurements, quieten, read_preset, run_grid
 
     options = parse_arguments(arguments)
     quieten()
     try:
-        preset = read_yaml(CONFIGS / "diffcrn" / f"{options.preset}.yaml")
+        preset = read_preset(CONFIGS, "diffcrn", options.preset)
         wanted = cells(options, rows(options.parts), preset)
         results = run_grid(wanted, options.out, progress=options.progress)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    write_text(options.out / "ablation.csv", measurements_csv(found := measured(results)))
+    found = measurements(results, control=lambda _: RAW_ROW)
+    write_text(options.out / "ablation.csv", measurements_csv(found))
     write_text(options.out / "ablation.md", report(options, found, results))
     print((options.out / "ablation.md").read_text(encoding="utf-8"))
     return int(any(result.error for result in results))

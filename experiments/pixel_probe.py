@@ -61,12 +61,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def settings_of(options: argparse.Namespace, space: str, target: str, **given: Any) -> RunSettings:
     """The preset with another space and target."""
-    from hsi_diffusion.runs import RunSettings, merge, parse_assignment, preset_for, read_yaml
+    from hsi_diffusion.runs import RunSettings, merge, parse_assignment, preset_for, read_preset
 
-    file = read_yaml(CONFIGS / options.method / f"{options.preset}.yaml")
+    file = read_preset(CONFIGS, options.method, options.preset)
     plain = preset_for(file, scene=options.scene, split="0.1")
     scene = {"name": options.scene, "root": options.root}
-    plain = merge(plain, {"method": options.method, "logger": "none", "scene": scene, **given})
+    plain = merge(plain, {"logger": "none", "scene": scene, **given})
     for assignment in options.set:
         plain = merge(plain, parse_assignment(assignment))
     changes = {"pretrain": {**SPACES[space], "module": {"prediction": target}}}

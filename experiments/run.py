@@ -154,7 +154,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def settings_from(options: argparse.Namespace) -> dict[str, Any]:
     """Lay the options over the preset or the given configuration."""
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.runs import SplitSettings, merge, parse_assignment, preset_for, read_yaml
+    from hsi_diffusion.runs import (
+        SplitSettings,
+        merge,
+        parse_assignment,
+        preset_for,
+        read_preset,
+        read_yaml,
+    )
 
     changes = _changes(options)
     if options.config is not None:
@@ -166,8 +173,10 @@ def settings_from(options: argparse.Namespace) -> dict[str, Any]:
         preset = options.preset or "quick"
         scene = changes.get("scene", {}).get("name", "simulated")
         split = changes.get("split", {}).get("kind", SplitSettings().kind)
-        file = read_yaml(CONFIGS / method / f"{preset}.yaml")
-        base = {"method": method, "preset": preset, **preset_for(file, scene=scene, split=split)}
+        file = read_preset(CONFIGS, method, preset)
+        base = preset_for(file, scene=scene, split=split)
+        if options.pretrained is not None and base.get("pretrain", {}) is None:
+            raise ConfigurationError(f"{method} learns from raw bands: leave out --pretrained")
         settings = merge(base, changes)
     for assignment in options.set:
         settings = merge(settings, parse_assignment(assignment))

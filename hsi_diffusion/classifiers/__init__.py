@@ -1,4 +1,8 @@
-"""Networks that classify patches of a cube, whether it holds bands or diffusion features."""
+"""What classifies the pixels of a cube, whether it holds bands or diffusion features.
+
+Networks see patches, and are built by :func:`build_classifier`; estimators of scikit-learn see
+single pixels, and are built by :func:`build_estimator`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.classifiers.attention import PatchTransformer
 from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
+from hsi_diffusion.classifiers.base import PatchClassifier
+from hsi_diffusion.classifiers.cnn1d import CNN1D
+from hsi_diffusion.classifiers.cnn2d import CNN2D
+from hsi_diffusion.classifiers.cnn3d import CNN3D
+from hsi_diffusion.classifiers.cross_layer import CrossLayerEncoder, CrossLayerFusion
+from hsi_diffusion.classifiers.cross_layer_transformer import CrossLayerTransformer
 from hsi_diffusion.classifiers.ctssfm import CTSSFM
 from hsi_diffusion.classifiers.ensemble import Ensemble, mean_log_probability
+from hsi_diffusion.classifiers.estimator_base import Estimator
+from hsi_diffusion.classifiers.estimators import (
+    ESTIMATORS,
+    NearestNeighbours,
+    RandomForest,
+    build_estimator,
+)
 from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
+from hsi_diffusion.classifiers.graph import SpectralGraph
+from hsi_diffusion.classifiers.mini_gcn import MiniGCN
 from hsi_diffusion.classifiers.propagation import LabelPropagation
+from hsi_diffusion.classifiers.spectral_former import SpectralFormer
 from hsi_diffusion.classifiers.spectral_transformer import SpectralTransformer
+from hsi_diffusion.classifiers.svm import SupportVectorMachine
 from hsi_diffusion.classifiers.timestep_gate import TimestepGate
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_options
@@ -21,8 +42,14 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-CLASSIFIERS: dict[str, Callable[..., PatchTransformer]] = {
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
+    "cnn1d": CNN1D,
+    "cnn2d": CNN2D,
+    "cnn3d": CNN3D,
+    "cross_layer_transformer": CrossLayerTransformer,
     "fusion": FusionClassifier,
+    "mini_gcn": MiniGCN,
+    "spectral_former": SpectralFormer,
     "spectral_transformer": SpectralTransformer,
 }
 """Networks by the name that configurations use."""
@@ -75,15 +102,31 @@ def build_classifier(
 __all__ = [
     "AWAM",
     "CLASSIFIERS",
+    "CNN1D",
+    "CNN2D",
+    "CNN3D",
     "CTSSFM",
+    "ESTIMATORS",
     "FUSIONS",
+    "CrossLayerEncoder",
+    "CrossLayerFusion",
+    "CrossLayerTransformer",
     "Ensemble",
+    "Estimator",
     "FusionClassifier",
     "LabelPropagation",
+    "MiniGCN",
+    "NearestNeighbours",
+    "PatchClassifier",
     "PatchTransformer",
+    "RandomForest",
+    "SpectralFormer",
+    "SpectralGraph",
     "SpectralTransformer",
+    "SupportVectorMachine",
     "TimestepGate",
     "WeightedMean",
     "build_classifier",
+    "build_estimator",
     "mean_log_probability",
 ]

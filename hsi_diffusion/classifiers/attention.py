@@ -1,4 +1,4 @@
-"""What the transformers share: attention, feed-forward layers, a trunk over a patch's pixels."""
+"""What the transformers share: attention, feed-forward layers, blocks, a trunk over pixels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from einops import rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
+from hsi_diffusion.classifiers.base import PatchClassifier, centre_pixel, check_sizes
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 
@@ -121,15 +124,79 @@ class FeedForward(nn.Sequential):
         )
 
 
-class PatchTransformer(nn.Module):
+def pixel_embedding(channels: int, dim: int, groups: int = 1) -> nn.Module:
+    """A 3x3 convolution, BatchNorm and ReLU: from patches to one token per pixel.
+
+    Args:
+        channels: Channels of a patch, of each group.
+        dim: Channels of a token, of each group.
+        groups: Number of groups of channels that have a convolution each.
+
+    Returns:
+        A module from (B, groups * channels, P, P) to (B, groups * dim, P, P).
+    """
+    return nn.Sequential(
+        nn.Conv2d(groups * channels, groups * dim, 3, padding=1, groups=groups),
+        nn.BatchNorm2d(groups * dim),
+        nn.ReLU(),
+    )
+
+
+class TransformerEncoder(nn.ModuleList):
+    """Pre-norm transformer blocks: attention, then feed-forward, each added to what was there.
+
+    A list of blocks, each a list of the two, so that a state dict numbers them: ``0.1`` is the
+    feed-forward layer of the first block.
+
+    Args:
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Attention heads per block.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layers.
+        dropout: Dropout inside the blocks.
+
+    Raises:
+        ConfigurationError: A size is below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        depth: int,
+        heads: int,
+        head_dim: int,
+        mlp_dim: int,
+        dropout: float = 0.0,
+    ) -> None:
+        check_sizes(dim=dim, depth=depth, heads=heads, head_dim=head_dim, mlp_dim=mlp_dim)
+        super().__init__(
+            nn.ModuleList(
+                [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Run the blocks, (B, N, dim) -> (B, N, dim)."""
+        for block in self:
+            attention, feed_forward = block.children()
+            tokens = tokens + attention(tokens)
+            tokens = tokens + feed_forward(tokens)
+        return tokens
+
+
+class PatchTransformer(PatchClassifier):
     """Classify the centre pixel of a patch with a transformer over the patch's pixels.
 
     A class token and learned positions, times a learned scale that starts small, are added to the
-    pixels' tokens; pre-norm transformer blocks; a two-layer head. Subclasses say how pixels become
-    tokens.
+    pixels' tokens; transformer blocks; a two-layer head. Subclasses say how pixels become tokens,
+    and may bring other blocks.
 
     Args:
-        embed: Module from patches (B, in_channels, P, P) to tokens (B, dim, P, P).
+        embed: Makes the module from patches (B, in_channels, P, P) to tokens (B, dim, P, P). A
+            function, so that all sizes are checked before anything is made of them.
         in_channels: Channels of a patch.
         num_classes: Number of classes K.
         patch_size: Side P of the patch in pixels.
@@ -142,14 +209,16 @@ class PatchTransformer(nn.Module):
         head_dropout: Dropout in the class head.
         readout: What the head sees: ``"class"``, the class token, or ``"centre"``, the sum of the
             class token and the centre pixel's token.
+        encoder: Makes the blocks, a module from tokens (B, 1 + P * P, dim) to the same shape, from
+            ``dim``, ``depth``, ``heads``, ``head_dim``, ``mlp_dim`` and ``dropout``, by name.
 
     Raises:
-        ConfigurationError: ``readout`` is unknown.
+        ConfigurationError: A size is below 1 or ``readout`` is unknown.
     """
 
     def __init__(
         self,
-        embed: nn.Module,
+        embed: Callable[[], nn.Module],
         in_channels: int,
         num_classes: int,
         patch_size: int,
@@ -162,23 +231,24 @@ class PatchTransformer(nn.Module):
         dropout: float,
         head_dropout: float,
         readout: str,
+        encoder: Callable[..., nn.Module] = TransformerEncoder,
     ) -> None:
-        super().__init__()
+        sizes = {
+            "dim": dim,
+            "depth": depth,
+            "heads": heads,
+            "head_dim": head_dim,
+            "mlp_dim": mlp_dim,
+        }
+        super().__init__(in_channels, num_classes, patch_size, **sizes)
         if readout not in ("class", "centre"):
             raise ConfigurationError(f"readout must be 'class' or 'centre', got {readout!r}")
-        self.patch_size = patch_size
-        self.in_channels = in_channels
         self.readout = readout
-        self.embed = embed
+        self.embed = embed()
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = nn.Parameter(torch.randn(1, patch_size**2 + 1, dim))
         self.position_scale = nn.Parameter(torch.tensor(0.01))
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(
-                [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
-            )
-            for _ in range(depth)
-        )
+        self.blocks = encoder(**sizes, dropout=dropout)
         self.head = nn.Sequential(
             nn.Linear(dim, 128),
             nn.BatchNorm1d(128),
@@ -202,35 +272,9 @@ class PatchTransformer(nn.Module):
         self.check_image(image)
         pixels = rearrange(self.embed(image), "b d h w -> b (h w) d")
         tokens = torch.cat([self.class_token.expand(len(pixels), -1, -1), pixels], dim=1)
-        tokens = tokens + self.position * self.position_scale
-        for block in self.blocks:
-            attention, feed_forward = block.children()
-            tokens = tokens + attention(tokens)
-            tokens = tokens + feed_forward(tokens)
+        tokens = self.blocks(tokens + self.position * self.position_scale)
         summary = tokens[:, 0]
         if self.readout == "centre":
             summary = summary + tokens[:, 1 + centre_pixel(self.patch_size)]
         logits: Tensor = self.head(summary)
         return logits
-
-    def check_image(self, image: Tensor) -> None:
-        """Raise a ConfigurationError unless ``image`` holds patches as the network expects them."""
-        expected = (self.in_channels, self.patch_size, self.patch_size)
-        if tuple(image.shape[1:]) != expected:
-            raise ConfigurationError(
-                f"image must have shape (B, {', '.join(map(str, expected))}), got "
-                f"{tuple(image.shape)}; build the classifier with the channels and the patch size "
-                "of the data module"
-            )
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise a ConfigurationError for the first size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {size}")
-
-
-def centre_pixel(patch_size: int) -> int:
-    """Flat number of a patch's centre, row and column P // 2."""
-    return patch_size // 2 * (patch_size + 1)

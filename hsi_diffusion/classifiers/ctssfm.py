@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hsi_diffusion.classifiers.attention import Attention, CrossAttention, centre_pixel
+from hsi_diffusion.classifiers.attention import Attention, CrossAttention
+from hsi_diffusion.classifiers.base import centre_pixel
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from hsi_diffusion.classifiers.attention import PatchTransformer, check_sizes
+from hsi_diffusion.classifiers.attention import PatchTransformer, pixel_embedding
 from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
+from hsi_diffusion.classifiers.base import check_sizes
 from hsi_diffusion.classifiers.ctssfm import CTSSFM
 from hsi_diffusion.classifiers.timestep_gate import TimestepGate
 from hsi_diffusion.errors import ConfigurationError
@@ -51,12 +52,7 @@ class TimestepFusion(nn.Module):
         self.channels = channels
         self.timesteps = timesteps
         self.shared = shared
-        copies = 1 if shared else timesteps
-        self.embed = nn.Sequential(
-            nn.Conv2d(copies * channels, copies * dim, 3, padding=1, groups=copies),
-            nn.BatchNorm2d(copies * dim),
-            nn.ReLU(),
-        )
+        self.embed = pixel_embedding(channels, dim, groups=1 if shared else timesteps)
         # a single timestep needs no name
         self.timestep = None if timesteps == 1 else nn.Parameter(0.02 * torch.randn(timesteps, dim))
         self.gate = gate
@@ -114,15 +110,9 @@ class FusionClassifier(PatchTransformer):
         shared_embedding: One 3x3 convolution for all timesteps. False gives each its own, for
             channels that don't mean the same at every timestep, such as components of
             ``Reduction(..., per_timestep=True)``.
-        dim: Channels of a token.
-        depth: Number of transformer blocks after the fusion.
-        heads: Attention heads, in blocks and in CTSSFM.
-        head_dim: Channels of a head.
-        mlp_dim: Hidden channels of the feed-forward layers.
-        dropout: Dropout inside the transformer and CTSSFM.
-        head_dropout: Dropout in the class head.
-        readout: ``"centre"``: the head sees the class token plus the centre pixel's; or
-            ``"class"``.
+
+    The other arguments are those of :class:`~hsi_diffusion.classifiers.PatchTransformer`; CTSSFM
+    has the same ``heads``, ``head_dim`` and ``dropout``.
 
     Raises:
         ConfigurationError: A size is below 1, the channels can't be cut into timesteps, ``fusion``
@@ -151,17 +141,7 @@ class FusionClassifier(PatchTransformer):
         head_dropout: float = 0.1,
         readout: str = "centre",
     ) -> None:
-        check_sizes(
-            in_channels=in_channels,
-            num_classes=num_classes,
-            patch_size=patch_size,
-            timesteps=timesteps,
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            head_dim=head_dim,
-            mlp_dim=mlp_dim,
-        )
+        check_sizes(timesteps=timesteps)
         if fusion not in FUSIONS:
             raise ConfigurationError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
         if angles and timesteps == 1:
@@ -179,22 +159,22 @@ class FusionClassifier(PatchTransformer):
                 f"in_channels must be T * D{' + T' * angles} with T = timesteps = {timesteps} and "
                 f"any D from 1, got {in_channels}"
             )
-        merged: nn.Module | None = None
-        if timesteps > 1:
-            merged = AWAM(dim) if "awam" in fusion else WeightedMean()
-            if "ctssfm" in fusion:
-                merged = CTSSFM(
-                    dim, patch_size, merged, heads=heads, head_dim=head_dim, dropout=dropout
-                )
+
+        def embed() -> TimestepFusion:
+            merged: nn.Module | None = None
+            if timesteps > 1:
+                merged = AWAM(dim) if "awam" in fusion else WeightedMean()
+                if "ctssfm" in fusion:
+                    merged = CTSSFM(
+                        dim, patch_size, merged, heads=heads, head_dim=head_dim, dropout=dropout
+                    )
+            gate = TimestepGate(timesteps, keep=keep) if angles else None
+            return TimestepFusion(
+                channels, timesteps, dim, gate=gate, fusion=merged, shared=shared_embedding
+            )
+
         super().__init__(
-            TimestepFusion(
-                channels,
-                timesteps,
-                dim,
-                gate=TimestepGate(timesteps, keep=keep) if angles else None,
-                fusion=merged,
-                shared=shared_embedding,
-            ),
+            embed,
             in_channels,
             num_classes,
             patch_size,

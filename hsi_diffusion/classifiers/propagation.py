@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from hsi_diffusion.classifiers.graph import CHUNK, likest_graph, pixel_rows, square_matrix
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-
-CHUNK = 2**28
-"""Bytes of the distances that are held at a time."""
 
 
 class LabelPropagation:
@@ -71,22 +69,12 @@ class LabelPropagation:
             device: Where the nearest neighbours are looked for.
 
         Raises:
-            ConfigurationError: The scene has no more pixels than a pixel shall have neighbours.
+            ConfigurationError: The cube has another number of axes or holds nan or infinity, or the
+                scene has no more pixels than a pixel shall have neighbours.
         """
-        cube = torch.as_tensor(cube)
+        rows = pixel_rows(cube, self.neighbours, device)
         height, width, channels = cube.shape
-        pixels = height * width
-        if pixels <= self.neighbours:
-            raise ConfigurationError(
-                f"neighbours must be below the number of pixels, {pixels}, got {self.neighbours}"
-            )
-        rows = cube.reshape(pixels, channels).to(device, torch.float32)
-        distance, likest = _nearest(rows, self.neighbours)
-        scale = float(distance[:, -1].median()) or 1.0
-        own = np.repeat(np.arange(pixels), self.neighbours)
-        weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
-        graph = _matrix(weights.ravel(), own, likest.cpu().numpy().ravel(), pixels)
-        graph = graph.maximum(graph.T)
+        graph, scale = likest_graph(rows, self.neighbours)
         if self.spatial > 0:
             first, second = _around(height, width)
             chunk = max(1, CHUNK // (4 * channels))
@@ -97,7 +85,7 @@ class LabelPropagation:
                 ]
             )
             touching = self.spatial * torch.exp(-((apart / scale) ** 2)).cpu().numpy()
-            around = _matrix(touching, first, second, pixels)
+            around = square_matrix(touching, first, second, len(rows))
             graph = graph + around + around.T
         degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
@@ -141,31 +129,6 @@ class LabelPropagation:
         )
         found: NDArray[np.float32] = shares.astype(np.float32)
         return found.reshape(*labels.shape, num_classes)
-
-
-def _matrix(
-    weights: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
-) -> sparse.csr_array:
-    """A square sparse matrix of float64."""
-    shape: tuple[int, int] = (size, size)  # spelled out, so that a type checker sees a matrix
-    entries = weights.astype(np.float64)
-    return sparse.csr_array(sparse.coo_array((entries, (rows, columns)), shape=shape))
-
-
-def _nearest(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Distances and numbers of the nearest other rows, (N, number) each, nearest first."""
-    squares = rows.square().sum(dim=1)
-    distances, indices = [], []
-    chunk = max(1, CHUNK // (4 * len(rows)))
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        square = squares[start : start + chunk, None] + squares - 2 * part @ rows.T
-        own = torch.arange(len(part), device=rows.device)
-        square[own, start + own] = torch.inf  # not by its distance of 0: there may be doubles
-        found = square.topk(number, dim=1, largest=False)
-        distances.append(found.values.clamp_min(0).sqrt())
-        indices.append(found.indices)
-    return torch.cat(distances), torch.cat(indices)
 
 
 def _around(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

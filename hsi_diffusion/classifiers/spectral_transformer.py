@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from functools import partial
 
-from hsi_diffusion.classifiers.attention import PatchTransformer, check_sizes
+from hsi_diffusion.classifiers.attention import PatchTransformer, pixel_embedding
 
 
 class SpectralTransformer(PatchTransformer):
@@ -18,18 +18,7 @@ class SpectralTransformer(PatchTransformer):
     Our own addition is ``readout="centre"``, which adds the centre pixel's token to the class token
     before the head: the pixel that is asked for is then never lost among its neighbours.
 
-    Args:
-        in_channels: Channels of a patch: bands, components or diffusion features.
-        num_classes: Number of classes K.
-        patch_size: Side P of the patch in pixels.
-        dim: Channels of a token.
-        depth: Number of transformer blocks.
-        heads: Attention heads per block.
-        head_dim: Channels of a head.
-        mlp_dim: Hidden channels of the feed-forward layers.
-        dropout: Dropout inside the transformer.
-        head_dropout: Dropout in the class head.
-        readout: ``"class"`` (published) or ``"centre"``.
+    The arguments are those of :class:`~hsi_diffusion.classifiers.PatchTransformer`.
 
     Raises:
         ConfigurationError: A size is below 1 or ``readout`` is unknown.
@@ -50,20 +39,8 @@ class SpectralTransformer(PatchTransformer):
         head_dropout: float = 0.1,
         readout: str = "class",
     ) -> None:
-        check_sizes(
-            in_channels=in_channels,
-            num_classes=num_classes,
-            patch_size=patch_size,
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            head_dim=head_dim,
-            mlp_dim=mlp_dim,
-        )
         super().__init__(
-            nn.Sequential(
-                nn.Conv2d(in_channels, dim, 3, padding=1), nn.BatchNorm2d(dim), nn.ReLU()
-            ),
+            partial(pixel_embedding, in_channels, dim),
             in_channels,
             num_classes,
             patch_size,

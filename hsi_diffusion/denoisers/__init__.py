@@ -6,6 +6,7 @@ from hsi_diffusion.denoisers.convert import load_published_unet3d, to_published
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.denoisers.staged import StagedDenoiser
+from hsi_diffusion.denoisers.unet2d import UNet2D
 from hsi_diffusion.denoisers.unet3d import BandPadding, UNet3D
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Denoiser",
     "FeatureLevel",
     "StagedDenoiser",
+    "UNet2D",
     "UNet3D",
     "build_denoiser",
     "load_published_unet3d",

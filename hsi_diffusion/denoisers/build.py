@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.denoisers.staged import StagedDenoiser
+from hsi_diffusion.denoisers.unet2d import UNet2D
 from hsi_diffusion.denoisers.unet3d import UNet3D
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_options
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers.base import Denoiser
 
-DENOISERS: dict[str, type[Denoiser]] = {"unet3d": UNet3D, "staged": StagedDenoiser}
+DENOISERS: dict[str, type[Denoiser]] = {
+    "unet3d": UNet3D,
+    "staged": StagedDenoiser,
+    "unet2d": UNet2D,
+}
 """Every network by its name."""
 
 

@@ -3,6 +3,9 @@
 A tile is computed with a halo as wide as the receptive radius of what is asked for, and the halo is
 cut off where the scene ends. So a network's own padding acts at the scene's border and nowhere
 else, and tiles give what one pass over the whole scene gives, up to float32 rounding.
+
+Maps on coarser grids are brought to the scene's pixels by bilinear interpolation, with the value of
+a coarse pixel in its middle.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hsi_diffusion.seeding import generator
@@ -49,10 +53,11 @@ class TiledPass:
         settings: Timesteps, noise, tile and precision; the levels are the caller's affair.
         maps: What is wanted at one timestep under one draw of noise: (x_0, x_t, t) with images of
             shape (1, bands, h, w) and t int64 (1,) to maps of shape (D, h / reduction, w /
-            reduction), one per entry of ``channels``.
+            reduction), rounded up, one per entry of ``channels``.
         channels: D of each map.
         reductions: By how much each map is coarser than the image.
-        radius: Pixels to each side on which the maps depend.
+        radius: Pixels to each side on which the maps depend; on a coarser grid, from any of the
+            pixels that a coarse one covers.
         alignment: Crops start at multiples of this and of the reductions.
     """
 
@@ -92,13 +97,15 @@ class TiledPass:
     def _windows(self) -> list[Window]:
         # a coarser grid, or a grid of windows, has to lie as it lies in the whole scene
         step = math.lcm(self.alignment, *self.reductions)
+        # the coarse pixel next to a pixel's own counts, from half of its side away
+        halo = self.radius + max(self.reductions) // 2
         height, width, _ = self.cube.shape
         return [
             Window(
                 rows,
                 columns,
-                _with_halo(rows, self.radius, step, height),
-                _with_halo(columns, self.radius, step, width),
+                _with_halo(rows, halo, step, height),
+                _with_halo(columns, halo, step, width),
             )
             for rows in _cut(height, self.settings.tile)
             for columns in _cut(width, self.settings.tile)
@@ -186,14 +193,16 @@ def evaluating(denoiser: Denoiser, device: str | torch.device | None) -> Iterato
 
 def _pick(found: Tensor, reduction: int, window: Window) -> Tensor:
     """The tile's pixels out of a map over the crop: (D, h, w), float32."""
-    row_index, column_index = (
-        torch.arange(part.start - crop.start, part.stop - crop.start) // reduction
+    rows, columns = (
+        slice(part.start - crop.start, part.stop - crop.start)
         for part, crop in (
             (window.rows, window.crop_rows),
             (window.columns, window.crop_columns),
         )
     )
-    return found[:, row_index[:, None], column_index].float()
+    if reduction > 1:
+        found = F.interpolate(found[None].float(), scale_factor=reduction, mode="bilinear")[0]
+    return found[:, rows, columns].float()
 
 
 def _cut(length: int, tile: int) -> list[slice]:

@@ -11,6 +11,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
+from hsi_diffusion.patches.filters import gaussian_blur
 from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
@@ -63,6 +64,7 @@ __all__ = [
     "fixed_split",
     "fraction_split",
     "gather_patches",
+    "gaussian_blur",
     "make_split",
     "noise_covariance",
     "per_class_split",

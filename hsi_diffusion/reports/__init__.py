@@ -4,12 +4,15 @@ from hsi_diffusion.reports.comparison import (
     Measurement,
     comparison_table,
     measurements_csv,
+    per_class_csv,
     spread,
 )
 from hsi_diffusion.reports.confusion import confusion_matrix
 from hsi_diffusion.reports.figures import save_figure
+from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
 from hsi_diffusion.reports.maps import classification_map, false_colour, split_map
+from hsi_diffusion.reports.papers import grid_table, paper_table
 from hsi_diffusion.reports.reconstructions import (
     reconstruction_images,
     reconstruction_spectra,
@@ -24,6 +27,7 @@ from hsi_diffusion.reports.report import (
     render_report,
     write_report,
 )
+from hsi_diffusion.reports.significance import PairedTest, paired, significance_table
 from hsi_diffusion.reports.tables import TextTable, class_table, results_table, split_table
 from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 
@@ -31,6 +35,7 @@ __all__ = [
     "CandidateReport",
     "ChoiceReport",
     "Measurement",
+    "PairedTest",
     "RunReport",
     "SplitReport",
     "TextTable",
@@ -40,14 +45,20 @@ __all__ = [
     "confusion_matrix",
     "false_colour",
     "false_colour_image",
+    "grid_table",
     "label_image",
     "leakage_sentence",
+    "map_gallery",
     "measurements_csv",
+    "paired",
+    "paper_table",
+    "per_class_csv",
     "reconstruction_images",
     "reconstruction_spectra",
     "render_report",
     "results_table",
     "save_figure",
+    "significance_table",
     "spectral_angle",
     "split_map",
     "split_table",

@@ -1,17 +1,25 @@
-"""Several methods on several splits over several seeds, in one table."""
+"""Several methods on several splits over several seeds: one table, and files of every value."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.tables import NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    Values = dict[tuple[str, str], dict[int, float]]
+    """The values of every seed, for each row and column."""
+
+COSTS = ("training_seconds", "test_seconds", "parameters")
+"""Names of the fields that say what a method costs."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +30,26 @@ class Measurement:
         row: The method, or the variant of one.
         column: The split, or the scene and its split.
         seed: The seed of split, pretraining and classifier.
-        figures: Overall accuracy and the other scalar figures of merit by name, as fractions.
+        figures: Overall accuracy and the other scalar figures of merit by name, as fractions. It
+            may also hold ``"per_class_accuracy"``, a list of K fractions; None and NaN stand for
+            what there is not, such as the accuracy of a class without test pixels.
         seconds: Time of everything, pretraining included; None where it is unknown. Of a stage that
             was resumed, only its last session counts.
+        training_seconds: Time of all that is learnt, pretraining included; None = unknown.
+        test_seconds: Time to classify the scene, or its test pixels, with what was learnt; None =
+            unknown.
+        parameters: Numbers that are learnt, over all networks of the method; None where they are
+            unknown, or there is nothing to count, as with nearest neighbours.
     """
 
     row: str
     column: str
     seed: int
-    figures: Mapping[str, float]
+    figures: Mapping[str, Any]
     seconds: float | None = None
+    training_seconds: float | None = None
+    test_seconds: float | None = None
+    parameters: float | None = None
 
 
 def comparison_table(
@@ -52,12 +70,17 @@ def comparison_table(
     Returns:
         The table; a dash where a method has no measurement. The sample standard deviation is left
         out where there is a single seed.
+
+    Raises:
+        ConfigurationError: If no measurement holds ``figure``, or two tell of the same row, column
+            and seed.
     """
     names = list(dict.fromkeys(m.row for m in measurements))
     columns = list(dict.fromkeys(m.column for m in measurements))
-    values: dict[tuple[str, str], dict[int, float]] = {}
-    for m in measurements:
-        values.setdefault((m.row, m.column), {})[m.seed] = 100 * m.figures[figure]
+    values = {
+        key: {seed: 100 * fraction for seed, fraction in seeds.items()}
+        for key, seeds in fractions(measurements, figure).items()
+    }
 
     header, body = [""], [[name] for name in names]
     for column in columns:
@@ -75,6 +98,53 @@ def comparison_table(
     return TextTable(tuple(header), tuple(map(tuple, body)))
 
 
+def by_seed(
+    measurements: Sequence[Measurement], value: Callable[[Measurement], float | None]
+) -> Values:
+    """One value of every measurement, for each row and column those of its seeds.
+
+    Args:
+        measurements: In any order.
+        value: What to take of each; where it is None or NaN, the seed is left out.
+
+    Raises:
+        ConfigurationError: If two measurements tell of the same row, column and seed.
+    """
+    found: Values = {}
+    seen = set()
+    for m in measurements:
+        if (key := (m.row, m.column, m.seed)) in seen:
+            raise ConfigurationError(
+                f"measurements must hold each row, column and seed once, got {key} twice; give "
+                "the rows names of their own, or leave one out"
+            )
+        seen.add(key)
+        number = value(m)
+        if number is not None and not math.isnan(number):
+            found.setdefault((m.row, m.column), {})[m.seed] = number
+    return found
+
+
+def fractions(measurements: Sequence[Measurement], figure: str) -> Values:
+    """A figure of merit of every measurement, as :func:`by_seed` gives it.
+
+    Args:
+        measurements: In any order.
+        figure: Name of a scalar figure.
+
+    Raises:
+        ConfigurationError: If there are measurements but none holds the figure, or two tell of the
+            same row, column and seed.
+    """
+    held = dict.fromkeys(name for m in measurements for name in m.figures)
+    if measurements and figure not in held:
+        raise ConfigurationError(
+            f"figure must be one that the measurements hold, {', '.join(held) or 'none'}; "
+            f"got {figure!r}"
+        )
+    return by_seed(measurements, lambda m: m.figures.get(figure))
+
+
 def spread(values: Sequence[float], *, signed: bool = False) -> str:
     """Mean and sample standard deviation, two decimals; a dash for no values at all."""
     if not values:
@@ -83,12 +153,85 @@ def spread(values: Sequence[float], *, signed: bool = False) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
 
 
+def best(cells: Sequence[Sequence[float]]) -> set[int]:
+    """Which cells of a table have the best mean, as :func:`spread` shows it.
+
+    Means that look the same with two decimals are equally good.
+
+    Args:
+        cells: The values behind each cell; none at all where it shows a dash.
+
+    Returns:
+        Numbers of the cells from 0; empty where fewer than two cells have values, and there is
+        nothing to be better than.
+    """
+    means = {
+        number: round(statistics.mean(values), 2) for number, values in enumerate(cells) if values
+    }
+    if len(means) < 2:
+        return set()
+    top = max(means.values())
+    return {number for number, mean in means.items() if mean == top}
+
+
 def measurements_csv(measurements: Sequence[Measurement]) -> str:
-    """Every measurement as a line of CSV, figures as fractions."""
+    """Every measurement as a line of CSV, figures as fractions; no lists, see per_class_csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "seed", *SCORES, "seconds"])
+    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS])
     for m in measurements:
-        figures = [m.figures.get(name, "") for name in SCORES]
-        writer.writerow([m.row, m.column, m.seed, *figures, "" if m.seconds is None else m.seconds])
+        figures = [m.figures.get(name) for name in SCORES]
+        costs = [getattr(m, name) for name in COSTS]
+        # what is None is written as nothing
+        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs])
     return text.getvalue()
+
+
+def per_class_csv(
+    measurements: Sequence[Measurement], class_names: Sequence[str] | None = None
+) -> str:
+    """The accuracy of every class in every measurement that holds it, as a line of CSV each.
+
+    Args:
+        measurements: Those without ``"per_class_accuracy"`` are left out.
+        class_names: K names, for measurements of one scene; None leaves the names empty.
+
+    Returns:
+        Lines of row, column, seed, class (1..K), name, and accuracy as a fraction, which is empty
+        for classes without test pixels.
+
+    Raises:
+        ConfigurationError: If a measurement has another number of classes than there are names.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "column", "seed", "class", "name", "accuracy"])
+    for m in measurements:
+        accuracies = class_accuracies(m, None if class_names is None else len(class_names))
+        for index, accuracy in enumerate(accuracies or []):
+            name = "" if class_names is None else class_names[index]
+            writer.writerow([m.row, m.column, m.seed, index + 1, name, accuracy])
+    return text.getvalue()
+
+
+def class_accuracies(
+    measurement: Measurement, classes: int | None = None
+) -> list[float | None] | None:
+    """The accuracy of each class as a fraction, None for absent ones; None where it is not known.
+
+    Args:
+        measurement: What was measured.
+        classes: How many classes there must be; None = any number.
+
+    Raises:
+        ConfigurationError: If there is another number of classes.
+    """
+    values = measurement.figures.get("per_class_accuracy")
+    if values is None:
+        return None
+    if classes is not None and len(values) != classes:
+        raise ConfigurationError(
+            f"per_class_accuracy of {measurement.row!r} on {measurement.column!r} must hold "
+            f"{classes} values, one per class name, got {len(values)}"
+        )
+    return [None if value is None or math.isnan(value) else float(value) for value in values]

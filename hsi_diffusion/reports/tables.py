@@ -1,8 +1,9 @@
-"""Tables of results, for the terminal (rich) and for Markdown, from the same rows."""
+"""Tables of results, for the terminal (rich), Markdown and LaTeX, from the same rows."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from rich.text import Text
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Metrics = Mapping[str, Any]
 
@@ -29,6 +30,28 @@ NOTHING = "-"
 """What a cell shows where there is no value, such as the accuracy of an absent class."""
 
 
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    # without these, LaTeX prints other signs in its usual font encoding
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # after the end of a row these would be taken for its arguments
+    "[": "{[}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MINUS SIGN}": "$-$",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+"""What stands in LaTeX for characters that mean something else there."""
+
+COLUMN, LINE = 230, 345
+"""Points of a line of text in LaTeX's article, in two columns and in one."""
+
+
 @dataclass(frozen=True)
 class TextTable:
     """A table of strings; the first column is left-aligned, the others right-aligned.
@@ -36,17 +59,33 @@ class TextTable:
     Attributes:
         header: One string per column.
         rows: Strings, as many per row as columns.
+        bold: Cells that stand out, as (row, column) from 0, the header not counted.
+        rules: Rows, from 0, above which a line is drawn. Markdown knows no such lines.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+    rules: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse rows that don't fit the header."""
+        """Refuse rows that don't fit the header, and marks outside the table."""
         for row in self.rows:
             if len(row) != len(self.header):
                 raise ConfigurationError(
                     f"rows must have {len(self.header)} cells, as many as {self.header}, got {row}"
+                )
+        height, width = len(self.rows), len(self.header)
+        for cell in sorted(self.bold):
+            if cell[0] not in range(height) or cell[1] not in range(width):
+                raise ConfigurationError(
+                    f"bold must name cells of {height} rows and {width} columns, counted from 0, "
+                    f"got {cell}"
+                )
+        for number in sorted(self.rules):
+            if number not in range(height):
+                raise ConfigurationError(
+                    f"rules must name some of {height} rows, counted from 0, got {number}"
                 )
 
     def to_rich(self, title: str | None = None) -> Table:
@@ -54,18 +93,85 @@ class TextTable:
         table = Table(title=title)
         for index, name in enumerate(self.header):
             table.add_column(Text(name), justify="right" if index else "left", no_wrap=index > 0)
-        for row in self.rows:
+        for number, row in enumerate(self.rows):
+            if number in self.rules:
+                table.add_section()
             # Text, so that brackets in names are not taken for markup
-            table.add_row(*map(Text, row))
+            table.add_row(
+                *(
+                    Text(cell, style="bold" if (number, column) in self.bold else "")
+                    for column, cell in enumerate(row)
+                )
+            )
         return table
 
     def to_markdown(self) -> str:
         """A Markdown table, without a newline at its end."""
-        rule = ("---", *("---:" for _ in self.header[1:]))
+        header, rows = self._written(lambda text: text.replace("|", r"\|"), "**{}**")
+        rule = ["---", *("---:" for _ in header[1:])]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+    def to_latex(self, caption: str, label: str) -> str:
+        r"""A floating LaTeX table, without a newline at its end.
+
+        It needs ``\usepackage{booktabs}``. By a rough count of its letters, a table that is too
+        wide for a column spans both where a page has two (``table*``), and one that is too wide
+        for a page in one column is scaled to the page's width, which needs
+        ``\usepackage{graphicx}`` too.
+
+        Args:
+            caption: Plain text: what LaTeX would take for commands is escaped, as in the cells.
+            label: Name for ``\ref``, such as ``"tab:indian_pines"``.
+
+        Raises:
+            ConfigurationError: If ``label`` holds a character that LaTeX does not allow there.
+        """
+        if not re.fullmatch(r"[\w:./+-]+", label, re.ASCII):
+            raise ConfigurationError(
+                f"label must hold letters, digits and : . / + - _ only, got {label!r}"
+            )
+        header, rows = self._written(_latex, r"\textbf{{{}}}")
+        lines = [
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"  \toprule",
+            f"  {' & '.join(header)} \\\\",
+            r"  \midrule",
+        ]
+        for number, row in enumerate(rows):
+            if number in self.rules:
+                lines.append(r"  \midrule")
+            lines.append(f"  {' & '.join(row)} \\\\")
+        lines += [r"  \bottomrule", r"\end{tabular}"]
+        width = self._points()
+        if width > LINE:
+            lines = [r"\resizebox{\textwidth}{!}{%", *lines[:-1], rf"{lines[-1]}%", "}"]
+        # what spans two columns can't stand "here"
+        float_name, place = ("table*", "tp") if width > COLUMN else ("table", "htbp")
         return "\n".join(
-            "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
-            for row in (self.header, rule, *self.rows)
+            [
+                rf"\begin{{{float_name}}}[{place}]",
+                r"  \centering",
+                rf"  \caption{{{_latex(caption)}}}",
+                rf"  \label{{{label}}}",
+                *(f"  {line}" for line in lines),
+                rf"\end{{{float_name}}}",
+            ]
         )
+
+    def _written(
+        self, escape: Callable[[str], str], marked: str
+    ) -> tuple[list[str], list[list[str]]]:
+        """Header and rows with every cell escaped, and the bold ones put into ``marked``."""
+        rows = [list(map(escape, row)) for row in self.rows]
+        for row, column in self.bold:
+            if text := rows[row][column]:  # two marks with nothing between them would be seen
+                rows[row][column] = marked.format(text)
+        return list(map(escape, self.header)), rows
+
+    def _points(self) -> int:
+        """Rough width in LaTeX's 10-point type: 5 points a letter, 12 between columns."""
+        columns = zip(self.header, *self.rows, strict=True)
+        return sum(5 * max(map(len, column)) + 12 for column in columns)
 
 
 def results_table(results: Mapping[str, Metrics]) -> TextTable:
@@ -153,3 +259,9 @@ def percent(value: Any) -> str:
 def readable(name: str) -> str:
     """A key such as ``"raw_bands"`` for people."""
     return name.replace("_", " ")
+
+
+def _latex(text: str) -> str:
+    """Plain text for LaTeX, a hyphen before a number as a minus."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", text)
+    return text.translate({ord(sign): written for sign, written in LATEX.items()})

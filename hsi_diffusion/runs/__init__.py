@@ -1,35 +1,40 @@
 """Whole runs: plain settings in, a folder with figures, maps and a report out."""
 
+from hsi_diffusion.runs.benchmark import BenchmarkSettings, benchmark_cells
+from hsi_diffusion.runs.benchmark_report import write_benchmark
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
 from hsi_diffusion.runs.grid import Cell, CellResult, pretraining_folder, run_grid
 from hsi_diffusion.runs.hardware import describe_hardware
+from hsi_diffusion.runs.measurements import measurements
 from hsi_diffusion.runs.outputs import show_result, write_outputs
 from hsi_diffusion.runs.pipeline import RunResult, pretrain_alone, run, scene_data
-from hsi_diffusion.runs.settings import (
-    RunSettings,
-    SplitSettings,
-    default_folder,
+from hsi_diffusion.runs.presets import (
     merge,
     parse_assignment,
     parse_yaml,
     preset_for,
+    read_preset,
     read_yaml,
 )
+from hsi_diffusion.runs.settings import RunSettings, SplitSettings, default_folder
 from hsi_diffusion.runs.stages import load_pretrained
 
 __all__ = [
+    "BenchmarkSettings",
     "Cell",
     "CellResult",
     "RunResult",
     "RunSettings",
     "SplitSettings",
+    "benchmark_cells",
     "check_output",
     "choice_splits",
     "default_folder",
     "describe_hardware",
     "load_pretrained",
+    "measurements",
     "merge",
     "parse_assignment",
     "parse_yaml",
@@ -38,10 +43,12 @@ __all__ = [
     "pretrain_alone",
     "pretraining_folder",
     "quieten",
+    "read_preset",
     "read_yaml",
     "run",
     "run_grid",
     "scene_data",
     "show_result",
+    "write_benchmark",
     "write_outputs",
 ]

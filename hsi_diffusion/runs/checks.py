@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hsi_diffusion.classifiers import build_estimator
 from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
 from hsi_diffusion.features.compute import check_components
 from hsi_diffusion.features.extract import check_request, feature_blocks
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def check_stages(
-    module: DiffusionPretrainModule, data: SceneDataModule, settings: RunSettings, place: Workplace
+    module: DiffusionPretrainModule | None,
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
 ) -> None:
     """Check the settings of all stages against the scene, its split and each other.
 
@@ -32,7 +37,7 @@ def check_stages(
     user hears of a typing error now, and not after an hour of pretraining.
 
     Args:
-        module: The denoiser, trained or not.
+        module: The denoiser, trained or not; None for a baseline.
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where it computes.
@@ -45,13 +50,19 @@ def check_stages(
     _check_labels(data, settings)
     if settings.logger == "wandb":
         _check_wandb()
-    if settings.pretrain.checkpoint is None:
+    if settings.pretrain is not None and settings.checkpoint is None:
         with _setting("pretrain"):
             data.train_dataloader()
             data.val_dataloader()
         place.make_trainer(precision=settings.pretrain.precision, devices=place.devices)
-    cubes = _check_features(module, data, settings, place) | _check_spaces(data, settings)
+    cubes = _check_spaces(data, settings)
+    if module is not None:
+        cubes |= _check_features(module, data, settings, place)
     classifier = settings.classifier
+    if classifier.estimator is not None:
+        with _setting("classifier.estimator"):
+            build_estimator(classifier.estimator.name, classifier.estimator.options, settings.seed)
+        return
     with _setting("classifier"):
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
@@ -60,7 +71,7 @@ def check_stages(
         with _setting("classifier.propagation"):
             propagation(classifier.propagation)
         with _setting("classifier.propagation.space"):
-            _check_space(classifier.propagation.space, data.info.bands)
+            _check_space(classifier.propagation.space, data)
     for channels, timesteps, angles in sorted(cubes):
         build_classification(
             channels, data, classifier, settings.seed, timesteps=timesteps, angles=angles
@@ -91,8 +102,8 @@ def _check_labels(data: SceneDataModule, settings: RunSettings) -> None:
         )
     if not len(split.test):
         raise SplitError("the split has no test pixels to measure at; leave some out of training")
-    features, spaces = settings.features, settings.raw_bands.spaces
-    if max(len(feature_candidates(features)), len(spaces)) > 1:
+    candidates = () if settings.pretrain is None else feature_candidates(settings.features)
+    if max(len(candidates), len(settings.raw_bands.spaces)) > 1:
         choice_splits(data, settings.choice)
 
 
@@ -125,19 +136,28 @@ def _check_features(
 def _check_spaces(data: SceneDataModule, settings: RunSettings) -> set[tuple[int, int, bool]]:
     """Check every space of raw bands; what their cubes hold, see above."""
     found = set()
-    bands = data.info.bands
     for space in settings.raw_bands.spaces:
         with _setting("raw_bands.spaces"):
-            _check_space(space, bands)
-        found.add((space.components or bands, 1, False))
+            _check_space(space, data)
+        found.add((space.components or data.info.bands, 1, False))
     return found
 
 
-def _check_space(space: SpaceSettings, bands: int) -> None:
+def _check_space(space: SpaceSettings, data: SceneDataModule) -> None:
     build_transform(space.transform, space.components, **space.transform_options)
+    bands, pixels = data.info.bands, data.shape[0] * data.shape[1]
     if (space.components or 0) > bands:
         raise ConfigurationError(
             f"components must be at most the number of bands, {bands}, got {space.components}"
+        )
+    if not 0 <= space.blur < math.inf:
+        raise ConfigurationError(
+            f"blur must be a width in pixels, at least 0 (0 = no blur), got {space.blur}"
+        )
+    if not 0 <= space.neighbours < pixels:
+        raise ConfigurationError(
+            f"neighbours must be at least 0 (0 = none) and below the number of pixels, {pixels}, "
+            f"got {space.neighbours}"
         )
 
 

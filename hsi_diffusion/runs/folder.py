@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
 from hsi_diffusion.runs.outputs import IMAGES
-from hsi_diffusion.runs.settings import read_yaml
+from hsi_diffusion.runs.presets import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +30,9 @@ CONTENT: Final = BEGUN | {
     *IMAGES.values(),
 }
 """Everything that a run writes."""
+
+FOLLOWED: Final = frozenset({"logger", "group"})
+"""Settings that say where a run is followed; they decide nothing of what comes out."""
 
 
 def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -90,7 +93,7 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
     Raises:
         OutputError: There is nothing to go on with.
         ConfigurationError: The run there had other settings. A checkpoint may be spelled in another
-            way, as long as it is the same file.
+            way, as long as it is the same file, and the run may be followed elsewhere.
     """
     config = folder / "config.yaml"
     if not config.is_file():
@@ -144,7 +147,8 @@ def remove_if_only_begun(folder: Path) -> None:
 
 
 def _resolved(plain: dict[str, Any]) -> dict[str, Any]:
-    """Plain settings with the checkpoint's one absolute path in place of any other spelling."""
+    """What decides a run's result, with the checkpoint's one absolute path for any spelling."""
+    plain = {key: value for key, value in plain.items() if key not in FOLLOWED}
     stage = plain.get("pretrain")
     if not isinstance(stage, dict) or stage.get("checkpoint") is None:
         return plain

@@ -6,16 +6,17 @@ import json
 import time
 import traceback
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.files import digest_of, write_text
+from hsi_diffusion.runs.folder import FOLLOWED
 from hsi_diffusion.runs.outputs import write_outputs
 from hsi_diffusion.runs.pipeline import check, pretrain_alone, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from hsi_diffusion.runs.settings import RunSettings
 
@@ -40,7 +41,9 @@ class Cell:
         """Name of its folder: readable, and another one for other settings."""
         text = f"{self.row}-{self.column}-seed{self.settings.seed}"
         readable = "".join(letter if letter.isalnum() else "-" for letter in text)
-        return f"{readable}-{digest_of(self.settings.to_dict())[:8]}"
+        plain = self.settings.to_dict()
+        decisive = {key: value for key, value in plain.items() if key not in FOLLOWED}
+        return f"{readable}-{digest_of(decisive)[:8]}"
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class CellResult:
         metrics: What its metrics.json holds; None where it failed. Its ``seconds`` of a stage that
             was resumed count only the last session.
         error: Why it failed; None where it did not.
-        pretraining_seconds: Time of its pretraining, wherever that was computed; None if unknown.
-            Of one that was resumed, only the last session counts.
+        pretraining_seconds: Time of its pretraining, wherever that was computed; None if unknown,
+            or if there is none. Of one that was resumed, only the last session counts.
     """
 
     cell: Cell
@@ -121,9 +124,7 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     trace = folder / "errors" / f"{cell.name}.txt"
     try:
         check(cell.settings, place)
-        checkpoint = _shared_pretraining(cell.settings, folder, progress)
-        pretraining = replace(cell.settings.pretrain, checkpoint=str(checkpoint))
-        settings = replace(cell.settings, pretrain=pretraining)
+        settings = _with_pretraining(cell.settings, folder, progress)
         started = (place / "config.yaml").is_file()
         result = run(settings, place, resume=started, progress=progress, say=_say_nothing)
         if result is not None:
@@ -139,18 +140,18 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     return None
 
 
-def _shared_pretraining(settings: RunSettings, folder: Path, progress: bool) -> Path:
-    """The checkpoint of a pretraining with these settings, made if it is not there yet."""
-    if settings.pretrain.checkpoint is not None:
-        return Path(settings.pretrain.checkpoint)
+def _with_pretraining(settings: RunSettings, folder: Path, progress: bool) -> RunSettings:
+    """Settings that use the pretraining of all runs like this one, made if it is not there yet."""
+    if settings.pretrain is None or settings.pretrain.checkpoint is not None:
+        return settings
     place = pretraining_folder(settings, folder)
-    checkpoint = place / "checkpoints" / "pretrain.ckpt"
     done = place / "seconds.json"
     if not done.is_file():
         start = time.monotonic()
         pretrain_alone(settings, place, progress=progress)
         write_text(done, json.dumps({"pretraining": round(time.monotonic() - start, 2)}))
-    return checkpoint
+    checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
+    return replace(settings, pretrain=replace(settings.pretrain, checkpoint=checkpoint))
 
 
 def pretraining_folder(settings: RunSettings, folder: Path) -> Path:

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stage_logger(
-    kind: str, stage: str, *, folder: Path, name: str, config: Mapping[str, Any]
+    kind: str,
+    stage: str,
+    *,
+    folder: Path,
+    name: str,
+    config: Mapping[str, Any],
+    group: str | None = None,
 ) -> Iterator[Logger | bool]:
     """The logger of one stage, for the time of that stage.
 
-    In W&B each stage is a run of its own, in a group of the whole run, and it ends with the stage.
+    In W&B each stage is a run of its own, in the group of the whole run or of several runs that
+    belong together, and it ends with the stage. Its job type is the stage's name.
     The project is ``WANDB_PROJECT``, or ``hsi_diffusion``. Where the caller has a W&B run under
     way, all stages go there, and it is left open.
 
@@ -32,6 +39,7 @@ def stage_logger(
         folder: The output folder of the whole run.
         name: Name of the whole run.
         config: The run's settings as plain data.
+        group: Name of the group in W&B; None: that of the run.
 
     Yields:
         The logger; False for ``"none"``.
@@ -42,7 +50,8 @@ def stage_logger(
         logger = WandbLogger(
             project=os.environ.get("WANDB_PROJECT", "hsi_diffusion"),
             name=f"{name}-{stage}",
-            group=name,
+            group=group or name,
+            job_type=stage,
             save_dir=folder,
             config=dict(config),
             reinit="create_new",

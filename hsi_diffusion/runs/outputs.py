@@ -26,11 +26,14 @@ from hsi_diffusion.reports import (
 from hsi_diffusion.runs.hardware import describe_hardware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hsi_diffusion.features import Choice
     from hsi_diffusion.metrics import HSIMetrics
+    from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.reports import ChoiceReport
+    from hsi_diffusion.runs.classification import Outcome
     from hsi_diffusion.runs.pipeline import RunResult
     from hsi_diffusion.runs.settings import RunSettings
 
@@ -63,21 +66,20 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     """
     data = result.data
     split = data.require_split()
-    patch_size = settings.classifier.patch_size
+    patch_size = _patch_size(settings)
     leakage = split.leakage(patch_size, settings.classifier.padding)
     summary = split.summary()
     results = _results(result)
+    found = result.method.classified
     split.save(folder / "split.npz")
     with atomic_path(folder / "classification_map.npy") as path:
         kind = np.min_scalar_type(data.num_classes)  # uint8 up to 255 classes
-        np.save(path, result.features.predicted.astype(kind), allow_pickle=False)
-    confusion = result.features.metrics.confusion_matrix.numpy()
-    weights = result.features.timestep_weights
-    timesteps = result.choice.best.timesteps
+        np.save(path, found.predicted.astype(kind), allow_pickle=False)
+    confusion = found.metrics.confusion_matrix.numpy()
+    weights = found.timestep_weights
+    timesteps: tuple[int, ...] = getattr(result.method.choice.best, "timesteps", ())
     pictures = {
-        "classification_map": classification_map(
-            result.features.predicted, data.info, truth=data.labels
-        ),
+        "classification_map": classification_map(found.predicted, data.info, truth=data.labels),
         "false_colour": false_colour(data.scene.cube, data.info),
         "confusion_matrix": confusion_matrix(confusion, data.info.class_names),
         "split": split_map(data.labels, split.train, split.val, split.test),
@@ -102,12 +104,12 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 "leakage": leakage,
             },
             "choices": [
-                _choice(what, choice, result, settings)
-                for what, choice in (
-                    ("Timestep and level of the features", result.choice),
-                    ("Space of the raw bands", result.raw_choice),
+                _choice(what, outcome.choice, result, settings)
+                for what, outcome in (
+                    ("Timestep and level of the features", _on_features(result)),
+                    ("Space of the raw bands", _on_raw_bands(result)),
                 )
-                if choice is not None
+                if outcome is not None
             ],
             "timesteps": None
             if weights is None
@@ -125,55 +127,98 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
         # a pretraining that was used again is not drawn again
         images={what: file for what, file in IMAGES.items() if (folder / file).is_file()},
     )
-    best = result.choice.best
-    control: dict[str, Any] = {}
-    if result.raw_choice is not None:
-        control["raw_bands"] = {**results["raw_bands"], "space": str(result.raw_choice.best)}
-    write_text(
-        folder / "metrics.json",
-        json.dumps(
-            {
-                **results["diffusion_features"],
-                **control,
-                "timesteps": list(best.timesteps),
-                "levels": list(best.levels),
-                "leakage": _plain(leakage),
-                "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
-                "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
-            },
-            indent=2,
-        ),
-    )
+    write_text(folder / "metrics.json", json.dumps(_summary(result, results, leakage), indent=2))
+
+
+def _summary(
+    result: RunResult, results: Mapping[str, Mapping[str, Any]], leakage: float
+) -> dict[str, Any]:
+    """What metrics.json holds: the method's figures, what they took, those of its control."""
+    split = result.data.require_split()
+    summary = dict(next(iter(results.values())))
+    costs = {"method": _costs(result.method, result.pretrained)}
+    features, raw = _on_features(result), _on_raw_bands(result)
+    if features is not None:
+        best = features.choice.best
+        summary |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
+    if raw is not None:
+        own = {**results["raw_bands"], "space": str(raw.choice.best)}
+        summary |= own if result.control is None else {"raw_bands": own}
+    if result.control is not None:
+        costs["control"] = _costs(result.control)
+    return {
+        **summary,
+        "leakage": _plain(leakage),
+        "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+        "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
+        "costs": costs,
+    }
+
+
+def _costs(
+    outcome: Outcome, pretrained: DiffusionPretrainModule | None = None
+) -> dict[str, float | None]:
+    """Parameters of all networks, and the times of the last training and of the map."""
+    parameters, training, test = outcome.classified.costs
+    if parameters is not None and pretrained is not None:
+        weights = pretrained.trained_denoiser.parameters()
+        parameters += sum(weight.numel() for weight in weights)
+    return {
+        "parameters": parameters,
+        "training_seconds": round(training, 2),
+        "test_seconds": round(test, 2),
+    }
 
 
 def show_result(result: RunResult, folder: Path) -> None:
     """Print the last tables of a run, and where everything is."""
     figures = _results(result)
     info = result.data.info
-    control = "" if result.raw_choice is None else f"; raw bands as {result.raw_choice.best}"
+    features, raw = _on_features(result), _on_raw_bands(result)
+    learned = [] if features is None else [f"features of {features.choice.best}"]
+    learned += [] if raw is None else [f"raw bands as {raw.choice.best}"]
     console = Console()
     console.print(class_table(figures, info.class_names).to_rich("Accuracy of each class, %"))
     console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
     console.print(
-        f"Features of {result.choice.best}{control}; {sum(result.seconds.values()):.0f} s in all."
+        f"Learned from {'; '.join(learned)}; {sum(result.seconds.values()):.0f} s in all."
     )
     console.print(f"Report, maps and checkpoints: {folder}/report.md", highlight=False)
 
 
+def _on_features(result: RunResult) -> Outcome | None:
+    """What was found on diffusion features; None for a baseline."""
+    return None if result.pretrained is None else result.method
+
+
+def _on_raw_bands(result: RunResult) -> Outcome | None:
+    """What was found on raw bands, as the method or as its control; None without a control."""
+    return result.method if result.pretrained is None else result.control
+
+
+def _patch_size(settings: RunSettings) -> int:
+    """Side of the patches that a classifier sees; a classical one sees pixels."""
+    return 1 if settings.classifier.estimator is not None else settings.classifier.patch_size
+
+
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:
     """The figures of the method and, where there is one, of its control."""
-    results = {"diffusion_features": plain_figures(result.features.metrics)}
-    if result.raw_bands is not None:
-        results["raw_bands"] = plain_figures(result.raw_bands.metrics)
-    return results
+    outcomes = {"diffusion_features": _on_features(result), "raw_bands": _on_raw_bands(result)}
+    return {
+        name: plain_figures(outcome.classified.metrics)
+        for name, outcome in outcomes.items()
+        if outcome is not None
+    }
 
 
 def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
     """The settings that made the result."""
     plain = settings.to_dict()
-    if settings.pretrain.checkpoint is not None:  # those of the preset were not used
+    if result.pretrained is None:
+        return plain
+    if settings.checkpoint is not None:  # those of the preset were not used
         plain["pretrain"] = {
-            "checkpoint": settings.pretrain.checkpoint,
+            "checkpoint": settings.checkpoint,
             "transform": result.data.transform.name,
             "module": dict(result.pretrained.hparams),
         }
@@ -203,7 +248,7 @@ def _choice(
             {
                 "name": str(trial.candidate),
                 "overall_accuracy": trial.score.accuracy,
-                "loss": trial.score.loss,
+                "loss": _plain(trial.score.loss),
             }
             for trial in choice.trials
             if len(choice.trials) > 1

@@ -12,25 +12,20 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs.building import build_pretraining
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.checks import check_stages
-from hsi_diffusion.runs.classification import (
-    EPOCH_STEPS,
-    Classified,
-    choose,
-    classify,
-    classify_raw_bands,
-    final_data,
-)
+from hsi_diffusion.runs.classification import Outcome, choose
 from hsi_diffusion.runs.folder import (
     check_output,
     check_resumable,
     prepare_output,
     remove_if_only_begun,
 )
+from hsi_diffusion.runs.learners import EPOCH_STEPS, build_learner
 from hsi_diffusion.runs.stages import (
-    build_propagation,
+    band_space,
     build_scene_data,
     extract,
     load_pretrained,
@@ -40,14 +35,15 @@ from hsi_diffusion.runs.stages import (
 from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from hsi_diffusion.features import Choice, FeatureCube
-    from hsi_diffusion.modules import (
-        DiffusionPretrainModule,
-        SceneDataModule,
-    )
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.features import FeatureCube
+    from hsi_diffusion.modules import DiffusionPretrainModule, SceneDataModule
     from hsi_diffusion.runs.candidates import FeatureCandidate
+    from hsi_diffusion.runs.learners import Learner
     from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
 
 
@@ -57,22 +53,18 @@ class RunResult:
 
     Attributes:
         data: The scene, its split and its band transform.
-        pretrained: The trained denoiser.
-        features: What the classifier on diffusion features found.
-        raw_bands: What the same classifier found on raw bands; None without a control.
-        choice: The candidates (t, level) and what they reached on the validation pixels.
-        raw_choice: The raw-band spaces, likewise; None without a control.
-        folds: Folds of the cross-validation that they were compared by; 1 = the split's own
+        pretrained: The trained denoiser; None for a baseline.
+        method: What the method found, on diffusion features or, for a baseline, on raw bands.
+        control: What the same classifier found on raw bands; None without a control.
+        folds: Folds of the cross-validation that candidates were compared by; 1 = the split's own
             validation part.
         seconds: Time of each stage.
     """
 
     data: SceneDataModule
-    pretrained: DiffusionPretrainModule
-    features: Classified
-    raw_bands: Classified | None
-    choice: Choice[FeatureCandidate]
-    raw_choice: Choice[SpaceSettings] | None
+    pretrained: DiffusionPretrainModule | None
+    method: Outcome
+    control: Outcome | None
     folds: int
     seconds: dict[str, float]
 
@@ -164,11 +156,16 @@ def check(settings: RunSettings, folder: Path) -> None:
 
 def _checked(
     settings: RunSettings, place: Workplace, watch: Stopwatch
-) -> tuple[SceneDataModule, DiffusionPretrainModule]:
+) -> tuple[SceneDataModule, DiffusionPretrainModule | None]:
     """The scene and the denoiser, with the settings of all stages checked against them."""
     with watch.stage("scene", f"Scene {settings.scene.name}, split {settings.split.kind}"):
         data = scene_data(settings)
-    pretrained = _denoiser(data, settings, watch)
+    pretrained = None
+    if settings.checkpoint is not None:
+        with watch.stage("pretraining", f"Pretrained denoiser of {settings.checkpoint}"):
+            pretrained = load_pretrained(settings.checkpoint, data)
+    elif settings.pretrain is not None:
+        pretrained = build_pretraining(data, settings.pretrain, settings.seed)
     check_stages(pretrained, data, settings, place)
     return data, pretrained
 
@@ -181,9 +178,10 @@ def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True
         folder: ``checkpoints/pretrain.ckpt`` is written here; one that is there is gone on with.
         progress: Show progress bars.
     """
+    stage = settings.require_pretrain()
     data = scene_data(settings)
-    module = build_pretraining(data, settings.pretrain, settings.seed)
-    pretrain(module, data, settings.pretrain, _place(settings, folder, progress), resume=True)
+    module = build_pretraining(data, stage, settings.seed)
+    pretrain(module, data, stage, _place(settings, folder, progress), resume=True)
 
 
 def _place(settings: RunSettings, folder: Path, progress: bool) -> Workplace:
@@ -194,6 +192,7 @@ def _place(settings: RunSettings, folder: Path, progress: bool) -> Workplace:
         num_nodes=settings.num_nodes,
         logger=settings.logger,
         name=folder.name,
+        group=settings.group,
         config=settings.to_dict(),
         progress=progress,
     )
@@ -201,7 +200,7 @@ def _place(settings: RunSettings, folder: Path, progress: bool) -> Workplace:
 
 def _compute(
     data: SceneDataModule,
-    pretrained: DiffusionPretrainModule,
+    pretrained: DiffusionPretrainModule | None,
     settings: RunSettings,
     place: Workplace,
     watch: Stopwatch,
@@ -210,50 +209,77 @@ def _compute(
 ) -> RunResult | None:
     """Everything that takes time; None on all but the first process."""
     stage = settings.pretrain
-    if stage.checkpoint is None:
+    if stage is not None and pretrained is not None and stage.checkpoint is None:
         threads = torch.get_num_threads()
         with watch.stage("pretraining", f"Pretraining without labels, {stage.steps} steps"):
             pretrained = pretrain(pretrained, data, stage, place, resume=resume)
         if not _is_first_process(threads):
             return None
-
-    def cube_of(candidate: FeatureCandidate) -> FeatureCube:
-        # from its file whenever it is asked for: all of them together may not fit into memory
-        return extract(pretrained, data, settings, place, candidate)
-
-    candidates = feature_candidates(settings.features)
-    several = max(len(candidates), len(settings.raw_bands.spaces)) > 1
+    spaces = settings.raw_bands.spaces
+    candidates = () if pretrained is None else feature_candidates(settings.features)
+    several = max(len(candidates), len(spaces)) > 1
     folds = len(choice_splits(data, settings.choice)) if several else 1
-    with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
-        for candidate in candidates:
-            cube_of(candidate)
-    with watch.stage("choice", "Choice among them without test pixels"):
-        graph = build_propagation(data, settings.classifier, place)
-        choice = choose(candidates, cube_of, data, settings, place, graph=graph)
-    if settings.features.keep == "best":
-        remove_features(pretrained, data, settings, place, but=choice.best)
-    with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
-        final = final_data(data, cube_of(choice.best), settings, graph)
-        found = classify(final, settings, place, stage="classifier")
-    raw_choice = raw_bands = None
-    if settings.raw_bands.spaces:
-        with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
-            raw_choice, raw_bands = classify_raw_bands(data, settings, place, graph)
+    learner = build_learner(data, settings, place)
+    method = control = None
+    if pretrained is not None:
+        method = _on_features(candidates, pretrained, learner, watch)
+    if spaces:
+        what = "Classifier" if method is None else "Control: the same classifier"
+        with watch.stage("raw_bands", f"{what} on raw bands"):
+            control = _on_raw_bands(learner)
+    if method is None:
+        method, control = control, None
+    if method is None:  # which the settings refuse
+        raise ConfigurationError("neither pretrain nor raw_bands.spaces is given")
     return RunResult(
         data=data,
         pretrained=pretrained,
-        features=found,
-        raw_bands=raw_bands,
-        choice=choice,
-        raw_choice=raw_choice,
+        method=method,
+        control=control,
         folds=folds,
         seconds=watch.seconds,
     )
 
 
+def _on_features(
+    candidates: Sequence[FeatureCandidate],
+    pretrained: DiffusionPretrainModule,
+    learner: Learner,
+    watch: Stopwatch,
+) -> Outcome:
+    """Choose diffusion features, and classify them."""
+    data, settings, place = learner.data, learner.settings, learner.place
+
+    def cube_of(candidate: FeatureCandidate) -> FeatureCube:
+        # from its file whenever it is asked for: all of them together may not fit into memory
+        return extract(pretrained, data, settings, place, candidate)
+
+    with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
+        for candidate in candidates:
+            cube_of(candidate)
+    with watch.stage("choice", "Choice among them without test pixels"):
+        choice = choose(candidates, cube_of, learner)
+    if settings.features.keep == "best":
+        remove_features(pretrained, data, settings, place, but=choice.best)
+    with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
+        return Outcome(choice, learner.learn(cube_of(choice.best), "classifier"))
+
+
+def _on_raw_bands(learner: Learner) -> Outcome:
+    """Choose a space of the bands, and do the same in it as on diffusion features."""
+
+    def cube_of(space: SpaceSettings) -> NDArray[np.float32]:
+        return band_space(learner.data, space, device=learner.place.device)
+
+    choice = choose(learner.settings.raw_bands.spaces, cube_of, learner)
+    return Outcome(choice, learner.learn(cube_of(choice.best), "raw_bands"))
+
+
 def scene_data(settings: RunSettings) -> SceneDataModule:
     """The run's scene, set up, with its split and the patches of the pretraining."""
     stage = settings.pretrain
+    if stage is None:
+        return labelled_scene(settings)
     data = build_scene_data(
         settings,
         transform=stage.transform,
@@ -269,21 +295,21 @@ def scene_data(settings: RunSettings) -> SceneDataModule:
         * settings.num_nodes
         * min(EPOCH_STEPS, stage.steps),
     )
+    return _set_up(data)
+
+
+def labelled_scene(settings: RunSettings) -> SceneDataModule:
+    """The run's scene, set up, with its split; its cube is the bands from -1 to 1."""
+    classifier = settings.classifier
+    sizes = {"patch_size": classifier.patch_size, "batch_size": classifier.batch_size}
+    return _set_up(build_scene_data(settings, task="classify", **sizes))
+
+
+def _set_up(data: SceneDataModule) -> SceneDataModule:
     data.prepare_data()
     data.setup()
     data.require_split()  # says what is missing before an hour of pretraining, not after
     return data
-
-
-def _denoiser(
-    data: SceneDataModule, settings: RunSettings, watch: Stopwatch
-) -> DiffusionPretrainModule:
-    """The denoiser, untrained or of an earlier run."""
-    stage = settings.pretrain
-    if stage.checkpoint is None:
-        return build_pretraining(data, stage, settings.seed)
-    with watch.stage("pretraining", f"Pretrained denoiser of {stage.checkpoint}"):
-        return load_pretrained(stage.checkpoint, data)
 
 
 def _is_first_process(threads: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -167,15 +166,28 @@ class SpaceSettings:
         transform: Band transform.
         components: Components that PCA or MNF keep.
         transform_options: Further arguments of the transform, such as ``{"whiten": True}``.
+        blur: Width (standard deviation) in pixels of a Gaussian blur along the scene, after the
+            transform; 0 = none. See :func:`~hsi_diffusion.patches.gaussian_blur`.
+        neighbours: Average every pixel with so many pixels of the likest spectra, after that; 0 =
+            none. See :class:`~hsi_diffusion.classifiers.SpectralGraph`.
     """
 
     transform: str = "minmax"
     components: int | None = None
     transform_options: dict[str, Any] = field(default_factory=dict)
+    blur: float = 0.0
+    neighbours: int = 0
 
     def __str__(self) -> str:
-        """For reports: the transform, and how many components of it."""
-        return self.transform if self.components is None else f"{self.transform}-{self.components}"
+        """For reports: the transform, how many components of it, and what came after."""
+        parts = [
+            self.transform if self.components is None else f"{self.transform}-{self.components}"
+        ]
+        if self.blur:
+            parts.append(f"blur {self.blur:g}")
+        if self.neighbours:
+            parts.append(f"{self.neighbours} neighbours")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,10 +213,25 @@ class PropagationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EstimatorSettings:
+    """A classical classifier, see :func:`~hsi_diffusion.classifiers.build_estimator`.
+
+    Attributes:
+        name: Such as ``"svm"``.
+        options: Its arguments.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
     """How a classifier learns, the same for diffusion features and for raw bands.
 
     Attributes:
+        estimator: A classical classifier of single pixels in the place of a network, for which the
+            other settings have no meaning; None: a network.
         patch_size: Side of its patches in pixels.
         batch_size: Patches per step.
         steps: Optimiser steps of the final training.
@@ -216,6 +243,7 @@ class ClassifierSettings:
         module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
     """
 
+    estimator: EstimatorSettings | None = None
     patch_size: int = 13
     batch_size: int = 64
     steps: int = 1000
@@ -228,7 +256,7 @@ class ClassifierSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RawBandsSettings:
-    """The control: the same classifier without diffusion.
+    """The control: the same classifier without diffusion. In a run without pretraining, the method.
 
     Attributes:
         spaces: Spaces of the bands; with several, the validation pixels choose; with none there is
@@ -242,17 +270,20 @@ class RawBandsSettings:
 class RunSettings:
     """A whole run: scene, split, pretraining, features, classifier and its control.
 
+    Or, with ``pretrain=None``, a baseline: the classifier on raw bands is then the method.
+
     Attributes:
         method: Name of the method.
         preset: Name of the preset that it started from.
         seed: Rules everything random but the simulated scene itself.
         logger: ``"csv"``, ``"wandb"`` or ``"none"``.
+        group: Name under which W&B shows this run and others together; None: by itself.
         accelerator: Lightning's name of the hardware.
         devices: Processes per machine that pretrain together (DDP); everything else runs on one.
         num_nodes: Machines that pretrain together.
         scene: Which scene.
         split: Which pixels are for what.
-        pretrain: How the denoiser learns the scene.
+        pretrain: How the denoiser learns the scene; None: there is none.
         features: Which features are tried.
         choice: How features, and spaces of raw bands, are compared.
         classifier: How the classifier learns.
@@ -263,12 +294,13 @@ class RunSettings:
     preset: str = "quick"
     seed: int = 0
     logger: LoggerName = "csv"
+    group: str | None = None
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
     scene: SceneSettings = field(default_factory=SceneSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
-    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
+    pretrain: PretrainSettings | None = field(default_factory=PretrainSettings)
     features: FeatureStageSettings = field(default_factory=FeatureStageSettings)
     choice: ChoiceSettings = field(default_factory=ChoiceSettings)
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
@@ -276,8 +308,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no stage would understand."""
+        pretrain = self.pretrain
         counts = {
-            "pretrain.steps": self.pretrain.steps,
+            "pretrain.steps": 1 if pretrain is None else pretrain.steps,
             "classifier.steps": self.classifier.steps,
             "choice.steps": self.choice.steps,
             "choice.folds": self.choice.folds,
@@ -290,7 +323,7 @@ class RunSettings:
             if count < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {count}")
         for name, clip in (
-            ("pretrain.gradient_clip", self.pretrain.gradient_clip),
+            ("pretrain.gradient_clip", 0.0 if pretrain is None else pretrain.gradient_clip),
             ("classifier.gradient_clip", self.classifier.gradient_clip),
         ):
             if not clip >= 0:
@@ -299,6 +332,16 @@ class RunSettings:
             raise ConfigurationError(
                 "features.angles needs features.combine=timesteps, so that every timestep has an "
                 f"angle and features of its own, but combine is {self.features.combine!r}"
+            )
+        if self.pretrain is None and not self.raw_bands.spaces:
+            raise ConfigurationError(
+                "without pretraining (pretrain: null) the classifier learns from raw bands: give "
+                "raw_bands.spaces at least one space, such as '[{transform: minmax}]'"
+            )
+        if self.classifier.estimator is not None and self.classifier.propagation is not None:
+            raise ConfigurationError(
+                "classifier.propagation joins the answer of a network: leave it out with "
+                "classifier.estimator (--set classifier.propagation=null)"
             )
 
     @classmethod
@@ -310,6 +353,21 @@ class RunSettings:
         """
         return from_plain(cls, data)
 
+    def require_pretrain(self) -> PretrainSettings:
+        """How the denoiser learns the scene.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if self.pretrain is None:
+            raise ConfigurationError(f"method {self.method} has no pretraining (pretrain: null)")
+        return self.pretrain
+
+    @property
+    def checkpoint(self) -> str | None:
+        """A trained denoiser to use instead of training one."""
+        return None if self.pretrain is None else self.pretrain.checkpoint
+
     def inputs(self) -> list[Path]:
         """The files and folders that the run reads."""
         scene, split = self.scene, self.split
@@ -317,7 +375,7 @@ class RunSettings:
         stored = split.kind if split.kind.endswith(".npz") else None
         located = [*own, split.train_mask, split.test_mask]
         paths = [parse_location(text)[0] for text in located if text is not None]
-        paths += [Path(text) for text in (stored, self.pretrain.checkpoint) if text is not None]
+        paths += [Path(text) for text in (stored, self.checkpoint) if text is not None]
         return paths if scene.name in ("simulated", "custom") else [*paths, Path(scene.root)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -327,105 +385,6 @@ class RunSettings:
     def save(self, path: str | Path) -> None:
         """Write the settings as YAML."""
         write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        ConfigurationError: The file is missing, is no YAML, or holds something else.
-    """
-    path = Path(path)
-    try:
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"there is no configuration file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{path} can't be read as a configuration file ({error}); give the config.yaml of a run"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigurationError(
-            f"{path} must hold a mapping of settings, got {type(data).__name__}"
-        )
-    return data
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-3 for a text, and wants 1.0e-3; people write the former."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"), list("-+0123456789")
-)
-
-
-def parse_yaml(text: str) -> Any:
-    """What a YAML text means, with 1e-3 as a number.
-
-    Raises:
-        yaml.YAMLError: The text is not valid.
-    """
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
-def parse_assignment(text: str) -> dict[str, Any]:
-    """The change of settings that KEY=VALUE means: dots lead into sections, the value is YAML.
-
-    Example:
-        >>> parse_assignment("pretrain.steps=500")
-        {'pretrain': {'steps': 500}}
-
-    Raises:
-        ConfigurationError: The text is no such assignment.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigurationError(f"--set must look like KEY=VALUE, got {text!r}")
-    try:
-        change: Any = parse_yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(
-            f"--set {key}: the value must be valid YAML, such as 3, 0.5, name or '[1, 2]', "
-            f"got {value!r}"
-        ) from error
-    for part in reversed(key.split(".")):
-        change = {part: change}
-    plain: dict[str, Any] = change
-    return plain
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes`` laid over it, mappings within mappings key by key."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = merge(old, value) if both and old is not None else value
-    return merged
-
-
-def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str, Any]:
-    """A preset with what it changes for one scene, and for a handful of labels.
-
-    Args:
-        preset: Plain data of a preset: settings; under ``scenes``, changes by the name of a scene;
-            under ``few_shot``, changes for splits of so many pixels per class.
-        scene: Name of the scene.
-        split: Kind of the split, such as ``"0.1"`` or ``"10"``.
-    """
-    base = {key: value for key, value in preset.items() if key not in ("scenes", "few_shot")}
-    base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
-    return merge(base, preset.get("few_shot") or {}) if split.isdecimal() else base
 
 
 def default_folder(settings: RunSettings) -> Path:

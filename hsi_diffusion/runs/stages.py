@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hsi_diffusion.classifiers import LabelPropagation
+from hsi_diffusion.classifiers import LabelPropagation, SpectralGraph
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import FeatureStore, feature_key
 from hsi_diffusion.metrics import HSIMetrics
@@ -23,7 +23,7 @@ from hsi_diffusion.modules import (
     SalinasDataModule,
     SimulatedSceneDataModule,
 )
-from hsi_diffusion.patches import build_transform
+from hsi_diffusion.patches import build_transform, gaussian_blur
 from hsi_diffusion.runs.building import build_classification, feature_request
 
 if TYPE_CHECKING:
@@ -245,7 +245,8 @@ def build_propagation(
     wanted = settings.propagation
     if wanted is None:
         return None
-    return propagation(wanted).fit(band_space(data, wanted.space), device=place.device)
+    device = place.device
+    return propagation(wanted).fit(band_space(data, wanted.space, device=device), device=device)
 
 
 def propagation(settings: PropagationSettings) -> LabelPropagation:
@@ -259,11 +260,24 @@ def propagation(settings: PropagationSettings) -> LabelPropagation:
     )
 
 
-def band_space(data: SceneDataModule, space: SpaceSettings) -> NDArray[np.float32]:
-    """The scene's bands in a space that is fitted on all its pixels, shape (H, W, C)."""
+def band_space(
+    data: SceneDataModule, space: SpaceSettings, *, device: str | torch.device = "cpu"
+) -> NDArray[np.float32]:
+    """The scene's bands in a space that is fitted on all its pixels, shape (H, W, C).
+
+    Args:
+        data: The scene, set up.
+        space: Which space.
+        device: Where the nearest neighbours are looked for, if it wants any.
+    """
     transform = build_transform(space.transform, space.components, **space.transform_options)
     cube = data.scene.cube
-    return transform.fit(cube, source=f"all pixels of {data.info.name}").transform(cube)
+    found = transform.fit(cube, source=f"all pixels of {data.info.name}").transform(cube)
+    if space.blur:
+        found = gaussian_blur(found, space.blur)
+    if space.neighbours:
+        found = SpectralGraph(space.neighbours).fit(found, device=device).smooth(found)
+    return found
 
 
 def train_classifier(

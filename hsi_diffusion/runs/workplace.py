@@ -37,6 +37,7 @@ class Workplace:
         logger: ``"csv"``, ``"wandb"`` or ``"none"``.
         name: Name of the run for loggers.
         config: The run's settings as plain data, for loggers.
+        group: Name of the runs that W&B shows together with this one; None: its stages only.
         progress: Show progress bars.
     """
 
@@ -47,6 +48,7 @@ class Workplace:
     name: str
     config: dict[str, Any]
     num_nodes: int = 1
+    group: str | None = None
     progress: bool = True
 
     @property
@@ -59,7 +61,12 @@ class Workplace:
     def logging(self, stage: str) -> AbstractContextManager[Logger | bool]:
         """The logger of one stage, see :func:`~hsi_diffusion.runs.loggers.stage_logger`."""
         return stage_logger(
-            self.logger, stage, folder=self.folder, name=self.name, config=self.config
+            self.logger,
+            stage,
+            folder=self.folder,
+            name=self.name,
+            config=self.config,
+            group=self.group,
         )
 
     def make_trainer(

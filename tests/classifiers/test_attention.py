@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hsi_diffusion.classifiers.attention import Attention, CrossAttention, centre_pixel
+from hsi_diffusion.classifiers.attention import (
+    Attention,
+    CrossAttention,
+    FeedForward,
+    TransformerEncoder,
+)
+from hsi_diffusion.errors import ConfigurationError
 from tests.classifiers.loops import attend
 
 
@@ -71,6 +77,22 @@ def test_a_bias_of_minus_infinity_leaves_a_token_out() -> None:
     assert F.mse_loss(rough.float(), found) < 1e-3
 
 
-@pytest.mark.parametrize(("side", "expected"), [(1, 0), (3, 4), (4, 10), (5, 12)])
-def test_centre_pixel_is_row_and_column_p_over_2(side: int, expected: int) -> None:
-    assert centre_pixel(side) == expected
+def test_encoder_adds_attention_then_feed_forward_block_by_block() -> None:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(dim=6, depth=2, heads=2, head_dim=3, mlp_dim=4, dropout=0.5)
+    encoder.eval()
+    tokens = torch.randn(2, 5, 6)
+    expected = tokens
+    for block in range(2):
+        attention = encoder.get_submodule(f"{block}.0")
+        feed_forward = encoder.get_submodule(f"{block}.1")
+        assert isinstance(attention, Attention)
+        assert isinstance(feed_forward, FeedForward)
+        expected = expected + attention(expected)
+        expected = expected + feed_forward(expected)
+    torch.testing.assert_close(encoder(tokens), expected)
+
+
+def test_encoder_sizes_below_1_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="depth must be at least 1, got 0"):
+        TransformerEncoder(dim=6, depth=0, heads=2, head_dim=3, mlp_dim=4)

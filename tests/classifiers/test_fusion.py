@@ -206,3 +206,37 @@ def test_wrong_patches_are_named() -> None:
     for call in (net, net.gate_weights):
         with pytest.raises(ConfigurationError, match=r"\(B, 15, 5, 5\), got \(6, 12, 5, 5\)"):
             call(patches(channels=12))
+
+
+def test_earlier_checkpoints_load_and_answer_the_same() -> None:
+    """Names of the weights, and what seed 0 makes of them, as in version 0.1.0."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"dim": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp_dim": 8}
+    net = FusionClassifier(3 * 4 + 3, 3, 3, timesteps=3, angles=True, **sizes).eval()
+    own = [name.removeprefix("embed.") for name in net.state_dict() if name.startswith("embed.")]
+    assert own == [
+        *("timestep", "embed.0.weight", "embed.0.bias", "embed.1.weight", "embed.1.bias"),
+        *("embed.1.running_mean", "embed.1.running_var", "embed.1.num_batches_tracked"),
+        *("gate.standardise.running_mean", "gate.standardise.running_var"),
+        *("gate.standardise.num_batches_tracked", "gate.score.0.weight", "gate.score.0.bias"),
+        *("gate.score.2.weight", "fusion.across_timesteps.norm.weight"),
+        *("fusion.across_timesteps.norm.bias", "fusion.across_timesteps.to_qkv.weight"),
+        *("fusion.across_timesteps.to_out.0.weight", "fusion.across_timesteps.to_out.0.bias"),
+        *("fusion.merge.norm.weight", "fusion.merge.norm.bias", "fusion.merge.of_pixel.weight"),
+        *("fusion.merge.of_pixel.bias", "fusion.merge.of_patch.weight"),
+        "fusion.merge.score.weight",
+        *(
+            f"fusion.{branch}.{name}"
+            for branch in ("to_spectral", "to_spatial")
+            for name in (
+                *("norm.weight", "norm.bias", "norm_context.weight", "norm_context.bias"),
+                *("to_q.weight", "to_kv.weight", "to_out.0.weight", "to_out.0.bias"),
+            )
+        ),
+    ]
+    rest = [name for name in net.state_dict() if not name.startswith("embed.")]
+    control = SpectralTransformer(4, 3, 3, **sizes)
+    assert rest == [name for name in control.state_dict() if not name.startswith("embed.")]
+    found = net(torch.linspace(0, 1, 2 * 15 * 9).reshape(2, 15, 3, 3))
+    expected = [[-0.281191, -0.864532, -0.173981], [-0.276358, -0.826426, -0.16145]]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=2e-6, rtol=1e-5)

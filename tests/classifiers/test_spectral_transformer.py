@@ -49,3 +49,32 @@ def test_wrong_patches_are_named() -> None:
     network = SpectralTransformer(4, 2, 5, heads=1, head_dim=4)
     with pytest.raises(ConfigurationError, match=r"\(B, 4, 5, 5\), got \(2, 4, 7, 7\)"):
         network(torch.zeros(2, 4, 7, 7))
+
+
+def test_earlier_checkpoints_load_and_answer_the_same() -> None:
+    """Names and shapes of the weights, and what seed 0 makes of them."""
+    torch.manual_seed(0)
+    network = SpectralTransformer(6, 3, 3, dim=8, depth=2, heads=2, head_dim=4).eval()
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    block = [
+        *("0.norm.weight", "0.norm.bias", "0.to_qkv.weight"),
+        *("0.to_out.0.weight", "0.to_out.0.bias"),
+        *(f"1.{layer}.{kind}" for layer in (0, 1, 4) for kind in ("weight", "bias")),
+    ]
+    assert list(network.state_dict()) == [
+        *("class_token", "position", "position_scale", "embed.0.weight", "embed.0.bias"),
+        *(f"embed.1.{name}" for name in norm),
+        *(f"blocks.{number}.{name}" for number in (0, 1) for name in block),
+        *("head.0.weight", "head.0.bias"),
+        *(f"head.1.{name}" for name in norm),
+        *("head.4.weight", "head.4.bias"),
+    ]
+    shapes = [tuple(weight.shape) for weight in network.state_dict().values()]
+    assert shapes[:5] == [(1, 1, 8), (1, 10, 8), (), (8, 6, 3, 3), (8,)]
+    assert shapes[10:21] == [
+        *((8,), (8,), (24, 8), (8, 8), (8,)),
+        *((8,), (8,), (8, 8), (8,), (8, 8), (8,)),
+    ]
+    found = network(torch.linspace(-1, 1, 2 * 6 * 9).reshape(2, 6, 3, 3))
+    expected = [[-0.210547, -0.194076, -0.195475], [-0.270352, -0.24229, -0.103356]]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=2e-6, rtol=1e-5)

@@ -26,7 +26,7 @@ def test_every_name_builds_with_its_defaults(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("unet", {}, "denoiser must be one of unet3d, staged, but 'unet'"),
+        ("unet", {}, "denoiser must be one of unet3d, staged, unet2d, but 'unet'"),
         (
             "unet3d",
             {"width": 8},

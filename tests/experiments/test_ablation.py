@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from hsi_diffusion.reports import comparison_table
-from hsi_diffusion.runs import CellResult
+from hsi_diffusion.runs import CellResult, measurements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,8 +128,10 @@ def test_what_changes_nothing_on_a_split_is_left_out_there(script: ModuleType) -
     assert single.propagation == usual.propagation
     assert single.module["members"] == 1
     # and no measurement, which the table shows as a dash
-    metrics = {"overall_accuracy": 0.5, "seconds": {}}
-    table = comparison_table(script.measured([CellResult(cell, metrics) for cell in found]))
+    costs = {"method": {"parameters": 1, "test_seconds": 0.0}}
+    metrics = {"overall_accuracy": 0.5, "seconds": {}, "costs": costs}
+    results = [CellResult(cell, metrics) for cell in found]
+    table = comparison_table(measurements(results, lambda row: row))
     assert "few labels: one network | - | 50.00" in table.to_markdown()
 
 
@@ -143,7 +145,7 @@ def test_set_wins_over_what_few_labels_change(script: ModuleType) -> None:
 
 def test_spaces_have_the_components_of_the_preset(script: ModuleType) -> None:
     found = cells(script, {}, "--parts", "space", "--set=pretrain.components=6")
-    components = {cell.row: cell.settings.pretrain.components for cell in found}
+    components = {cell.row: cell.settings.require_pretrain().components for cell in found}
     # this preset says min-max, so both PCA and MNF are variants of it
     assert components.pop("space: bands, min-max") is None
     assert components == {script.PRESET_ROW: 6, "space: PCA": 6, "space: MNF": 6}

@@ -149,7 +149,8 @@ def test_the_written_configuration_repeats_the_run(
     maps = [np.load(f / "classification_map.npy", allow_pickle=False) for f in (finished, again)]
     assert (maps[0] == maps[1]).all()
     first, second = (json.loads((f / "metrics.json").read_text()) for f in (finished, again))
-    del first["seconds"], second["seconds"]
+    for metrics in (first, second):
+        del metrics["seconds"], metrics["costs"]
     assert first == second
 
 
@@ -311,7 +312,7 @@ def test_an_interrupted_run_is_resumed(
 
     out = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr("hsi_diffusion.runs.pipeline.classify", stop)
+        patch.setattr("hsi_diffusion.runs.learners.predict_map", stop)
         assert main([*TINY, "--out", str(out), "--split", "0.2", "--seed", "5"]) == 130
     trained = (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime
     assert main(["--resume", str(out), "--seed", "4"]) == 2
@@ -322,7 +323,8 @@ def test_an_interrupted_run_is_resumed(
     assert main(["--resume", str(out), "--no-progress"]) == 0
     assert (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime == trained
     whole, resumed = (json.loads((f / "metrics.json").read_text()) for f in (finished, out))
-    del whole["seconds"], resumed["seconds"]
+    for metrics in (whole, resumed):
+        del metrics["seconds"], metrics["costs"]
     assert resumed == whole
     assert (out / "logs" / "pretrain" / "metrics.csv").stat().st_size > 0
     assert (out / "logs" / "classifier" / "metrics.csv").stat().st_size > 0
@@ -399,3 +401,46 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
     assert json.loads((out / "metrics.json").read_text())["overall_accuracy"] > 0
     for line in ("Scene simulated", "Pretraining without labels", "Report, maps and checkpoints"):
         assert done.stdout.count(line) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "space"),
+    [
+        ("svm", "minmax"),
+        ("mnf_blur_svm", "mnf-8, blur 2"),
+        ("mini_gcn", "minmax, 5 neighbours"),
+        ("cnn1d", "minmax"),
+    ],
+)
+def test_a_baseline_is_run_like_a_method(
+    main: Callable[[list[str]], int], tmp_path: Path, method: str, space: str
+) -> None:
+    spaces = {
+        "mnf_blur_svm": "[{transform: mnf, components: 8, blur: 2}]",
+        "mini_gcn": "[{transform: minmax, neighbours: 5}]",
+    }
+    arguments = ["--method", method, "--no-progress", "--logger", "none", "--out", str(tmp_path)]
+    small = "scene={name: simulated, height: 40, width: 36, bands: 24, num_classes: 4}"
+    raw = f"raw_bands.spaces={spaces.get(method, '[{transform: minmax}]')}"
+    steps = "classifier.steps=150"
+    settings = [f"--set={text}" for text in (small, raw, steps)]
+    assert main([*arguments, *settings, "--split", "0.2"]) == 0
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["space"] == space
+    assert "raw_bands" not in found
+    data = simulate_scene(40, 36, 24, 4)
+    split = Split.load(tmp_path / "split.npz")
+    mapped = np.load(tmp_path / "classification_map.npy", allow_pickle=False).ravel()[split.test]
+    truth = data.labels.ravel()[split.test]
+    assert found["overall_accuracy"] == pytest.approx(accuracy_score(truth, mapped))
+    assert found["overall_accuracy"] > 0.6
+    assert not (tmp_path / "features").exists()
+    assert "classification_map.png" in (tmp_path / "report.md").read_text()
+
+
+def test_a_baseline_has_no_use_for_a_denoiser(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--method", "svm", "--pretrained", "any.ckpt", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "svm learns from raw bands: leave out --pretrained" in capsys.readouterr().err

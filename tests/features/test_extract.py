@@ -77,6 +77,28 @@ def test_windows_and_coarser_grids_lie_as_in_the_whole_scene(
     torch.testing.assert_close(tiled, whole, atol=1e-6, rtol=0)
 
 
+def between(values: Tensor, position: float) -> Tensor:
+    """The value of a function with values at 0, 1, ..., linear between them, constant beyond."""
+    position = min(max(position, 0), len(values) - 1)
+    lower = min(int(position), max(len(values) - 2, 0))
+    upper = min(lower + 1, len(values) - 1)
+    return values[lower] + (position - lower) * (values[upper] - values[lower])
+
+
+@pytest.mark.parametrize("tile", [5, 64])
+def test_coarser_grids_are_interpolated_from_the_middles_of_their_pixels(tile: int) -> None:
+    net, cube = Gridded(), scene(11, 14)
+    x_t = math.sqrt(SCHEDULE.alpha_bar(5)) * cube.permute(2, 0, 1)[None]
+    coarse = net.forward_intermediates(x_t, torch.tensor([5]), [1])[0][0].permute(1, 2, 0)
+    found = extract(net, cube, levels=(1,), tile=tile)
+    assert coarse.shape[:2] == (6, 7)
+    for row in range(11):
+        for column in range(14):
+            along = torch.stack([between(line, (column + 0.5) / 2 - 0.5) for line in coarse])
+            expected = between(along, (row + 0.5) / 2 - 0.5)
+            torch.testing.assert_close(found[row, column], expected)
+
+
 def test_channels_go_timestep_by_timestep_and_then_level_by_level() -> None:
     cube, net = scene(), Scaled()
     settings = FeatureSettings(timesteps=(9, 2), levels=(1, 0), tile=8)

@@ -4,7 +4,16 @@ import csv
 import io
 import statistics
 
-from hsi_diffusion.reports import Measurement, comparison_table, measurements_csv
+import pytest
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.reports import (
+    Measurement,
+    comparison_table,
+    measurements_csv,
+    per_class_csv,
+)
+from hsi_diffusion.reports.comparison import best
 
 MEASURED = [
     Measurement("ours", "10 %", 0, {"overall_accuracy": 0.95, "kappa": 0.9}, 12.5),
@@ -47,3 +56,79 @@ def test_csv_holds_every_measurement() -> None:
     assert rows[1]["seconds"] == ""
     assert rows[3]["row"] == "raw bands"
     assert rows[0]["miou"] == ""
+
+
+def test_figures_that_are_not_known_do_not_count() -> None:
+    measured = [
+        Measurement("a", "10 %", 0, {"kappa": 0.5}),
+        Measurement("a", "10 %", 1, {"kappa": None}),
+        Measurement("a", "10 %", 2, {"kappa": float("nan")}),
+        Measurement("b", "10 %", 0, {}),
+    ]
+    assert comparison_table(measured, figure="kappa").rows == (("a", "50.00"), ("b", "-"))
+
+
+def test_unknown_figure_is_named() -> None:
+    with pytest.raises(
+        ConfigurationError, match="hold, overall_accuracy, kappa; got 'overall_acuracy'"
+    ):
+        comparison_table(MEASURED, figure="overall_acuracy")
+    assert comparison_table([]).rows == ()
+
+
+def test_nothing_is_measured_twice() -> None:
+    with pytest.raises(ConfigurationError, match=r"once, got \('ours', '10 %', 0\) twice"):
+        comparison_table([*MEASURED, MEASURED[0]])
+
+
+def test_csv_has_costs_behind_and_no_lists() -> None:
+    measured = [
+        Measurement(
+            "ours",
+            "10 %",
+            0,
+            {"overall_accuracy": 0.5, "kappa": None, "per_class_accuracy": [0.25, None]},
+            training_seconds=3.5,
+            test_seconds=0,
+            parameters=120,
+        )
+    ]
+    header, line = measurements_csv(measured).splitlines()
+    assert header == (
+        "row,column,seed,overall_accuracy,average_accuracy,kappa,fwiou,miou,seconds,"
+        "training_seconds,test_seconds,parameters"
+    )
+    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120"
+
+
+def test_csv_of_classes() -> None:
+    accuracies = {"per_class_accuracy": [0.25, None, float("nan"), 1]}
+    measured = [
+        Measurement("ours", "10 %", 3, accuracies),
+        Measurement("theirs", "10 %", 3, {"kappa": 0.5}),
+    ]
+    names = ["Corn", "Oats, wild", "Woods", "Hay"]
+    rows = list(csv.DictReader(io.StringIO(per_class_csv(measured, names))))
+    assert {row["row"] for row in rows} == {"ours"}
+    assert [row["class"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["name"] for row in rows] == names
+    assert [row["accuracy"] for row in rows] == ["0.25", "", "", "1.0"]
+    unnamed = list(csv.DictReader(io.StringIO(per_class_csv(measured))))
+    assert [row["name"] for row in unnamed] == [""] * 4
+    with pytest.raises(ConfigurationError, match=r"'ours' on '10 %' must hold 2 values.* got 4"):
+        per_class_csv(measured, ["Corn", "Oats"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([[1, 2], [3], []], {1}),
+        # 3.001 looks like 3.00
+        ([[2.0, 4.0], [3.001], [2.9]], {0, 1}),
+        ([[1.0], [], []], set()),
+        ([[], []], set()),
+        ([[-2.0], [-1.0]], {1}),
+    ],
+)
+def test_best_cells(cells: list[list[float]], expected: set[int]) -> None:
+    assert best(cells) == expected

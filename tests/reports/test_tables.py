@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.text import Text
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
 from hsi_diffusion.errors import ConfigurationError
@@ -136,3 +137,97 @@ def test_brackets_are_no_markup() -> None:
 def test_rows_must_fit_the_header() -> None:
     with pytest.raises(ConfigurationError, match="rows must have 2 cells"):
         TextTable(("a", "b"), (("1",),))
+
+
+MARKED = TextTable(
+    ("class", "a & b", "c"),
+    (("1 Corn", "98.12 ± 0.10", "-1.50"), ("OA", "97.00", "97.00"), ("time", "", "< 1")),
+    bold=frozenset({(0, 1), (1, 1), (1, 2), (2, 1)}),
+    rules=frozenset({1}),
+)
+
+
+def test_marks_in_markdown() -> None:
+    assert MARKED.to_markdown().splitlines() == [
+        "| class | a & b | c |",
+        "| --- | ---: | ---: |",
+        "| 1 Corn | **98.12 ± 0.10** | -1.50 |",
+        "| OA | **97.00** | **97.00** |",
+        "| time |  | < 1 |",
+    ]
+
+
+def test_marks_in_the_terminal() -> None:
+    table = MARKED.to_rich()
+    shown = [list(column.cells) for column in table.columns]
+    styles = [[str(cell.style) for cell in column if isinstance(cell, Text)] for column in shown]
+    assert styles == [["", "", ""], ["bold", "bold", "bold"], ["", "bold", ""]]
+    assert [row.end_section for row in table.rows] == [True, False, False]
+
+
+def test_latex_of_a_narrow_table() -> None:
+    assert MARKED.to_latex("5 % of A_B", "tab:a_b").splitlines() == [
+        r"\begin{table}[htbp]",
+        r"  \centering",
+        r"  \caption{5 \% of A\_B}",
+        r"  \label{tab:a_b}",
+        r"  \begin{tabular}{lrr}",
+        r"    \toprule",
+        r"    class & a \& b & c \\",
+        r"    \midrule",
+        r"    1 Corn & \textbf{98.12 $\pm$ 0.10} & $-$1.50 \\",
+        r"    \midrule",
+        r"    OA & \textbf{97.00} & \textbf{97.00} \\",
+        r"    time &  & \textless{} 1 \\",
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "spans", "scaled"), [(2, False, False), (3, True, False), (8, True, True)]
+)
+def test_latex_of_wide_tables(methods: int, spans: bool, scaled: bool) -> None:
+    table = TextTable(("class", *["SpectralDiff"] * methods), (("OA", *["97.00"] * methods),))
+    text = table.to_latex("Wide", "tab:wide")
+    assert text.startswith(r"\begin{table*}[tp]" if spans else r"\begin{table}[htbp]")
+    assert text.endswith(r"\end{table*}" if spans else r"\end{table}")
+    assert (r"\resizebox{\textwidth}{!}{%" in text) is scaled
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize(
+    ("plain", "written"),
+    [
+        ("&%$#_{}", r"\&\%\$\#\_\{\}"),
+        ("a\\b", r"a\textbackslash{}b"),
+        ("~^", r"\textasciitilde{}\textasciicircum{}"),
+        ("<a|b>", r"\textless{}a\textbar{}b\textgreater{}"),
+        # a row end would take these for its arguments
+        ("[1] *", "{[}1] {*}"),
+        ("-0.52 to +1.20", "$-$0.52 to +1.20"),
+        ("3-D CNN, t-10, 10-fold", "3-D CNN, t-10, 10-fold"),
+        ("7 \N{MULTIPLICATION SIGN} 7", r"7 $\times$ 7"),
+    ],
+)
+def test_latex_takes_nothing_for_commands(plain: str, written: str) -> None:
+    table = TextTable((plain, "x"), ((plain, "1"),), bold=frozenset({(0, 0)}))
+    text = table.to_latex(plain, "tab:x")
+    assert rf"\caption{{{written}}}" in text
+    assert f"    {written} & x \\\\" in text
+    assert rf"    \textbf{{{written}}} & 1 \\" in text
+
+
+@pytest.mark.parametrize("label", ["", "tab:a b", "tab:{x}", "5%", "a\n"])
+def test_labels_that_latex_refuses(label: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"label must hold letters, digits and .* got"):
+        MARKED.to_latex("Caption", label)
+
+
+@pytest.mark.parametrize("cell", [(-1, 0), (0, 2), (1, 0)])
+def test_marks_must_lie_in_the_table(cell: tuple[int, int]) -> None:
+    with pytest.raises(ConfigurationError, match=r"bold must name cells of 1 rows and 2 columns"):
+        TextTable(("a", "b"), (("1", "2"),), bold=frozenset({cell}))
+    with pytest.raises(ConfigurationError, match=r"rules must name some of 1 rows.* got 1"):
+        TextTable(("a", "b"), (("1", "2"),), rules=frozenset({1}))

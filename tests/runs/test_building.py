@@ -42,7 +42,7 @@ def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 
 
 def test_the_denoiser_is_the_one_that_was_asked_for(data: SimulatedSceneDataModule) -> None:
-    module = build_pretraining(data, settings().pretrain, seed=3)
+    module = build_pretraining(data, settings().require_pretrain(), seed=3)
     assert module.hparams["num_bands"] == 6
     assert module.hparams["denoiser_options"] == {"base_channels": 2}
     assert (module.prediction, module.seed) == ("x0", 3)
@@ -57,7 +57,7 @@ def test_the_classifier_is_the_one_that_was_asked_for(data: SimulatedSceneDataMo
 
 def test_the_seed_rules_the_initial_weights(data: SimulatedSceneDataModule) -> None:
     state = torch.get_rng_state()
-    denoisers = [build_pretraining(data, settings().pretrain, seed) for seed in (3, 3, 4)]
+    denoisers = [build_pretraining(data, settings().require_pretrain(), seed) for seed in (3, 3, 4)]
     classifiers = [build_classification(6, data, settings().classifier, s) for s in (3, 3, 4)]
     assert torch.equal(torch.get_rng_state(), state)
     for first, again, other in (denoisers, classifiers):
@@ -95,4 +95,4 @@ def test_what_does_not_fit_is_named(
     data: SimulatedSceneDataModule, module: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        build_pretraining(data, settings(pretrain={"module": module}).pretrain, seed=0)
+        build_pretraining(data, settings(pretrain={"module": module}).require_pretrain(), seed=0)

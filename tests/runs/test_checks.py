@@ -105,7 +105,7 @@ def test_the_classifier_is_checked_for_the_cube_that_it_will_get(
     monkeypatch.setattr("hsi_diffusion.runs.checks.build_classification", note)
     check(settings, tmp_path)
     data = scene_data(settings)
-    module = build_pretraining(data, settings.pretrain, settings.seed)
+    module = build_pretraining(data, settings.require_pretrain(), settings.seed)
     found = set()
     for candidate in feature_candidates(settings.features):
         request, reduction = feature_request(settings, candidate, torch.device("cpu"))

@@ -15,7 +15,8 @@ from hsi_diffusion import DiffusionPretrainModule, HSIMetrics, SimulatedSceneDat
 from hsi_diffusion.features.selection import Choice, Score, Trial
 from hsi_diffusion.runs import RunResult, RunSettings, show_result, write_outputs
 from hsi_diffusion.runs.candidates import FeatureCandidate
-from hsi_diffusion.runs.classification import Classified
+from hsi_diffusion.runs.classification import Outcome
+from hsi_diffusion.runs.learners import Classified, Costs
 from hsi_diffusion.runs.outputs import IMAGES, plain_figures
 from hsi_diffusion.runs.settings import SpaceSettings
 
@@ -43,10 +44,14 @@ def result() -> RunResult:
     return RunResult(
         data=data,
         pretrained=DiffusionPretrainModule(16, denoiser_options={"base_channels": 2}),
-        features=Classified(np.maximum(data.labels, 1), metrics, None),
-        raw_bands=Classified(np.ones_like(data.labels), raw_metrics, None),
-        choice=Choice((Trial(other, Score(0.5, 1.5)), Trial(best, Score(0.75, 0.25))), best),
-        raw_choice=Choice((Trial(space, Score(float("nan"), float("nan"))),), space),
+        method=Outcome(
+            Choice((Trial(other, Score(0.5, 1.5)), Trial(best, Score(0.75, 0.25))), best),
+            Classified(np.maximum(data.labels, 1), metrics, Costs(100, 1.23456, 0.5)),
+        ),
+        control=Outcome(
+            Choice((Trial(space, Score(float("nan"), float("nan"))),), space),
+            Classified(np.ones_like(data.labels), raw_metrics, Costs(90, 1.0, 0.25)),
+        ),
         folds=1,
         seconds={"scene": 0.1234, "classifier": 2.0},
     )
@@ -75,12 +80,19 @@ def test_metrics_are_those_of_the_result(result: RunResult, folder: Path) -> Non
     }
     assert found["leakage"] == pytest.approx(split.leakage(5, "reflect"))
     assert found["seconds"] == {"scene": 0.12, "classifier": 2.0}
+    module = result.pretrained
+    assert module is not None
+    denoiser = sum(weight.numel() for weight in module.trained_denoiser.parameters())
+    assert found["costs"] == {
+        "method": {"parameters": 100 + denoiser, "training_seconds": 1.23, "test_seconds": 0.5},
+        "control": {"parameters": 90, "training_seconds": 1.0, "test_seconds": 0.25},
+    }
 
 
 def test_map_and_split_come_back(result: RunResult, folder: Path) -> None:
     stored = np.load(folder / "classification_map.npy")
     assert stored.dtype == np.uint8
-    assert np.array_equal(stored, result.features.predicted)
+    assert np.array_equal(stored, result.method.classified.predicted)
     split = Split.load(folder / "split.npz")
     expected = result.data.require_split()
     for part in ("train", "val", "test"):
@@ -137,8 +149,10 @@ def test_timesteps_that_the_classifier_trusts_are_shown(result: RunResult, tmp_p
     best = FeatureCandidate((50, 200), (1,))
     found = replace(
         result,
-        features=result.features._replace(timestep_weights=weights),
-        choice=Choice((Trial(best, Score(0.5, 1.5)),), best),
+        method=Outcome(
+            Choice((Trial(best, Score(0.5, 1.5)),), best),
+            result.method.classified._replace(timestep_weights=weights),
+        ),
     )
     write_outputs(found, RunSettings.from_dict(SETTINGS), tmp_path)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -151,9 +165,28 @@ def test_timesteps_that_the_classifier_trusts_are_shown(result: RunResult, tmp_p
 def test_a_run_without_a_control_says_nothing_of_raw_bands(
     result: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alone = replace(result, raw_bands=None, raw_choice=None)
+    alone = replace(result, control=None)
     write_outputs(alone, RunSettings.from_dict(SETTINGS), tmp_path)
     assert "raw_bands" not in json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert "raw bands |" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     show_result(alone, tmp_path)
     assert "raw bands" not in capsys.readouterr().out
+
+
+def test_a_baseline_is_told_without_diffusion(
+    result: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert result.control is not None
+    baseline = replace(result, pretrained=None, method=result.control, control=None)
+    settings = {**SETTINGS, "method": "svm", "pretrain": None}
+    write_outputs(baseline, RunSettings.from_dict(settings), tmp_path)
+    found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert found["per_class_accuracy"] == [1, 0, 1, 1]
+    assert found["space"] == "mnf-5"
+    assert not {"raw_bands", "timesteps", "levels"} & found.keys()
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "# svm on Simulated scene" in report
+    assert "Space of the raw bands: mnf-5" in report
+    assert "iffusion" not in report.split("## To repeat it")[0]
+    show_result(baseline, tmp_path)
+    assert "Learned from raw bands as mnf-5" in " ".join(capsys.readouterr().out.split())

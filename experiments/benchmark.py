@@ -1,0 +1,164 @@
+"""Methods on scenes and splits over seeds, in the tables that papers have.
+
+What is compared stands in a YAML file (experiments/benchmarks) or on the command line. Runs that
+can share a pretraining do; finished ones are kept, so that a benchmark that was stopped goes on
+where it stopped; one that fails is told and left out. Writes benchmark.md, .tex and .csv,
+per_class.csv and maps-N.png into --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hsi_diffusion.runs import BenchmarkSettings
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+METHODS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())
+EXAMPLES = """\
+examples:
+  python experiments/benchmark.py --methods knn svm diffcrn
+  python experiments/benchmark.py --methods svm spectral_former --scenes salinas --root data \\
+      --splits 10 blocks --seeds 0 1 2
+  python experiments/benchmark.py experiments/benchmarks/few_shot.yaml --preset cpu --root data
+"""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", nargs="?", metavar="FILE.yaml", help="what to compare")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help=f"of {', '.join(METHODS)}; with FILE.yaml: titles of those of its methods to run",
+    )
+    parser.add_argument(
+        "--scenes",
+        nargs="+",
+        metavar="NAME",
+        help="names as for run.py (default: simulated); with FILE.yaml: those of its scenes to run",
+    )
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        metavar="SPEC",
+        help="as for run.py (default: 0.1 blocks); with FILE.yaml: those of its splits to run",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
+    parser.add_argument("--preset", metavar="NAME", help="quick, cpu or paper (default: cpu)")
+    parser.add_argument("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of all methods, such as classifier.steps=300; as in run.py",
+    )
+    parser.add_argument("--title", help="headline, and the group's name in W&B")
+    parser.add_argument("--logger", choices=("none", "csv", "wandb"), help="default: none")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/NAME-OF-FILE or runs/benchmark"
+    )
+    parser.add_argument("--progress", action="store_true", help="progress bars of every stage")
+    options = parser.parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
+    return options
+
+
+def settings_from(options: argparse.Namespace) -> BenchmarkSettings:
+    """What the file says, with what the options say laid over it."""
+    from hsi_diffusion.errors import ConfigurationError
+    from hsi_diffusion.runs import BenchmarkSettings, merge, parse_assignment, read_yaml
+
+    if options.plan is None:
+        if options.methods is None:
+            raise ConfigurationError(
+                f"name the methods to compare (--methods, of {', '.join(METHODS)}), or give a file"
+            )
+        scenes, splits = options.scenes or ["simulated"], options.splits or ["0.1", "blocks"]
+        plain: dict[str, Any] = {
+            "methods": options.methods,
+            "columns": [{"scene": scene, "split": split} for scene in scenes for split in splits],
+        }
+    else:
+        plain = read_yaml(options.plan)
+    names = ("seeds", "preset", "root", "title", "logger")
+    plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
+    for assignment in options.set:
+        plain["set"] = merge(plain.get("set") or {}, parse_assignment(assignment))
+    if options.plan is not None:
+        if options.seeds is not None:  # of all, whatever the file says of one of them
+            for part in (*(plain.get("columns") or ()), *(plain.get("methods") or ())):
+                if isinstance(part, dict):
+                    part.pop("seeds", None)
+        plain = _selected(plain, options)
+    return BenchmarkSettings.from_dict(plain)
+
+
+def _selected(plain: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The file's methods, scenes and splits that the options name; all where they name none."""
+    from hsi_diffusion.errors import ConfigurationError
+    from hsi_diffusion.runs import BenchmarkSettings
+
+    there = BenchmarkSettings.from_dict(plain)
+    chosen = (
+        ("methods", options.methods, [method.name for method in there.methods]),
+        ("scenes", options.scenes, [str(c.scene.get("name")) for c in there.columns]),
+        ("splits", options.splits, [str(c.split.get("kind")) for c in there.columns]),
+    )
+    keep = {}
+    for name, wanted, known in chosen:
+        if unknown := sorted(set(wanted or ()) - set(known)):
+            raise ConfigurationError(
+                f"--{name} must name some of the file's ({', '.join(dict.fromkeys(known))}), got "
+                f"{unknown[0]!r}"
+            )
+        keep[name] = [wanted is None or item in wanted for item in known]
+    columns = [
+        (column, scene and split)
+        for column, scene, split in zip(
+            plain["columns"], keep["scenes"], keep["splits"], strict=True
+        )
+    ]
+    methods = zip(plain["methods"], keep["methods"], strict=True)
+    return {
+        **plain,
+        "columns": [column for column, wanted in columns if wanted],
+        "methods": [method for method, wanted in methods if wanted],
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing and write the tables; 0 = all done, 1 = some failed, 2 = bad input."""
+    from hsi_diffusion.errors import HsiDiffusionError
+    from hsi_diffusion.runs import benchmark_cells, quieten, run_grid, write_benchmark
+
+    options = parse_arguments(arguments)
+    name = Path(options.plan).stem if options.plan is not None else "benchmark"
+    folder = options.out or Path("runs") / name
+    quieten()
+    try:
+        settings = settings_from(options)
+        results = run_grid(benchmark_cells(settings, CONFIGS), folder, progress=options.progress)
+        command = shlex.join(["python", "experiments/benchmark.py", *options.arguments])
+        write_benchmark(settings, results, folder, command=command)
+    except HsiDiffusionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from {folder}", file=sys.stderr)
+        return 130
+    print((folder / "benchmark.md").read_text(encoding="utf-8"))
+    return int(any(result.error for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Cross-layer adaptive fusion: transformer blocks that look back past their neighbour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from hsi_diffusion.classifiers.attention import TransformerEncoder
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REACH = 2
+"""How many blocks back the fusion looks: it skips one block, as published."""
+
+
+class CrossLayerFusion(nn.Module):
+    """A learned mix of two stages of the same tokens, one pair of weights per token position.
+
+    The cross-layer adaptive fusion (CAF) of SpectralFormer (Hong et al., TGRS 2022) mixes by a 1x1
+    convolution over the two stages. Our reading is one convolution per position, without bias; it
+    starts with the current tokens alone, so that a new network computes what one without the fusion
+    computes.
+
+    Args:
+        tokens: Number of positions N.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(tokens, 1))
+
+    def forward(self, current: Tensor, earlier: Tensor) -> Tensor:
+        """Mix tokens.
+
+        Args:
+            current: Shape (B, N, dim).
+            earlier: The same tokens some blocks before, same shape.
+
+        Returns:
+            Same shape.
+        """
+        of_current, of_earlier = self.weight[:, :, None].unbind(dim=1)
+        return of_current * current + of_earlier * earlier
+
+
+class CrossLayerEncoder(TransformerEncoder):
+    """Transformer blocks with cross-layer adaptive fusion before all but the first two.
+
+    With z_i for the tokens that come to block i = 0, 1, ..., block i >= 2 gets the mix of z_i and
+    z_{i-2}, the latter before any mixing of its own. From SpectralFormer (Hong et al., TGRS 2022).
+
+    Args:
+        tokens: Number of tokens N.
+        dim: Channels of a token.
+        depth: Number of blocks, at least 3.
+        heads: Attention heads per block.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layers.
+        dropout: Dropout inside the blocks.
+
+    Raises:
+        ConfigurationError: A size is below 1, or ``depth`` is below 3.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        *,
+        dim: int,
+        depth: int,
+        heads: int,
+        head_dim: int,
+        mlp_dim: int,
+        dropout: float = 0.0,
+    ) -> None:
+        if depth <= REACH:
+            raise ConfigurationError(
+                f"depth must be at least {REACH + 1} with cross-layer fusion, which starts at "
+                f"block {REACH + 1}, got {depth}"
+            )
+        super().__init__(
+            dim=dim, depth=depth, heads=heads, head_dim=head_dim, mlp_dim=mlp_dim, dropout=dropout
+        )
+        for number, block in enumerate(self):
+            if number >= REACH:
+                block.add_module("2", CrossLayerFusion(tokens))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Run the blocks, (B, N, dim) -> (B, N, dim)."""
+        entered: list[Tensor] = []
+        for block in self:
+            attention, feed_forward, *fusion = block.children()
+            entered.append(tokens)
+            if fusion:
+                tokens = fusion[0](tokens, entered[-1 - REACH])
+            tokens = tokens + attention(tokens)
+            tokens = tokens + feed_forward(tokens)
+        return tokens

@@ -1,0 +1,183 @@
+"""Graphs of a scene: which pixels are alike, wherever they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CHUNK = 2**28
+"""Bytes of the distances, or of the cube in float64, that are held at a time."""
+
+
+class SpectralGraph:
+    """Mean of every pixel and the pixels that are most like it.
+
+    The graph part of miniGCN (Hong et al., TGRS 2021). Every pixel is joined to the ``neighbours``
+    pixels of the scene with the likest spectra or features, with weight exp(-(d / s)^2), d the
+    distance between them; an edge counts in both directions, and every pixel is joined to itself
+    with weight 1. That s is the median of d over the most distant of the likest neighbours is ours:
+    so the scale of the channels does not matter.
+
+    A one-layer graph convolution is a product A X W, and A X does not depend on the weights W: so
+    it is made once, for the whole scene. The rows of A add up to 1, where Kipf & Welling (ICLR
+    2017) take D^-1/2 A D^-1/2. That is ours as well: a pixel's new spectrum is a weighted mean of
+    spectra, and scaling or shifting a channel before or after it is the same.
+
+    Labels play no part, and nothing is random.
+
+    Args:
+        neighbours: Likest pixels that a pixel is joined to.
+
+    Raises:
+        ConfigurationError: ``neighbours`` is below 1.
+    """
+
+    def __init__(self, neighbours: int = 10) -> None:
+        if neighbours < 1:
+            raise ConfigurationError(f"neighbours must be at least 1, got {neighbours}")
+        self.neighbours = neighbours
+        self._graph: sparse.csr_array | None = None
+        self._shape = (0, 0)
+
+    def fit(self, cube: Tensor | NDArray[Any], *, device: str | torch.device = "cpu") -> Self:
+        """Build the graph of a scene.
+
+        Args:
+            cube: Bands, components or features, shape (H, W, D), scaled so that distances mean
+                something.
+            device: Where the nearest neighbours are looked for.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigurationError: The cube has another number of axes or holds nan or infinity, or the
+                scene has no more pixels than a pixel shall have neighbours.
+        """
+        rows = pixel_rows(cube, self.neighbours, device)
+        graph, _ = likest_graph(rows, self.neighbours)
+        graph = graph + sparse.eye_array(len(rows), format="csr")
+        degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
+        self._graph = sparse.csr_array(sparse.diags_array(1 / degree) @ graph)
+        self._shape = (cube.shape[0], cube.shape[1])
+        return self
+
+    def smooth(self, cube: Tensor | NDArray[Any]) -> NDArray[np.float32]:
+        """Take the weighted mean over every pixel and its neighbours in the graph.
+
+        Args:
+            cube: Values over the pixels of the scene, shape (H, W, C): those that the graph was
+                built of, or others.
+
+        Returns:
+            A X, shape (H, W, C); computed in float64.
+
+        Raises:
+            NotSetUpError: There is no graph yet.
+            ConfigurationError: The cube is one of another scene.
+        """
+        if self._graph is None:
+            raise NotSetUpError("SpectralGraph has no graph yet: call fit(cube) first")
+        values = torch.as_tensor(cube)
+        if values.ndim != 3 or tuple(values.shape[:2]) != self._shape:
+            raise ConfigurationError(
+                f"cube must have the pixels of the scene, shape {(*self._shape, 'C')}, got "
+                f"{tuple(values.shape)}"
+            )
+        height, width, channels = values.shape
+        pixels = height * width
+        rows = values.reshape(pixels, channels).cpu()
+        result = np.empty((pixels, channels), dtype=np.float32)
+        step = max(1, CHUNK // (8 * pixels))
+        for start in range(0, channels, step):
+            part = slice(start, start + step)
+            result[:, part] = self._graph @ rows[:, part].to(torch.float64).numpy()
+        return result.reshape(height, width, channels)
+
+
+def pixel_rows(
+    cube: Tensor | NDArray[Any], neighbours: int, device: str | torch.device = "cpu"
+) -> Tensor:
+    """The pixels of a scene as rows, if a graph can be made of them.
+
+    Args:
+        cube: Shape (H, W, D).
+        neighbours: How many neighbours every pixel shall have.
+        device: Where the rows shall lie.
+
+    Returns:
+        float32, shape (H * W, D).
+
+    Raises:
+        ConfigurationError: The cube has another number of axes or holds nan or infinity, or it has
+            no more pixels than a pixel shall have neighbours.
+    """
+    cube = torch.as_tensor(cube)
+    if cube.ndim != 3:
+        raise ConfigurationError(f"cube must have the shape (H, W, D), got {tuple(cube.shape)}")
+    height, width, channels = cube.shape
+    pixels = height * width
+    if pixels <= neighbours:
+        raise ConfigurationError(
+            f"neighbours must be below the number of pixels, {pixels}, got {neighbours}"
+        )
+    rows = cube.reshape(pixels, channels).to(device, torch.float32)
+    if not bool(rows.isfinite().all()):
+        raise ConfigurationError(
+            "cube must be finite, but holds nan or infinity: a distance to such a pixel means "
+            "nothing; leave the band out, or fill the pixels"
+        )
+    return rows
+
+
+def likest_graph(rows: Tensor, neighbours: int) -> tuple[sparse.csr_array, float]:
+    """Join every row to the rows that are likest to it.
+
+    Args:
+        rows: float32, shape (N, D), finite.
+        neighbours: How many, below N.
+
+    Returns:
+        Symmetric weights, shape (N, N), with an edge where one of two rows is among the likest of
+        the other, and nothing on the diagonal; and the distance s that gives the weight exp(-1).
+    """
+    distance, likest = nearest_rows(rows, neighbours)
+    scale = float(distance[:, -1].median()) or 1.0
+    own = np.repeat(np.arange(len(rows)), neighbours)
+    weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
+    graph = square_matrix(weights.ravel(), own, likest.cpu().numpy().ravel(), len(rows))
+    return sparse.csr_array(graph.maximum(graph.T)), scale
+
+
+def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Distances and numbers of the nearest other rows, (N, number) each, nearest first."""
+    squares = rows.square().sum(dim=1)
+    distances, indices = [], []
+    chunk = max(1, CHUNK // (4 * len(rows)))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        square = squares[start : start + chunk, None] + squares - 2 * part @ rows.T
+        own = torch.arange(len(part), device=rows.device)
+        square[own, start + own] = torch.inf  # not by its distance of 0: there may be doubles
+        found = square.topk(number, dim=1, largest=False)
+        distances.append(found.values.clamp_min(0).sqrt())
+        indices.append(found.indices)
+    return torch.cat(distances), torch.cat(indices)
+
+
+def square_matrix(
+    weights: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
+) -> sparse.csr_array:
+    """A square sparse matrix of float64."""
+    shape: tuple[int, int] = (size, size)  # spelled out, so that a type checker sees a matrix
+    entries = weights.astype(np.float64)
+    return sparse.csr_array(sparse.coo_array((entries, (rows, columns)), shape=shape))

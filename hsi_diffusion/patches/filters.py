@@ -1,0 +1,55 @@
+"""Filters of a cube along the scene."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from hsi_diffusion.errors import ConfigurationError, SceneError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    """Blur every channel of a cube by a Gaussian along both axes of the scene.
+
+    The scene is reflected at its borders, edge pixels repeated, and the Gaussian is cut off at four
+    sigma. The channels pass one by one, so that only one of them is copied.
+
+    Args:
+        cube: Values, shape (H, W, C), any real dtype, finite.
+        sigma: Standard deviation of the Gaussian in pixels; 0 leaves the values as they are.
+
+    Returns:
+        A new cube, shape (H, W, C).
+
+    Raises:
+        ConfigurationError: ``sigma`` is negative or not finite.
+        SceneError: The cube has another number of axes, no real numbers, or nan or infinity, which
+            would spread.
+    """
+    if not 0 <= sigma < math.inf:
+        raise ConfigurationError(
+            f"sigma must be at least 0 and finite, in pixels; 0 does not blur; got {sigma}"
+        )
+    if cube.ndim != 3 or cube.dtype.kind not in "biuf":
+        raise SceneError(
+            f"cube must hold real numbers in shape (H, W, C), got {cube.dtype} in shape "
+            f"{cube.shape}"
+        )
+    blurred = np.empty(cube.shape, dtype=np.float32)
+    for number in range(cube.shape[2]):
+        channel = np.ascontiguousarray(cube[:, :, number], dtype=np.float32)
+        if not np.isfinite(channel).all():
+            raise SceneError(
+                f"cube must be finite, but channel {number} holds nan or infinity; fill these "
+                "pixels, or leave the channel out"
+            )
+        blurred[:, :, number] = (
+            gaussian_filter(channel, sigma, mode="reflect") if sigma else channel
+        )
+    return blurred

@@ -1,0 +1,286 @@
+"""What a benchmark compares: methods on scenes and splits, and the cells that this means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.runs.grid import Cell
+from hsi_diffusion.runs.plain import from_plain
+from hsi_diffusion.runs.presets import merge, preset_for, read_preset
+from hsi_diffusion.runs.settings import RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+GUARD = 6
+"""Pixels that a split into blocks keeps between training and test for every method alike: enough
+for patches of up to 13 x 13."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSettings:
+    """A scene and a split: one table of a benchmark.
+
+    Attributes:
+        scene: Settings of the scene, such as ``{"name": "salinas"}``; in texts, ``{root}`` stands
+            for the folder of the scenes.
+        split: Settings of the split, such as ``{"kind": "0.1"}``; likewise.
+        title: Headline; None: name of the scene and kind of the split.
+        seeds: Of all methods here; None: as they say themselves.
+        methods: Titles of the methods that are wanted here; None: all.
+        published: Overall accuracies in percent that others report, by method, for comparison.
+    """
+
+    scene: dict[str, Any]
+    split: dict[str, Any]
+    title: str | None = None
+    seeds: tuple[int, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    published: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The headline."""
+        return self.title or f"{self.scene.get('name')}, {self.split.get('kind')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings:
+    """A method of a benchmark.
+
+    Attributes:
+        method: Its name, that of a folder with its presets.
+        title: Its name in tables; None: ``method``.
+        preset: None: the benchmark's.
+        seeds: None: the benchmark's.
+        set: Changes of its settings.
+        vary: Settings by their dotted names, each with the values that it shall take; every
+            combination is a variant of its own.
+        control: Measure the same classifier on raw bands beside it.
+    """
+
+    method: str
+    title: str | None = None
+    preset: str | None = None
+    seeds: tuple[int, ...] | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    vary: dict[str, Any] = field(default_factory=dict)
+    control: bool = True
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return self.title or self.method
+
+    def variants(self) -> Iterator[Variant]:
+        """The method itself, or its variants."""
+        for values in product(*self.vary.values()):
+            changes: dict[str, Any] = {}
+            for key, value in zip(self.vary, values, strict=True):
+                change = value
+                for part in reversed(key.split(".")):
+                    change = {part: change}
+                changes = merge(changes, change)
+            texts = tuple(_text(value) for value in values)
+            yield Variant(", ".join((self.name, *texts)), texts, changes)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a benchmark.
+
+    Attributes:
+        row: Its name.
+        values: The values of what varies, as texts.
+        changes: Settings that differ from the method's own.
+    """
+
+    row: str
+    values: tuple[str, ...]
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSettings:
+    """Methods on scenes and splits over seeds.
+
+    Attributes:
+        columns: The scenes and splits.
+        methods: The methods, in the order of the tables.
+        title: Headline.
+        preset: Preset of the methods.
+        seeds: Each rules split, pretraining and classifiers of its runs.
+        root: Folder of the scenes' files.
+        logger: Where the runs are followed; in W&B, as one group.
+        set: Changes of the settings of all methods.
+        pairs: Titles of two methods each, to compare seed by seed; every method is compared with
+            its control anyway.
+    """
+
+    columns: tuple[ColumnSettings, ...]
+    methods: tuple[MethodSettings, ...]
+    title: str = "Benchmark"
+    preset: str = "cpu"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    root: str = "data"
+    logger: str = "none"
+    set: dict[str, Any] = field(default_factory=dict)
+    pairs: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what has no cells, or two meanings."""
+        for name, there in (("columns", self.columns), ("methods", self.methods)):
+            if not there:
+                raise ConfigurationError(f"{name} must not be empty")
+            names = [item.name for item in there]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConfigurationError(
+                    f"{name} must have different titles, but {twice[0]!r} stands there twice; give "
+                    "one of them a title of its own"
+                )
+        titles = [method.name for method in self.methods]
+        wanted = [name for column in self.columns for name in column.methods or ()]
+        if unknown := sorted(set(wanted) - set(titles)):
+            raise ConfigurationError(
+                f"columns.methods must be titles of methods ({', '.join(titles)}), got "
+                f"{unknown[0]!r}"
+            )
+        for pair in self.pairs:
+            if len(pair) != 2:
+                raise ConfigurationError(f"pairs must hold two titles each, got {list(pair)}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BenchmarkSettings:
+        """Build settings from plain data, in which the simplest things may be said simply.
+
+        A method may be its name alone; a scene its name and a split its kind; seeds a number N for
+        0 to N - 1.
+
+        Raises:
+            ConfigurationError: A key is unknown or a value has the wrong type.
+        """
+        plain = dict(data)
+        plain["methods"] = [
+            {"method": method} if isinstance(method, str) else _with_seeds(method)
+            for method in plain.get("methods") or ()
+        ]
+        plain["columns"] = [_with_seeds(_column(column)) for column in plain.get("columns") or ()]
+        return from_plain(cls, _with_seeds(plain))
+
+
+def benchmark_cells(settings: BenchmarkSettings, configs: Path) -> list[Cell]:
+    """Every run of a benchmark: column by column, in each seed by seed.
+
+    Args:
+        settings: What to compare.
+        configs: Folder with a folder of presets per method.
+
+    Raises:
+        ConfigurationError: A method or a setting is unknown, or its patches are too large for the
+            distance that the split keeps.
+    """
+    found = []
+    for column in settings.columns:
+        methods = [
+            method
+            for method in settings.methods
+            if column.methods is None or method.name in column.methods
+        ]
+        own = [
+            _cell(settings, configs, column=column, method=method, variant=variant, seed=seed)
+            for method in methods
+            for seed in column.seeds or method.seeds or settings.seeds
+            for variant in method.variants()
+        ]
+        # what is compared seed by seed is then soon there to be compared
+        found += sorted(own, key=lambda cell: cell.settings.seed)
+    return found
+
+
+def control_row(row: str) -> str:
+    """Name of the control of a row."""
+    return f"{row}: raw bands"
+
+
+def _cell(
+    settings: BenchmarkSettings,
+    configs: Path,
+    *,
+    column: ColumnSettings,
+    method: MethodSettings,
+    variant: Variant,
+    seed: int,
+) -> Cell:
+    scene = {"root": settings.root, **_with_root(column.scene, settings.root)}
+    split = {"kind": "0.1", **_with_root(column.split, settings.root)}
+    kind = str(split["kind"])
+    if kind == "blocks":
+        split = {"guard": GUARD, **split}
+    preset = read_preset(configs, method.method, method.preset or settings.preset)
+    plain = preset_for(preset, scene=str(scene.get("name")), split=kind)
+    baseline = plain.get("pretrain", {}) is None
+    for changes in (settings.set, method.set, variant.changes):
+        plain = merge(plain, changes)
+    if baseline:  # what is set for all methods may be meant for a pretraining
+        plain["pretrain"] = None
+    elif not method.control:
+        plain["raw_bands"] = {"spaces": []}
+    given = {
+        "scene": scene,
+        "split": split,
+        "seed": seed,
+        "logger": settings.logger,
+        "group": settings.title,
+    }
+    cell = Cell(variant.row, column.name, RunSettings.from_dict(merge(plain, given)))
+    _check_guard(cell)
+    return cell
+
+
+def _check_guard(cell: Cell) -> None:
+    guard, classifier = cell.settings.split.guard, cell.settings.classifier
+    if guard is not None and classifier.estimator is None and classifier.patch_size // 2 > guard:
+        raise ConfigurationError(
+            f"{cell.row} sees {classifier.patch_size // 2} pixels to each side, but the split of "
+            f"{cell.column} keeps {guard} pixels between training and test: give the column "
+            f"split.guard={classifier.patch_size // 2} or more"
+        )
+
+
+def _column(column: Any) -> Any:
+    """A column with its scene and split as settings."""
+    if not isinstance(column, dict):
+        raise ConfigurationError(
+            f"columns must be mappings such as {{scene: salinas, split: 0.1}}, got {column!r}"
+        )
+    scene, split = column.get("scene", "simulated"), column.get("split", "0.1")
+    return {
+        **column,
+        "scene": scene if isinstance(scene, dict) else {"name": str(scene)},
+        "split": split if isinstance(split, dict) else {"kind": str(split)},
+    }
+
+
+def _with_seeds(plain: Any) -> Any:
+    """Seeds 0 to N - 1 for a number N."""
+    if not isinstance(plain, dict) or not isinstance(plain.get("seeds"), int):
+        return plain
+    return {**plain, "seeds": list(range(plain["seeds"]))}
+
+
+def _with_root(values: Mapping[str, Any], root: str) -> dict[str, Any]:
+    return {
+        key: value.replace("{root}", root) if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _text(value: Any) -> str:
+    """A value for people; a list of one as its only item."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    return str(value)

@@ -1,0 +1,155 @@
+"""What a benchmark leaves behind: tables as papers have them, maps side by side, every value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsi_diffusion.files import write_text
+from hsi_diffusion.reports import (
+    Measurement,
+    grid_table,
+    map_gallery,
+    measurements_csv,
+    paper_table,
+    per_class_csv,
+    save_figure,
+    significance_table,
+)
+from hsi_diffusion.runs.benchmark import control_row
+from hsi_diffusion.runs.hardware import describe_hardware
+from hsi_diffusion.runs.measurements import measurements
+from hsi_diffusion.runs.pipeline import labelled_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hsi_diffusion.modules import SceneDataModule
+    from hsi_diffusion.runs.benchmark import BenchmarkSettings, ColumnSettings, MethodSettings
+    from hsi_diffusion.runs.grid import CellResult
+
+LEGEND = (
+    "Test pixels only: per class, OA, AA, kappa, FWIoU and MIoU in percent (kappa times 100), mean "
+    "and sample standard deviation over the seeds; each seed has a split, a pretraining and "
+    "classifiers of its own, and the best mean of a row is bold. Training: all that comes before "
+    "the last map, a shared pretraining included; test: the map of the whole scene, its features "
+    "at hand. Parameters: denoiser and classifier."
+)
+
+
+def write_benchmark(
+    settings: BenchmarkSettings, results: Sequence[CellResult], folder: Path, *, command: str
+) -> None:
+    """Write ``benchmark.md``, ``.tex`` and ``.csv``, ``per_class.csv`` and the maps as figures.
+
+    Args:
+        settings: What was compared.
+        results: What became of every cell.
+        folder: The benchmark's folder, which holds the cells.
+        command: The command line that repeats it.
+    """
+    found = measurements(results, control_row)
+    text, latex = [f"# {settings.title}", LEGEND], []
+    for number, column in enumerate(settings.columns, start=1):
+        own = [m for m in found if m.column == column.name]
+        if not own:
+            continue
+        here = [result for result in results if result.cell.column == column.name]
+        data = labelled_scene(here[0].cell.settings)
+        text.append(f"## {column.name}")
+        rows = [m for m in own if m.row not in _grid_rows(settings)]
+        if rows:
+            table = paper_table(rows, data.info.class_names)
+            text.append(table.to_markdown())
+            latex.append(table.to_latex(caption=column.name, label=f"tab:benchmark-{number}"))
+        text += _published(column)
+        text += _grids(settings, own)
+        text += _significance(settings, own)
+        text += _gallery(settings, here, data, folder / f"maps-{number}.png")
+    text += _failures(results)
+    text += [f"```bash\n{command}\n```", f"Machine: {describe_hardware()}"]
+    write_text(folder / "benchmark.csv", measurements_csv(found))
+    write_text(folder / "per_class.csv", per_class_csv(found))
+    write_text(folder / "benchmark.tex", "\n\n".join(latex) + "\n")
+    write_text(folder / "benchmark.md", "\n\n".join(text) + "\n")
+
+
+def _published(column: ColumnSettings) -> list[str]:
+    if not column.published:
+        return []
+    values = ", ".join(f"{name} {value}" for name, value in column.published.items())
+    return [f"Published OA, on splits of their own: {values}."]
+
+
+def _is_grid(method: MethodSettings) -> bool:
+    """Whether its variants fill a table of their own, one setting down and one across."""
+    return len(method.vary) == 2
+
+
+def _grid_rows(settings: BenchmarkSettings) -> set[str]:
+    grids = filter(_is_grid, settings.methods)
+    return {variant.row for method in grids for variant in method.variants()}
+
+
+def _grids(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+    """Overall accuracy of methods with two settings that vary, such as timestep and level."""
+    parts = []
+    for method in filter(_is_grid, settings.methods):
+        values: dict[tuple[str, str], list[float]] = {}
+        for variant in method.variants():
+            down, across = variant.values
+            found = [m.figures["overall_accuracy"] for m in own if m.row == variant.row]
+            values[down, across] = [100 * value for value in found]
+        if any(values.values()):
+            first, second = method.vary
+            parts.append(f"{method.name}: OA in percent, `{first}` down and `{second}` across.")
+            parts.append(grid_table(values).to_markdown())
+    return parts
+
+
+def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+    rows = list(dict.fromkeys(m.row for m in own))
+    pairs = [(row, control_row(row)) for row in rows if control_row(row) in rows]
+    pairs += [
+        (first, second) for first, second in settings.pairs if first in rows and second in rows
+    ]
+    if not pairs:
+        return []
+    return ["Paired over the seeds, OA in points:", significance_table(own, pairs).to_markdown()]
+
+
+def _gallery(
+    settings: BenchmarkSettings,
+    here: Sequence[CellResult],
+    data: SceneDataModule,
+    file: Path,
+) -> list[str]:
+    """Draw the maps of the first seed, but those of grids, side by side; the line that shows it."""
+    grid = _grid_rows(settings)
+    finished = [
+        (result.cell, result.metrics)
+        for result in here
+        if result.metrics is not None and result.cell.row not in grid
+    ]
+    if not finished:
+        return []
+    seed = min(cell.settings.seed for cell, _ in finished)
+    maps = {}
+    for cell, metrics in finished:
+        if cell.settings.seed == seed:
+            path = file.parent / "cells" / cell.name / "classification_map.npy"
+            title = f"{cell.row} ({100 * metrics['overall_accuracy']:.1f} %)"
+            maps[title] = np.load(path, allow_pickle=False).astype(np.int64)
+    save_figure(map_gallery(maps, data.info, data.labels), file)
+    return [f"![Maps of seed {seed}]({file.name})"]
+
+
+def _failures(results: Sequence[CellResult]) -> list[str]:
+    failed = [
+        f"- {r.cell.row}, {r.cell.column}, seed {r.cell.settings.seed}: {r.error}"
+        for r in results
+        if r.error is not None
+    ]
+    return ["Failed, and left out:", "\n".join(failed)] if failed else []

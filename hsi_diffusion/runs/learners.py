@@ -1,0 +1,234 @@
+"""Ways to learn the classes of a scene's pixels from a cube over them: a network, an estimator."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning.pytorch.loggers import Logger
+
+from hsi_diffusion.classifiers import build_estimator
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FeatureCube
+from hsi_diffusion.metrics import SCALARS
+from hsi_diffusion.runs.stages import (
+    build_propagation,
+    measure,
+    predict_map,
+    train_classifier,
+    validate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.classifiers import Estimator, LabelPropagation
+    from hsi_diffusion.metrics import HSIMetrics
+    from hsi_diffusion.modules import FeatureDataModule, SceneDataModule
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.runs.settings import ClassifierSettings, RunSettings
+    from hsi_diffusion.runs.workplace import Workplace
+
+    Cube = FeatureCube | NDArray[np.float32]
+
+EPOCH_STEPS = 100
+"""Steps between two validations, checkpoints and lines of the log."""
+
+
+class Costs(NamedTuple):
+    """What a classifier costs.
+
+    Attributes:
+        parameters: Trained numbers of all its networks; None where that means nothing.
+        training_seconds: Time of the last training, without what came before it.
+        test_seconds: Time to classify every pixel of the scene, with its features at hand.
+    """
+
+    parameters: int | None
+    training_seconds: float
+    test_seconds: float
+
+
+class Classified(NamedTuple):
+    """What a final classifier found.
+
+    Attributes:
+        predicted: Classes 1..K of every pixel, shape (H, W).
+        metrics: Counts of the test pixels.
+        costs: What it took.
+        timestep_weights: How much it trusts each timestep at each pixel, shape (H, W, T); None for
+            a classifier without a gate.
+    """
+
+    predicted: NDArray[np.int64]
+    metrics: HSIMetrics
+    costs: Costs
+    timestep_weights: NDArray[np.float32] | None = None
+
+
+class Learner(ABC):
+    """A way to learn the classes of a scene's pixels from any cube over them.
+
+    Args:
+        data: The scene, set up.
+        settings: Everything that decides the run.
+        place: Where to compute and write.
+    """
+
+    def __init__(self, data: SceneDataModule, settings: RunSettings, place: Workplace) -> None:
+        self.data = data
+        self.settings = settings
+        self.place = place
+
+    @abstractmethod
+    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+        """Learn from a split's training pixels, in a short training.
+
+        Returns:
+            Overall accuracy and mean cross-entropy on its validation pixels; the second is nan
+            where there are no probabilities.
+        """
+
+    @abstractmethod
+    def learn(self, cube: Cube, stage: str) -> Classified:
+        """Learn from training and validation pixels, map the scene, measure at the test pixels.
+
+        Args:
+            cube: What to learn from.
+            stage: Name of the checkpoint and for loggers.
+        """
+
+    def _measured(self, predicted: NDArray[np.int64], logger: Logger | bool) -> HSIMetrics:
+        """The map's figures at the test pixels, logged."""
+        metrics = measure(predicted, self.data, self.data.require_split().test)
+        if isinstance(logger, Logger):
+            figures = metrics.compute()
+            logger.log_metrics(
+                {f"test/{name}": figures[name].item() for name in SCALARS},
+                self.settings.classifier.steps,
+            )
+            logger.save()
+        return metrics
+
+
+class NetworkLearner(Learner):
+    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube."""
+
+    @cached_property
+    def graph(self) -> LabelPropagation | None:
+        """What labels spread along, one for all cubes; None where the settings want none."""
+        return build_propagation(self.data, self.settings.classifier, self.place)
+
+    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+        """See :meth:`Learner.score`."""
+        trial = self._patches(cube, split.train, split=split, train_on="train")
+        # several networks steady a result; to compare candidates one is enough
+        usual = self.settings.classifier
+        single: ClassifierSettings = replace(usual, module={**usual.module, "members": 1})
+        steps = self.settings.choice.steps
+        module = train_classifier(trial, single, self.place, self.settings.seed, steps=steps)
+        return validate(module, trial, single, self.place)
+
+    def learn(self, cube: Cube, stage: str) -> Classified:
+        """See :meth:`Learner.learn`."""
+        pixels = self.data.require_split().labelled
+        patches = self._patches(cube, pixels, train_on="labelled")
+        classifier = self.settings.classifier
+        with self.place.logging(stage) as logger:
+            start = time.perf_counter()
+            module = train_classifier(
+                patches,
+                classifier,
+                self.place,
+                self.settings.seed,
+                steps=classifier.steps,
+                logger=logger,
+                checkpoint=self.place.folder / "checkpoints" / f"{stage}.ckpt",
+            )
+            trained = time.perf_counter()
+            predicted = predict_map(module, patches, classifier, self.place, logger=logger)
+            mapped = time.perf_counter()
+            metrics = self._measured(predicted, logger)
+        weights = None
+        if patches.angles:
+            angles = patches.cube[:, :, -patches.timesteps :]
+            weights = module.timestep_weights(angles)
+        parameters = sum(weight.numel() for weight in module.classifier.parameters())
+        return Classified(
+            predicted,
+            metrics,
+            Costs(parameters, trained - start, mapped - trained),
+            None if weights is None else weights.cpu().numpy(),
+        )
+
+    def _patches(
+        self, cube: Cube, pixels: NDArray[np.int64], *, split: Split | None = None, train_on: str
+    ) -> FeatureDataModule:
+        """To learn ``pixels`` from, and what their labels say of the others by propagation."""
+        data, stage = self.data, self.settings.classifier
+        prior = None
+        if self.graph is not None:
+            prior = self.graph.predict(data.labels, pixels, data.num_classes)
+        return data.with_features(
+            cube,
+            split=split,
+            prior=prior,
+            patch_size=stage.patch_size,
+            batch_size=stage.batch_size,
+            padding=stage.padding,
+            train_on=train_on,
+            # a few labels make a tiny dataset: walk through it many times in one epoch
+            samples_per_epoch=stage.batch_size * EPOCH_STEPS,
+        )
+
+
+class EstimatorLearner(Learner):
+    """Fit a classical classifier to single pixels of the cube."""
+
+    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+        """See :meth:`Learner.score`."""
+        rows, classes = self._rows(cube)
+        estimator = self._estimator().fit(rows[split.train], classes[split.train])
+        predicted = estimator.predict(rows[split.val])
+        return float((predicted == classes[split.val]).mean()), math.nan
+
+    def learn(self, cube: Cube, stage: str) -> Classified:
+        """See :meth:`Learner.learn`."""
+        rows, classes = self._rows(cube)
+        pixels = self.data.require_split().labelled
+        with self.place.logging(stage) as logger:
+            start = time.perf_counter()
+            estimator = self._estimator().fit(rows[pixels], classes[pixels])
+            fitted = time.perf_counter()
+            predicted = estimator.predict(rows).reshape(self.data.shape) + 1
+            mapped = time.perf_counter()
+            metrics = self._measured(predicted, logger)
+        return Classified(predicted, metrics, Costs(None, fitted - start, mapped - fitted))
+
+    def _estimator(self) -> Estimator:
+        wanted = self.settings.classifier.estimator
+        if wanted is None:
+            raise ConfigurationError("classifier.estimator must name an estimator, got None")
+        return build_estimator(wanted.name, wanted.options, self.settings.seed)
+
+    def _rows(self, cube: Cube) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Every pixel as a row, and its class 0..K-1; -1 where it has none."""
+        array = cube.array if isinstance(cube, FeatureCube) else cube
+        return array.reshape(-1, array.shape[2]), self.data.labels.ravel() - 1
+
+
+def build_learner(data: SceneDataModule, settings: RunSettings, place: Workplace) -> Learner:
+    """The learner that ``settings.classifier`` describes.
+
+    Args:
+        data: The scene, set up.
+        settings: Everything that decides the run.
+        place: Where to compute and write.
+    """
+    kind = NetworkLearner if settings.classifier.estimator is None else EstimatorLearner
+    return kind(data, settings, place)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from hsi_diffusion.classifiers import graph
+from hsi_diffusion.classifiers.graph import SpectralGraph
+from hsi_diffusion.classifiers.propagation import LabelPropagation
+from hsi_diffusion.errors import ConfigurationError, NotSetUpError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def scene(channels: int = 4, seed: int = 0) -> NDArray[np.float32]:
+    values = np.random.default_rng(seed).normal(size=(7, 6, channels))
+    return values.astype(np.float32)
+
+
+def dense_matrix(cube: NDArray[np.float32], neighbours: int) -> NDArray[np.float64]:
+    """The row-normalised graph by plain loops."""
+    rows = cube.reshape(-1, cube.shape[2]).astype(float)
+    pixels = len(rows)
+    distance = np.array([[np.linalg.norm(a - b) for b in rows] for a in rows])
+    likest = [
+        sorted((j for j in range(pixels) if j != i), key=lambda j: distance[i, j])[:neighbours]
+        for i in range(pixels)
+    ]
+    scale = np.sort([distance[i, likest[i][-1]] for i in range(pixels)])[(pixels - 1) // 2]
+    matrix = np.zeros((pixels, pixels))
+    for i in range(pixels):
+        for j in range(pixels):
+            if i == j or j in likest[i] or i in likest[j]:
+                matrix[i, j] = np.exp(-((distance[i, j] / scale) ** 2))
+    normalised: NDArray[np.float64] = matrix / matrix.sum(axis=1, keepdims=True)
+    return normalised
+
+
+@pytest.mark.parametrize("neighbours", [1, 5, 10])
+def test_agrees_with_plain_loops(neighbours: int) -> None:
+    cube, other = scene(), scene(9, seed=1)
+    model = SpectralGraph(neighbours).fit(cube)
+    matrix = dense_matrix(cube, neighbours)
+    for given in (cube, other):
+        expected = (matrix @ given.reshape(42, -1)).reshape(given.shape)
+        found = model.smooth(given)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(model.smooth(torch.from_numpy(other)), model.smooth(other))
+
+
+def test_scaling_and_shifting_a_channel_is_the_same_before_and_after() -> None:
+    cube = scene()
+    model = SpectralGraph(5).fit(cube)
+    factor, shift = np.array([2.0, -3.0, 0.0, 10.0]), np.array([100.0, 0.0, 7.0, -1.0])
+    changed = (cube * factor + shift).astype(np.float32)
+    np.testing.assert_allclose(
+        model.smooth(changed), model.smooth(cube) * factor + shift, atol=1e-4
+    )
+
+
+def test_the_scale_of_the_cube_does_not_change_the_graph() -> None:
+    cube = scene()
+    np.testing.assert_allclose(
+        SpectralGraph(5).fit(1000 * cube).smooth(cube),
+        SpectralGraph(5).fit(cube).smooth(cube),
+        atol=1e-5,
+    )
+
+
+def test_noise_becomes_less_and_classes_stay_apart() -> None:
+    truth = np.kron([[0, 1], [2, 0]], np.ones((10, 10), dtype=int))
+    clean = np.eye(3, 30)[truth]
+    noisy = clean + np.random.default_rng(0).normal(scale=0.1, size=clean.shape)
+    smooth = SpectralGraph().fit(noisy).smooth(noisy)
+    before, after = (np.square(values - clean).mean() for values in (noisy, smooth))
+    assert after < before / 3
+
+
+def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = scene()
+    whole = SpectralGraph(5).fit(cube)
+    expected = whole.smooth(cube)
+    monkeypatch.setattr(graph, "CHUNK", 8 * 42)  # two pixels' distances, and one channel
+    np.testing.assert_array_equal(whole.smooth(cube), expected)
+    np.testing.assert_allclose(SpectralGraph(5).fit(cube).smooth(cube), expected, atol=1e-6)
+
+
+def test_equal_pixels_are_no_trouble() -> None:
+    cube = np.ones((4, 4, 2), dtype=np.float32)
+    np.testing.assert_allclose(SpectralGraph(3).fit(cube).smooth(cube), 1, rtol=1e-6)
+
+
+def test_whole_numbers_are_taken() -> None:
+    cube = np.random.default_rng(0).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    as_floats = cube.astype(np.float32)
+    np.testing.assert_array_equal(
+        SpectralGraph(3).fit(cube).smooth(cube), SpectralGraph(3).fit(as_floats).smooth(as_floats)
+    )
+
+
+def test_wrong_use_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="neighbours must be at least 1, got 0"):
+        SpectralGraph(0)
+    with pytest.raises(NotSetUpError, match="fit"):
+        SpectralGraph().smooth(scene())
+    with pytest.raises(ConfigurationError, match=r"shape \(7, 6, 'C'\), got \(6, 7, 4\)"):
+        SpectralGraph(3).fit(scene()).smooth(np.ones((6, 7, 4)))
+    with pytest.raises(ConfigurationError, match="must have the pixels of the scene"):
+        SpectralGraph(3).fit(scene()).smooth(np.ones((7, 6)))
+
+
+@pytest.mark.parametrize("model", [SpectralGraph(5), LabelPropagation(5)])
+def test_impossible_cubes_are_told(model: SpectralGraph | LabelPropagation) -> None:
+    with pytest.raises(ConfigurationError, match="below the number of pixels, 4, got 5"):
+        model.fit(np.ones((2, 2, 1)))
+    with pytest.raises(ConfigurationError, match=r"shape \(H, W, D\), got \(20, 2\)"):
+        model.fit(np.ones((20, 2)))
+    spoilt = scene()
+    spoilt[2, 3, 1] = np.nan
+    with pytest.raises(ConfigurationError, match="finite"):
+        model.fit(spoilt)

@@ -1,0 +1,118 @@
+"""What a benchmark means, without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.runs import BenchmarkSettings, benchmark_cells, pretraining_folder, read_yaml
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+CONFIGS = EXPERIMENTS / "configs"
+PLANS = sorted((EXPERIMENTS / "benchmarks").glob("*.yaml"))
+SIMPLE: dict[str, Any] = {
+    "methods": ["svm", "diffcrn"],
+    "columns": [{"scene": "salinas", "split": 0.1}, {"scene": "salinas", "split": "blocks"}],
+    "seeds": 2,
+    "root": "somewhere",
+}
+
+
+def test_simple_things_are_said_simply() -> None:
+    settings = BenchmarkSettings.from_dict(SIMPLE)
+    assert [method.name for method in settings.methods] == ["svm", "diffcrn"]
+    assert [column.name for column in settings.columns] == ["salinas, 0.1", "salinas, blocks"]
+    assert settings.seeds == (0, 1)
+
+
+def test_cells_are_every_method_on_every_split_seed_by_seed() -> None:
+    cells = benchmark_cells(BenchmarkSettings.from_dict(SIMPLE), CONFIGS)
+    found = [(cell.column, cell.settings.seed, cell.row) for cell in cells]
+    assert found == [
+        (column, seed, row)
+        for column in ("salinas, 0.1", "salinas, blocks")
+        for seed in (0, 1)
+        for row in ("svm", "diffcrn")
+    ]
+    for cell in cells:
+        assert cell.settings.scene.root == "somewhere"
+        assert cell.settings.group == "Benchmark"
+        assert (cell.settings.pretrain is None) == (cell.row == "svm")
+        # one distance for all methods, so that all are tested on the same pixels
+        assert cell.settings.split.guard == (6 if "blocks" in cell.column else None)
+    shared = {pretraining_folder(cell.settings, Path()) for cell in cells if cell.row == "diffcrn"}
+    assert len(shared) == 2  # one per seed, for both splits
+
+
+def test_methods_may_vary_and_have_seeds_and_settings_of_their_own() -> None:
+    method = {
+        "method": "spectraldiff",
+        "title": "SpectralDiff",
+        "preset": "quick",
+        "seeds": 1,
+        "set": {"classifier": {"steps": 7}},
+        "vary": {"features.timesteps": [[5], [10, 50]], "features.levels": [[0]]},
+        "control": False,
+    }
+    settings = BenchmarkSettings.from_dict(
+        {**SIMPLE, "methods": [method, "svm"], "set": {"classifier": {"batch_size": 9}}}
+    )
+    cells = benchmark_cells(settings, CONFIGS)
+    own = [cell for cell in cells if cell.row.startswith("SpectralDiff")]
+    assert [cell.row for cell in own[:2]] == ["SpectralDiff, 5, 0", "SpectralDiff, [10, 50], 0"]
+    assert len(own) == 4
+    for cell in own:
+        assert cell.settings.preset == "quick"
+        assert (cell.settings.classifier.steps, cell.settings.classifier.batch_size) == (7, 9)
+        assert cell.settings.raw_bands.spaces == ()
+    assert {cell.settings.features.timesteps for cell in own} == {(5,), (10, 50)}
+    assert len(cells) == 4 + 2 * 2
+
+
+def test_columns_choose_methods_and_seeds_and_know_the_folder() -> None:
+    scene = {"name": "custom", "cube": "{root}/cube.mat:key", "labels": "{root}/labels.tif"}
+    masks = {"kind": "fixed", "train_mask": "{root}/a.tif", "test_mask": "{root}/b.tif"}
+    column = {"title": "fixed", "scene": scene, "split": masks, "methods": ["svm"], "seeds": [4]}
+    (cell,) = benchmark_cells(BenchmarkSettings.from_dict({**SIMPLE, "columns": [column]}), CONFIGS)
+    assert (cell.row, cell.column, cell.settings.seed) == ("svm", "fixed", 4)
+    assert cell.settings.scene.cube == "somewhere/cube.mat:key"
+    assert cell.settings.split.test_mask == "somewhere/b.tif"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": []}, "methods must not be empty"),
+        ({"methods": ["svm", "svm"]}, "'svm' stands there twice"),
+        ({"columns": ["salinas"]}, "columns must be mappings"),
+        ({"columns": [{"scene": "salinas", "split": 3, "methods": ["x"]}]}, "titles of methods"),
+        ({"pairs": [["svm"]]}, "pairs must hold two titles"),
+        ({"metods": []}, "unknown setting metods"),
+        ({"methods": [{"method": "svm", "setz": {}}]}, r"unknown setting methods\.setz"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        BenchmarkSettings.from_dict({**SIMPLE, **changes})
+
+
+def test_patches_must_not_reach_over_the_guard() -> None:
+    settings = BenchmarkSettings.from_dict({**SIMPLE, "set": {"classifier": {"patch_size": 15}}})
+    with pytest.raises(ConfigurationError, match=r"diffcrn sees 7 pixels .* split\.guard=7"):
+        benchmark_cells(settings, CONFIGS)
+
+
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.stem)
+def test_every_plan_can_be_run(plan: Path, preset: str) -> None:
+    settings = BenchmarkSettings.from_dict({**read_yaml(plan), "preset": preset})
+    cells = benchmark_cells(settings, CONFIGS)
+    assert len({cell.name for cell in cells}) == len(cells) > 0
+
+
+def test_the_papers_tables_are_there() -> None:
+    tables = {f"spectraldiff_table{number}" for number in range(2, 7)}
+    assert tables | {"few_shot"} <= {plan.stem for plan in PLANS}
