@@ -122,16 +122,17 @@ def _selected(plain: dict[str, Any], options: argparse.Namespace) -> dict[str, A
                 f"{unknown[0]!r}"
             )
         keep[name] = [wanted is None or item in wanted for item in known]
-    columns = [
-        (column, scene and split)
-        for column, scene, split in zip(
-            plain["columns"], keep["scenes"], keep["splits"], strict=True
-        )
-    ]
+    columns = []
+    parts = zip(plain["columns"], keep["scenes"], keep["splits"], strict=True)
+    for column, scene, split in parts:
+        own = column.get("methods")  # of this column; the others have all
+        left = own if own is None else [name for name in own if name in (options.methods or own)]
+        if scene and split and left != []:
+            columns.append({**column, "methods": left})
     methods = zip(plain["methods"], keep["methods"], strict=True)
     return {
         **plain,
-        "columns": [column for column, wanted in columns if wanted],
+        "columns": columns,
         "methods": [method for method, wanted in methods if wanted],
     }
 

@@ -147,6 +147,9 @@ def test_options_choose_from_a_file(
     assert [method.name for method in settings.methods] == ["kNN"]
     assert [column.name for column in settings.columns] == ["ten"]
     assert settings.seeds == (1,)
+    options = [str(plan), "--methods", "SpectralDiff"]
+    settings = script.settings_from(script.parse_arguments(options))
+    assert [column.name for column in settings.columns] == ["ten"]  # the other is of kNN alone
     assert script.main([str(plan), "--methods", "svm", "--out", str(finished)]) == 2
     assert "--methods must name some of the file's (kNN, SpectralDiff" in capsys.readouterr().err
 
