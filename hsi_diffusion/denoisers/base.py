@@ -22,8 +22,9 @@ class FeatureLevel:
         name: Short name, unique in the network.
         channels: Numbers per pixel, D.
         reduction: By how much the spatial grid is coarser than the image; 1 = same grid.
-        radius: Pixels to each side on which a feature depends, and so the halo with which a tile
-            gives exactly what the whole image gives.
+        radius: Pixels of the image to each side on which a feature depends, from any of the pixels
+            that a coarser one covers; so the halo with which a tile gives exactly what the whole
+            image gives.
     """
 
     name: str

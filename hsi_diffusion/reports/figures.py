@@ -56,28 +56,14 @@ def image_page(
         panel_width = panel_height * aspect
         rows, columns = 1, panels
     page_width = max(columns * (panel_width + 0.15), 4.5)
-    names = list(legend or {})
-    legend_columns = _legend_columns(names, page_width)
-    legend_rows = math.ceil(len(names) / legend_columns)
-    page_height = rows * (panel_height + 0.45) + 0.2 * legend_rows + 0.15
+    legend = legend or {}
+    page_height = rows * (panel_height + 0.45) + legend_height(legend, page_width) + 0.15
     figure = Figure(figsize=(page_width, page_height), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-    if legend:
-        figure.legend(
-            handles=[
-                Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5, label=name)
-                for name, colour in legend.items()
-            ],
-            loc="outside lower center",
-            ncols=legend_columns,
-            fontsize=LEGEND_FONT,
-            frameon=False,
-            handlelength=1.4,
-            columnspacing=1.4,
-        )
+    add_legend(figure, legend)
     return figure, axes
 
 
@@ -107,11 +93,34 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     return path
 
 
-def _legend_columns(names: list[str], page_width: float) -> int:
+def legend_height(legend: Mapping[str, Colour], page_width: float) -> float:
+    """Height in inches of a legend on a page of so many inches."""
+    return 0.2 * math.ceil(len(legend) / _legend_columns(legend, page_width))
+
+
+def add_legend(figure: Figure, legend: Mapping[str, Colour]) -> None:
+    """Put the colour of each name below the panels."""
+    if not legend:
+        return
+    figure.legend(
+        handles=[
+            Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5, label=name)
+            for name, colour in legend.items()
+        ],
+        loc="outside lower center",
+        ncols=_legend_columns(legend, figure.get_figwidth()),
+        fontsize=LEGEND_FONT,
+        frameon=False,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+
+
+def _legend_columns(legend: Mapping[str, Colour], page_width: float) -> int:
     """As many columns as fit on the page, evened out over the rows."""
-    if not names:
+    if not legend:
         return 1
     # in inches: about 0.068 per letter at 9 points, plus the coloured box and the gaps
-    entry = 0.55 + 0.068 * max(map(len, names))
-    fitting = max(1, min(len(names), int(page_width / entry)))
-    return math.ceil(len(names) / math.ceil(len(names) / fitting))
+    entry = 0.55 + 0.068 * max(map(len, legend))
+    fitting = max(1, min(len(legend), int(page_width / entry)))
+    return math.ceil(len(legend) / math.ceil(len(legend) / fitting))

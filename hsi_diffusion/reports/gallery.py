@@ -8,11 +8,10 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, WIDE, _legend_columns
-from hsi_diffusion.reports.images import false_colour_image, label_image
+from hsi_diffusion.reports.figures import TITLE_FONT, WIDE, add_legend, legend_height
+from hsi_diffusion.reports.images import class_colours, false_colour_image, label_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,12 +74,7 @@ def map_gallery(
     panels = [(name, label_image(array, info)) for name, array in labels.items()]
     if cube is not None:
         panels.insert(0, ("False colour", false_colour_image(cube, info)))
-    legend: dict[str, Colour] = {
-        name: (red / 255, green / 255, blue / 255)
-        for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
-    }
-    if any((array == 0).any() for array in labels.values()):
-        legend["unlabelled"] = (0.0, 0.0, 0.0)
+    legend = class_colours(info, labels.values())
     height, width = truth.shape
     figure, axes = _page([name for name, _ in panels], width / height, columns, legend)
     for axis, (_, image) in zip(axes, panels, strict=True):
@@ -103,9 +97,8 @@ def _page(
         for row in range(rows)
     ]
     page_width = max(columns * (slot + 0.1), 4.5)
-    legend_columns = _legend_columns(list(legend), page_width)
-    legend_rows = math.ceil(len(legend) / legend_columns)
-    page_height = rows * (panel_height + 0.13) + LINE * sum(lines) + 0.2 * legend_rows + 0.15
+    below = legend_height(legend, page_width)
+    page_height = rows * (panel_height + 0.13) + LINE * sum(lines) + below + 0.15
     # the plain constrained layout leaves gaps beside panels of a fixed shape, and cuts titles off
     figure = Figure(figsize=(page_width, page_height), layout="compressed")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -116,18 +109,7 @@ def _page(
         axis.set_title(title, fontsize=TITLE_FONT)
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.legend(
-        handles=[
-            Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5, label=name)
-            for name, colour in legend.items()
-        ],
-        loc="outside lower center",
-        ncols=legend_columns,
-        fontsize=LEGEND_FONT,
-        frameon=False,
-        handlelength=1.4,
-        columnspacing=1.4,
-    )
+    add_legend(figure, legend)
     return figure, axes
 
 

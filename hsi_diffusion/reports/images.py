@@ -9,6 +9,8 @@ import numpy as np
 from hsi_diffusion.errors import SceneError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes import SceneInfo
@@ -29,6 +31,27 @@ def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
     if channels == info.bands:
         return info.rgb_bands
     return (0, min(1, channels - 1), min(2, channels - 1))
+
+
+def class_colours(
+    info: SceneInfo, shown: Iterable[NDArray[Any]]
+) -> dict[str, tuple[float, float, float]]:
+    """The legend of label maps: each class and its colour, and black if anything is unlabelled.
+
+    Args:
+        info: The scene's facts: class names and palette.
+        shown: The label maps, 0 = unlabelled.
+
+    Returns:
+        Red, green and blue from 0 to 1 by the name of the class.
+    """
+    colours = {
+        name: (red / 255, green / 255, blue / 255)
+        for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
+    }
+    if any((labels == 0).any() for labels in shown):
+        colours["unlabelled"] = (0.0, 0.0, 0.0)
+    return colours
 
 
 def colour_limits(

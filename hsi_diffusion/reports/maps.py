@@ -8,7 +8,12 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.reports.figures import TITLE_FONT, image_page
-from hsi_diffusion.reports.images import colour_bands, false_colour_image, label_image
+from hsi_diffusion.reports.images import (
+    class_colours,
+    colour_bands,
+    false_colour_image,
+    label_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +59,7 @@ def classification_map(
                 f"got {truth.shape}"
             )
         panels.insert(0, ("Ground truth", truth))
-    legend = {
-        name: (red / 255, green / 255, blue / 255)
-        for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
-    }
-    if any((labels == 0).any() for _, labels in panels):
-        legend["unlabelled"] = (0.0, 0.0, 0.0)
+    legend = class_colours(info, [labels for _, labels in panels])
     figure, axes = image_page(len(panels), prediction.shape, legend)
     for axis, (name, labels) in zip(axes, panels, strict=True):
         axis.imshow(label_image(labels, info), interpolation="nearest")
