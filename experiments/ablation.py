@@ -200,7 +200,7 @@ def cells(options: argparse.Namespace, table: list[Row], preset: dict[str, Any])
 def report(options: argparse.Namespace, found: list[Measurement], results: list[CellResult]) -> str:
     """The table, and what made it."""
     from hsi_diffusion.reports import comparison_table
-    from hsi_diffusion.runs import describe_hardware
+    from hsi_diffusion.runs import describe_hardware, failures
 
     seeds = ", ".join(map(str, options.seeds))
     command = shlex.join(["python", "experiments/ablation.py", *options.arguments])
@@ -217,15 +217,8 @@ def report(options: argparse.Namespace, found: list[Measurement], results: list[
         f"```bash\n{command}\n```",
         f"Machine: {describe_hardware()}",
     ]
-    failed = [result for result in results if result.error]
-    if failed:
-        lines.append("Failed, and left out:")
-        lines.append(
-            "\n".join(
-                f"- {r.cell.row}, {r.cell.column}, seed {r.cell.settings.seed}: {r.error}"
-                for r in failed
-            )
-        )
+    if failed := failures(results):
+        lines += ["Failed, and left out:", "\n".join(failed)]
     return "\n\n".join(lines) + "\n"
 
 
@@ -250,6 +243,9 @@ def main(arguments: list[str] | None = None) -> int:
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
+        print(f"stopped; the same command goes on from {options.out}", file=sys.stderr)
+        return 130
     found = measurements(results, control=lambda _: RAW_ROW)
     write_text(options.out / "ablation.csv", measurements_csv(found))
     write_text(options.out / "ablation.md", report(options, found, results))

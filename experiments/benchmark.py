@@ -3,7 +3,7 @@
 What is compared stands in a YAML file (experiments/benchmarks) or on the command line. Runs that
 can share a pretraining do; finished ones are kept, so that a benchmark that was stopped goes on
 where it stopped; one that fails is told and left out. Writes benchmark.md, .tex and .csv,
-per_class.csv and maps-N.png into --out.
+per_class.csv and maps-N.png into --out; they hold all runs of the file that are finished.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hsi_diffusion.runs import BenchmarkSettings
+    from hsi_diffusion.runs import BenchmarkSettings, Cell
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 METHODS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())
@@ -38,22 +38,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--methods",
         nargs="+",
         metavar="NAME",
-        help=f"of {', '.join(METHODS)}; with FILE.yaml: titles of those of its methods to run",
+        help=f"of {', '.join(METHODS)}; with FILE.yaml: run only these of its methods, by title",
     )
     parser.add_argument(
         "--scenes",
         nargs="+",
         metavar="NAME",
-        help="names as for run.py (default: simulated); with FILE.yaml: those of its scenes to run",
+        help="as for run.py (default: simulated); with FILE.yaml: run only these of its scenes",
     )
     parser.add_argument(
         "--splits",
         nargs="+",
         metavar="SPEC",
-        help="as for run.py (default: 0.1 blocks); with FILE.yaml: those of its splits to run",
+        help="as for run.py (default: 0.1 blocks); with FILE.yaml: run only these of its splits",
     )
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
-    parser.add_argument("--preset", metavar="NAME", help="quick, cpu or paper (default: cpu)")
+    parser.add_argument("--preset", choices=("quick", "cpu", "paper"), help="default: cpu")
     parser.add_argument("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
     parser.add_argument(
         "--set",
@@ -66,6 +66,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--logger", choices=("none", "csv", "wandb"), help="default: none")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: runs/NAME-OF-FILE or runs/benchmark"
+    )
+    parser.add_argument(
+        "--tables-only", action="store_true", help="run nothing, write tables of what is there"
     )
     parser.add_argument("--progress", action="store_true", help="progress bars of every stage")
     options = parser.parse_args(arguments)
@@ -94,53 +97,62 @@ def settings_from(options: argparse.Namespace) -> BenchmarkSettings:
     plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
     for assignment in options.set:
         plain["set"] = merge(plain.get("set") or {}, parse_assignment(assignment))
-    if options.plan is not None:
-        if options.seeds is not None:  # of all, whatever the file says of one of them
-            for part in (*(plain.get("columns") or ()), *(plain.get("methods") or ())):
-                if isinstance(part, dict):
-                    part.pop("seeds", None)
-        plain = _selected(plain, options)
+    if options.plan is not None and options.seeds is not None:
+        # of all, whatever the file says of one of them
+        for part in (*(plain.get("columns") or ()), *(plain.get("methods") or ())):
+            if isinstance(part, dict):
+                part.pop("seeds", None)
     return BenchmarkSettings.from_dict(plain)
 
 
-def _selected(plain: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The file's methods, scenes and splits that the options name; all where they name none."""
+def wanted(
+    settings: BenchmarkSettings, cells: list[Cell], options: argparse.Namespace
+) -> list[Cell]:
+    """The cells of a file's methods, scenes and splits that the options name; all by default."""
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.runs import BenchmarkSettings
 
-    there = BenchmarkSettings.from_dict(plain)
-    chosen = (
-        ("methods", options.methods, [method.name for method in there.methods]),
-        ("scenes", options.scenes, [str(c.scene.get("name")) for c in there.columns]),
-        ("splits", options.splits, [str(c.split.get("kind")) for c in there.columns]),
-    )
-    keep = {}
-    for name, wanted, known in chosen:
-        if unknown := sorted(set(wanted or ()) - set(known)):
+    if options.plan is None:
+        return cells
+    for name, chosen, known in (
+        ("methods", options.methods, [method.name for method in settings.methods]),
+        ("scenes", options.scenes, [str(c.scene.get("name")) for c in settings.columns]),
+        ("splits", options.splits, [str(c.split.get("kind")) for c in settings.columns]),
+    ):
+        if unknown := sorted(set(chosen or ()) - set(known)):
             raise ConfigurationError(
                 f"--{name} must name some of the file's ({', '.join(dict.fromkeys(known))}), got "
                 f"{unknown[0]!r}"
             )
-        keep[name] = [wanted is None or item in wanted for item in known]
-    columns = []
-    parts = zip(plain["columns"], keep["scenes"], keep["splits"], strict=True)
-    for column, scene, split in parts:
-        own = column.get("methods")  # of this column; the others have all
-        left = own if own is None else [name for name in own if name in (options.methods or own)]
-        if scene and split and left != []:
-            columns.append({**column, "methods": left})
-    methods = zip(plain["methods"], keep["methods"], strict=True)
-    return {
-        **plain,
-        "columns": columns,
-        "methods": [method for method, wanted in methods if wanted],
+    rows = {
+        variant.row
+        for method in settings.methods
+        if options.methods is None or method.name in options.methods
+        for variant in method.variants()
     }
+    found = [
+        cell
+        for cell in cells
+        if cell.row in rows
+        and (options.scenes is None or cell.settings.scene.name in options.scenes)
+        and (options.splits is None or cell.settings.split.kind in options.splits)
+    ]
+    if not found:
+        raise ConfigurationError(
+            "the file has no run of --methods, --scenes and --splits together; leave one out"
+        )
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing and write the tables; 0 = all done, 1 = some failed, 2 = bad input."""
     from hsi_diffusion.errors import HsiDiffusionError
-    from hsi_diffusion.runs import benchmark_cells, quieten, run_grid, write_benchmark
+    from hsi_diffusion.runs import (
+        benchmark_cells,
+        grid_results,
+        quieten,
+        run_grid,
+        write_benchmark,
+    )
 
     options = parse_arguments(arguments)
     name = Path(options.plan).stem if options.plan is not None else "benchmark"
@@ -148,17 +160,21 @@ def main(arguments: list[str] | None = None) -> int:
     quieten()
     try:
         settings = settings_from(options)
-        results = run_grid(benchmark_cells(settings, CONFIGS), folder, progress=options.progress)
+        cells = benchmark_cells(settings, CONFIGS)
+        chosen = [] if options.tables_only else wanted(settings, cells, options)
+        results = {r.cell.name: r for r in run_grid(chosen, folder, progress=options.progress)}
+        # what was run before, and is not asked for now, belongs into the tables as well
+        known = [results.get(r.cell.name, r) for r in grid_results(cells, folder)]
         command = shlex.join(["python", "experiments/benchmark.py", *options.arguments])
-        write_benchmark(settings, results, folder, command=command)
+        write_benchmark(settings, known, folder, command=command)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
         print(f"stopped; the same command goes on from {folder}", file=sys.stderr)
         return 130
     print((folder / "benchmark.md").read_text(encoding="utf-8"))
-    return int(any(result.error for result in results))
+    return int(any(result.error for result in results.values()))
 
 
 if __name__ == "__main__":

@@ -167,19 +167,25 @@ def settings_from(options: argparse.Namespace) -> dict[str, Any]:
     if options.config is not None:
         if options.preset is not None or options.method is not None:
             raise ConfigurationError("--config already holds the method and preset; leave them out")
-        settings = merge(read_yaml(options.config), changes)
+        settings = read_yaml(options.config)
+        baseline = settings.get("pretrain", {}) is None
+        settings = merge(settings, changes)
     else:
         method = options.method or "spectraldiff"
         preset = options.preset or "quick"
         scene = changes.get("scene", {}).get("name", "simulated")
         split = changes.get("split", {}).get("kind", SplitSettings().kind)
         file = read_preset(CONFIGS, method, preset)
-        base = preset_for(file, scene=scene, split=split)
-        if options.pretrained is not None and base.get("pretrain", {}) is None:
-            raise ConfigurationError(f"{method} learns from raw bands: leave out --pretrained")
-        settings = merge(base, changes)
+        settings = preset_for(file, scene=scene, split=split)
+        baseline = settings.get("pretrain", {}) is None
+        settings = merge(settings, changes)
     for assignment in options.set:
         settings = merge(settings, parse_assignment(assignment))
+    if baseline and settings.get("pretrain") is not None:
+        raise ConfigurationError(
+            f"{settings.get('method')} learns from raw bands: leave out --pretrained and --set "
+            "pretrain..."
+        )
     if (method := settings.get("method", "spectraldiff")) not in METHODS:
         raise ConfigurationError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     return settings

@@ -33,7 +33,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def rows(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """For each group of runs a row on diffusion features, and one on raw bands where it has any."""
+    """For each group of runs a row of their own, and one of their control where they have any."""
     from hsi_diffusion.reports import spread
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
@@ -42,14 +42,15 @@ def rows(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         split = settings["split"]
         kind = f"{split['kind']} ({split['train_mask']})" if split["train_mask"] else split["kind"]
         scene = settings["scene"]["cube"] or settings["scene"]["name"]
-        groups[scene, kind, f"{settings['method']}, {settings['preset']}"].append(run)
+        learned = "raw bands" if settings["pretrain"] is None else "diffusion features"
+        groups[scene, kind, f"{settings['method']}, {settings['preset']}", learned].append(run)
     table = []
-    for group, members in groups.items():
+    for (*group, learned), members in groups.items():
         minutes = [sum(m["metrics"]["seconds"].values()) / 60 for m in members]
         methods = [(m["settings"]["seed"], m["metrics"]) for m in members]
         controls = [(seed, m["raw_bands"]) for seed, m in methods if "raw_bands" in m]
         for name, found, time in (
-            ("diffusion features", methods, duration(minutes)),
+            (learned, methods, duration(minutes)),
             ("raw bands", controls, ""),
         ):
             if not found:  # runs may do without the control

@@ -142,10 +142,37 @@ def pixel_embedding(channels: int, dim: int, groups: int = 1) -> nn.Module:
     )
 
 
-class TransformerEncoder(nn.ModuleList):
-    """Pre-norm transformer blocks: attention, then feed-forward, each added to what was there.
+class TransformerBlock(nn.ModuleList):
+    """Attention, then a feed-forward layer, each pre-norm and added to what was there.
 
-    A list of blocks, each a list of the two, so that a state dict numbers them: ``0.1`` is the
+    A list of the two; what encoders append they apply themselves.
+
+    Args:
+        dim: Channels of a token.
+        heads: Attention heads.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layer.
+        dropout: Dropout on what is added.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, mlp_dim: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(
+            [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Run the block, (B, N, dim) -> (B, N, dim)."""
+        for number in range(2):
+            tokens = tokens + self[number](tokens)
+        return tokens
+
+
+class TransformerEncoder(nn.ModuleList):
+    """Transformer blocks, one after the other.
+
+    A list of :class:`TransformerBlock`, so that a state dict numbers them: ``0.1`` is the
     feed-forward layer of the first block.
 
     Args:
@@ -172,18 +199,13 @@ class TransformerEncoder(nn.ModuleList):
     ) -> None:
         check_sizes(dim=dim, depth=depth, heads=heads, head_dim=head_dim, mlp_dim=mlp_dim)
         super().__init__(
-            nn.ModuleList(
-                [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
-            )
-            for _ in range(depth)
+            TransformerBlock(dim, heads, head_dim, mlp_dim, dropout) for _ in range(depth)
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Run the blocks, (B, N, dim) -> (B, N, dim)."""
         for block in self:
-            attention, feed_forward = block.children()
-            tokens = tokens + attention(tokens)
-            tokens = tokens + feed_forward(tokens)
+            tokens = block(tokens)
         return tokens
 
 

@@ -92,11 +92,9 @@ class CrossLayerEncoder(TransformerEncoder):
     def forward(self, tokens: Tensor) -> Tensor:
         """Run the blocks, (B, N, dim) -> (B, N, dim)."""
         entered: list[Tensor] = []
-        for block in self:
-            attention, feed_forward, *fusion = block.children()
+        for number, block in enumerate(self):
             entered.append(tokens)
-            if fusion:
-                tokens = fusion[0](tokens, entered[-1 - REACH])
-            tokens = tokens + attention(tokens)
-            tokens = tokens + feed_forward(tokens)
+            if number >= REACH:
+                tokens = block.get_submodule("2")(tokens, entered[number - REACH])
+            tokens = block(tokens)
         return tokens

@@ -29,14 +29,12 @@ class Estimator(ABC):
 
     Attributes:
         name: The name under which :func:`build_estimator` knows the class.
-        has_probabilities: Whether :meth:`probabilities` answers.
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
     """
 
     name: ClassVar[str]
-    has_probabilities: ClassVar[bool] = True
     _module: ClassVar[str]
     """Where scikit-learn has it."""
 
@@ -91,39 +89,6 @@ class Estimator(ABC):
         found = np.empty(len(rows), dtype=np.int64)
         for part, piece in self._pieces(rows):
             found[part] = self._predict(piece)
-        return found
-
-    def probabilities(self, rows: Rows, num_classes: int) -> NDArray[np.float32]:
-        """Say how likely each class is: the share of the neighbours, or the mean of the trees.
-
-        Args:
-            rows: Shape (M, D), finite.
-            num_classes: Number of classes K; those that :meth:`fit` has not seen have probability
-                0.
-
-        Returns:
-            Shape (M, K), of sum 1.
-
-        Raises:
-            NotFittedError: :meth:`fit` was not called.
-            ConfigurationError: The estimator has none (``has_probabilities``), ``num_classes`` is
-                too small, or the rows are wrong as for :meth:`predict`.
-        """
-        if not self.has_probabilities:
-            raise ConfigurationError(
-                f"the estimator {self.name!r} knows no probabilities, only classes: call predict, "
-                "or take another estimator"
-            )
-        self._require_fitted()
-        seen = self._model.classes_
-        if num_classes <= seen.max():
-            raise ConfigurationError(
-                f"num_classes must be above the largest class given to fit, {seen.max()}, got "
-                f"{num_classes}"
-            )
-        found = np.zeros((len(rows), num_classes), dtype=np.float32)
-        for part, piece in self._pieces(rows):
-            found[part, seen] = self._model.predict_proba(piece)
         return found
 
     def describe(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class SupportVectorMachine(Estimator):
     class always trains; where every class has fewer rows than folds, there are as many folds as the
     largest class has rows. The machine then learns from all rows. One pair is taken as it is.
 
-    It knows no probabilities. With N rows it holds a few matrices of N x N numbers in float64.
+    With N rows it holds a few matrices of N x N numbers in float64.
 
     Args:
         sigmas: Widths to try, in the units of the rows. The paper's grid suits bands between -1 and
@@ -53,7 +53,6 @@ class SupportVectorMachine(Estimator):
     """
 
     name: ClassVar[str] = "svm"
-    has_probabilities: ClassVar[bool] = False
     _module: ClassVar[str] = "svm"
 
     def __init__(

@@ -11,7 +11,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
-from hsi_diffusion.patches.filters import gaussian_blur
+from hsi_diffusion.patches.filters import blur_radius, gaussian_blur
 from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
@@ -56,6 +56,7 @@ __all__ = [
     "Standardise",
     "TwoViews",
     "block_split",
+    "blur_radius",
     "build_augmentation",
     "build_transform",
     "build_two_views",

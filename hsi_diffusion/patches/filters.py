@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TRUNCATE = 4.0
+"""Standard deviations at which the Gaussian is cut off."""
+
+
+def blur_radius(sigma: float) -> int:
+    """Pixels to each side that :func:`gaussian_blur` mixes into a pixel."""
+    return int(TRUNCATE * sigma + 0.5)
+
+
 def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
     """Blur every channel of a cube by a Gaussian along both axes of the scene.
 
@@ -50,6 +59,6 @@ def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
                 "pixels, or leave the channel out"
             )
         blurred[:, :, number] = (
-            gaussian_filter(channel, sigma, mode="reflect") if sigma else channel
+            gaussian_filter(channel, sigma, mode="reflect", truncate=TRUNCATE) if sigma else channel
         )
     return blurred

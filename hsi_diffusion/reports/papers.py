@@ -31,8 +31,9 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
         as mean and sample standard deviation over the seeds, which is left out where there is one
         value; then the number of seeds, the mean times of training and test in seconds, and the
         mean number of parameters. The best mean of each row of accuracies is bold, and so is every
-        other one that looks the same with two decimals. A dash where nothing is known, such as for
-        a class without test pixels; a seed without a value does not count.
+        other one that looks the same with two decimals; nothing is bold where the methods don't all
+        have the same seeds. A dash where nothing is known, such as for a class without test pixels;
+        a seed without a value does not count.
 
     Raises:
         ConfigurationError: If there are no measurements or those of several columns, if a method
@@ -76,6 +77,9 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
         ("parameters", *map(_count, of_methods(lambda m: m.parameters))),
     ]
     bold = {(row, 1 + method) for row, (_, cells) in enumerate(scored) for method in best(cells)}
+    draws = {frozenset(m.seed for m in measurements if m.row == method) for method in methods}
+    if len(draws) > 1:  # means over other seeds are means over other splits
+        bold = set()
     rules = {len(class_names), len(scored)}
     return TextTable(("class", *methods), tuple(rows), frozenset(bold), frozenset(rules))
 

@@ -37,7 +37,13 @@ LEGEND = (
 )
 
 FEW = 0.05
-"""Share of leaking test patches up to which the report speaks of few."""
+"""Leakage up to which the report speaks of few."""
+
+DISJOINT = (
+    "Disjoint are the labels and the classifier's patches: a denoiser or a blur sees some pixels "
+    "farther, without their labels."
+)
+"""What a split into blocks keeps apart, and what not."""
 
 
 class SplitReport(TypedDict):
@@ -49,9 +55,12 @@ class SplitReport(TypedDict):
         pixels: Number of pixels in "train", "val" and "test".
         per_class: For each class {"class", "train", "val", "test"}; may be empty.
         notes: What could not be had.
-        patch_size: Side of the classifier's patches.
-        leakage: Share of the test patches that hold a training or validation pixel; NaN or None
-            where there is no test pixel.
+        patch_size: Side in pixels of what the classifier sees around a pixel: of its patch, with
+            the reach of a blur; None where every pixel is joined with its likest pixels of the
+            whole scene.
+        leakage: Share of the test pixels around which it holds a training or validation pixel; NaN
+            or None where there is no test pixel, or no ``patch_size``.
+        disjoint: Whether the split is one into blocks, which lie apart.
     """
 
     kind: str
@@ -59,8 +68,9 @@ class SplitReport(TypedDict):
     pixels: Mapping[str, int]
     per_class: Sequence[Mapping[str, int]]
     notes: Sequence[str]
-    patch_size: int
+    patch_size: int | None
     leakage: float | None
+    disjoint: bool
 
 
 class CandidateReport(TypedDict):
@@ -167,32 +177,48 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def leakage_sentence(leakage: float | None, patch_size: int) -> str:
+def leakage_sentence(
+    leakage: float | None, patch_size: int | None, *, disjoint: bool = False
+) -> str:
     """Say in plain words what a leakage share means.
 
     Args:
-        leakage: Share of the test patches that hold a training or validation pixel; None or NaN
-            without test pixels.
-        patch_size: Side of the patches in pixels.
+        leakage: Share of the test pixels around which the classifier sees a training or validation
+            pixel; None or NaN without test pixels. Not read where ``patch_size`` is None.
+        patch_size: Side in pixels of what the classifier sees around a pixel; None: the whole
+            scene, as every pixel is joined with its likest pixels.
+        disjoint: Whether the split is one into blocks. Elsewhere a small leakage says little,
+            as training pixels may lie right beside what the classifier sees.
     """
+    if patch_size is None:
+        return (
+            "Leakage: every pixel is joined with its likest pixels of the whole scene, so that it "
+            "sees the whole scene, and nothing is disjoint."
+        )
     if leakage is None or math.isnan(leakage):
         return "There are no test pixels, so nothing can be said about leakage."
-    patches = f"test patches ({patch_size} x {patch_size} pixels around a test pixel)"
+    seen = (
+        f"Leakage: what the classifier sees around a test pixel ({patch_size} x {patch_size} "
+        "pixels)"
+    )
+    beside = "one may lie right beside it, so the figures still flatter."
     if leakage == 0:
-        return (
-            f"Leakage: none of the {patches} holds a training or validation pixel, so the figures "
-            "say how well unseen land is classified."
-        )
-    share = f"Leakage: {percent(leakage)} % of the {patches} hold at least one"
+        none = f"{seen} never holds a training or validation pixel"
+        if not disjoint:
+            return f"{none}, but {beside}"
+        return f"{none}, so the figures say how well unseen land is classified."
+    share = f"{seen} holds a training or validation pixel in {percent(leakage)} % of all cases."
     if leakage <= FEW:
+        if not disjoint:
+            return f"{share} That is few, but elsewhere {beside}"
         return (
-            f"{share} training or validation pixel. That is few: the figures say nearly how well "
-            "unseen land is classified, and slightly flatter it."
+            f"{share} That is few: the figures say nearly how well unseen land is classified, and "
+            "slightly flatter it."
         )
     return (
-        f"{share} pixel that was used for training or validation. The classifier has seen part of "
-        "what it is tested on, so the figures are too good for unseen land: compare methods by "
-        "them on the same split, and take what to expect elsewhere from a spatially disjoint split."
+        f"{share} The classifier has seen part of what it is tested on, so the figures are too "
+        "good for unseen land: compare methods by them on the same split, and take what to expect "
+        f"elsewhere from a split into blocks with a guard of at least {patch_size // 2} pixels."
     )
 
 
@@ -221,7 +247,11 @@ def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
         f"Kind: {split['kind']}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
         f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
     )
-    sections = ["## Split", sizes, leakage_sentence(split["leakage"], split["patch_size"])]
+    patch_size, disjoint = split["patch_size"], split["disjoint"]
+    leakage = leakage_sentence(split["leakage"], patch_size, disjoint=disjoint)
+    if disjoint and patch_size is not None:
+        leakage = f"{leakage} {DISJOINT}"
+    sections = ["## Split", sizes, leakage]
     if split["per_class"]:
         sections.append(split_table(split["per_class"], class_names).to_markdown())
     if split["notes"]:

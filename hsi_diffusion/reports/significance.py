@@ -2,13 +2,15 @@
 
 What the p-values say is little. They ask whether the mean difference could be chance over the
 seeds, that is over the draw of the split and of the networks' weights, on this one scene. They say
-nothing of other scenes. Random splits of one scene share most of their pixels, so the differences
-are less independent than both tests assume, and the p-values come out too small rather than too
-large (Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003).
-With n pairs the Wilcoxon test can't give less than 2 ** (1 - n): 0.25 for 3 pairs, 0.0625 for 5, so
-that nothing is significant at 5 % with fewer than 6. The t-test can, but only by trusting that the
-differences are normal, which nobody can see in 3 of them. Where many pairs are compared, some
-p-values are small by chance; they are not corrected for that here.
+nothing of other scenes. Where the split is fixed, such as by published maps, the pairs vary in the
+noise of training only, and the p-values say nothing of other training pixels either. Random splits
+of one scene share most of their pixels, so the differences are less independent than both tests
+assume, and the p-values come out too small rather than too large (Nadeau and Bengio, "Inference for
+the generalization error", Machine Learning 52, 2003). With n pairs the Wilcoxon test can't give
+less than 2 ** (1 - n): 0.25 for 3 pairs, 0.0625 for 5, so that nothing is significant at 5 % with
+fewer than 6. The t-test can, but only by trusting that the differences are normal, which nobody can
+see in 3 of them. Where many pairs are compared, some p-values are small by chance; they are not
+corrected for that here.
 """
 
 from __future__ import annotations

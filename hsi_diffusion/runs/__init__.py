@@ -5,9 +5,9 @@ from hsi_diffusion.runs.benchmark_report import write_benchmark
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
-from hsi_diffusion.runs.grid import Cell, CellResult, pretraining_folder, run_grid
+from hsi_diffusion.runs.grid import Cell, CellResult, grid_results, pretraining_folder, run_grid
 from hsi_diffusion.runs.hardware import describe_hardware
-from hsi_diffusion.runs.measurements import measurements
+from hsi_diffusion.runs.measurements import failures, measurements
 from hsi_diffusion.runs.outputs import show_result, write_outputs
 from hsi_diffusion.runs.pipeline import RunResult, pretrain_alone, run, scene_data
 from hsi_diffusion.runs.presets import (
@@ -33,6 +33,8 @@ __all__ = [
     "choice_splits",
     "default_folder",
     "describe_hardware",
+    "failures",
+    "grid_results",
     "load_pretrained",
     "measurements",
     "merge",

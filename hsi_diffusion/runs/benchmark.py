@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 GUARD = 6
 """Pixels that a split into blocks keeps between training and test for every method alike: enough
-for patches of up to 13 x 13."""
+for patches of up to 13 x 13. What a blur or a denoiser sees beyond a patch, without labels, may
+reach farther."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ class MethodSettings:
         preset: None: the benchmark's.
         seeds: None: the benchmark's.
         set: Changes of its settings.
-        vary: Settings by their dotted names, each with the values that it shall take; every
-            combination is a variant of its own.
+        vary: Settings by their dotted names, each with a list of the values that it shall take;
+            every combination is a variant of its own, without a control.
         control: Measure the same classifier on raw bands beside it.
     """
 
@@ -70,6 +71,17 @@ class MethodSettings:
     set: dict[str, Any] = field(default_factory=dict)
     vary: dict[str, Any] = field(default_factory=dict)
     control: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse variants that are none, and what only a column may say."""
+        for key, values in self.vary.items():
+            if not isinstance(values, list) or not values:
+                raise ConfigurationError(
+                    f"methods.vary.{key} must be a list of values, such as [[5], [10]], "
+                    f"got {values!r}"
+                )
+        _check_changes("methods.set", self.set)
+        _check_changes("methods.vary", dict.fromkeys(key.split(".")[0] for key in self.vary))
 
     @property
     def name(self) -> str:
@@ -142,16 +154,25 @@ class BenchmarkSettings:
                     f"{name} must have different titles, but {twice[0]!r} stands there twice; give "
                     "one of them a title of its own"
                 )
+        _check_changes("set", self.set)
         titles = [method.name for method in self.methods]
-        wanted = [name for column in self.columns for name in column.methods or ()]
-        if unknown := sorted(set(wanted) - set(titles)):
-            raise ConfigurationError(
-                f"columns.methods must be titles of methods ({', '.join(titles)}), got "
-                f"{unknown[0]!r}"
-            )
+        for name, wanted in (
+            ("columns.methods", [name for c in self.columns for name in c.methods or ()]),
+            ("pairs", [name for pair in self.pairs for name in pair]),
+        ):
+            if unknown := sorted(set(wanted) - {*titles, *map(control_row, titles)}):
+                raise ConfigurationError(
+                    f"{name} must be titles of methods ({', '.join(titles)}), got {unknown[0]!r}"
+                )
         for pair in self.pairs:
             if len(pair) != 2:
                 raise ConfigurationError(f"pairs must hold two titles each, got {list(pair)}")
+        given = [self.seeds, *(c.seeds for c in self.columns), *(m.seeds for m in self.methods)]
+        for seeds in given:
+            if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
+                raise ConfigurationError(
+                    f"seeds must be different numbers, at least one, got {list(seeds)}"
+                )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BenchmarkSettings:
@@ -164,6 +185,9 @@ class BenchmarkSettings:
             ConfigurationError: A key is unknown or a value has the wrong type.
         """
         plain = dict(data)
+        for name in ("methods", "columns"):
+            if not isinstance(plain.get(name) or [], list):
+                raise ConfigurationError(f"{name} must be a list, got {plain[name]!r}")
         plain["methods"] = [
             {"method": method} if isinstance(method, str) else _with_seeds(method)
             for method in plain.get("methods") or ()
@@ -227,16 +251,12 @@ def _cell(
         plain = merge(plain, changes)
     if baseline:  # what is set for all methods may be meant for a pretraining
         plain["pretrain"] = None
-    elif not method.control:
+    elif not method.control or method.vary:
         plain["raw_bands"] = {"spaces": []}
-    given = {
-        "scene": scene,
-        "split": split,
-        "seed": seed,
-        "logger": settings.logger,
-        "group": settings.title,
-    }
-    cell = Cell(variant.row, column.name, RunSettings.from_dict(merge(plain, given)))
+    # whole, not merged: all methods of a column have its scene and split, and nothing else
+    plain |= {"scene": scene, "split": split, "seed": seed}
+    plain |= {"logger": settings.logger, "group": settings.title}
+    cell = Cell(variant.row, column.name, RunSettings.from_dict(plain))
     _check_guard(cell)
     return cell
 
@@ -246,8 +266,17 @@ def _check_guard(cell: Cell) -> None:
     if guard is not None and classifier.estimator is None and classifier.patch_size // 2 > guard:
         raise ConfigurationError(
             f"{cell.row} sees {classifier.patch_size // 2} pixels to each side, but the split of "
-            f"{cell.column} keeps {guard} pixels between training and test: give the column "
-            f"split.guard={classifier.patch_size // 2} or more"
+            f"{cell.column} keeps {guard} pixels between training and test: give the column a "
+            f"split of {{kind: blocks, guard: {classifier.patch_size // 2}}} in the file"
+        )
+
+
+def _check_changes(where: str, changes: Mapping[str, Any]) -> None:
+    """Refuse changes of what is the same for all methods of a column and seed."""
+    given = ("scene", "split", "seed", "logger", "group", "method", "preset", "scenes", "few_shot")
+    if wrong := sorted(set(changes) & set(given)):
+        raise ConfigurationError(
+            f"{where} must not change {wrong[0]}: that is the benchmark's or its column's to say"
         )
 
 

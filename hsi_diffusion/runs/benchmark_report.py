@@ -19,7 +19,7 @@ from hsi_diffusion.reports import (
 )
 from hsi_diffusion.runs.benchmark import control_row
 from hsi_diffusion.runs.hardware import describe_hardware
-from hsi_diffusion.runs.measurements import measurements
+from hsi_diffusion.runs.measurements import failures, measurements
 from hsi_diffusion.runs.pipeline import labelled_scene
 
 if TYPE_CHECKING:
@@ -32,10 +32,19 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Test pixels only: per class, OA, AA, kappa, FWIoU and MIoU in percent (kappa times 100), mean "
-    "and sample standard deviation over the seeds; each seed has a split, a pretraining and "
-    "classifiers of its own, and the best mean of a row is bold. Training: all that comes before "
-    "the last map, a shared pretraining included; test: the map of the whole scene, its features "
-    "at hand. Parameters: denoiser and classifier."
+    "and sample standard deviation over the seeds. Each seed has a split, a pretraining and "
+    "classifiers of its own; the best mean of a row is bold where all methods have the same seeds. "
+    "Training: all that comes before the last map, a shared pretraining included; a dash where a "
+    "run was stopped on its way. Test: the map of the whole scene, its features at hand. "
+    "Parameters: denoiser and classifier."
+)
+BLOCKS = (
+    "Labels and patches are disjoint: no test pixel has a training pixel within {guard} pixels. "
+    "What a blur or a denoiser sees beyond a patch, without labels, reaches farther."
+)
+FIXED = (
+    "The split is fixed: seeds differ in validation pixels, pretraining and initial weights only, "
+    "and so do the p-values below."
 )
 
 
@@ -46,19 +55,21 @@ def write_benchmark(
 
     Args:
         settings: What was compared.
-        results: What became of every cell.
+        results: What became of every cell; those without metrics are left out of the tables.
         folder: The benchmark's folder, which holds the cells.
         command: The command line that repeats it.
     """
     found = measurements(results, control_row)
+    write_text(folder / "benchmark.csv", measurements_csv(found))
+    write_text(folder / "per_class.csv", per_class_csv(found))
     text, latex = [f"# {settings.title}", LEGEND], []
     for number, column in enumerate(settings.columns, start=1):
         own = [m for m in found if m.column == column.name]
-        if not own:
+        here = [r for r in results if r.cell.column == column.name and r.metrics is not None]
+        if not here:
             continue
-        here = [result for result in results if result.cell.column == column.name]
         data = labelled_scene(here[0].cell.settings)
-        text.append(f"## {column.name}")
+        text += [f"## {column.name}", *_notes(here)]
         rows = [m for m in own if m.row not in _grid_rows(settings)]
         if rows:
             table = paper_table(rows, data.info.class_names)
@@ -68,12 +79,32 @@ def write_benchmark(
         text += _grids(settings, own)
         text += _significance(settings, own)
         text += _gallery(settings, here, data, folder / f"maps-{number}.png")
-    text += _failures(results)
+    if failed := failures(results):
+        text += ["Failed, and left out:", "\n".join(failed)]
+    missing = sum(result.metrics is None and result.error is None for result in results)
+    if missing:
+        text.append(f"Not run yet: {missing} of {len(results)} runs.")
     text += [f"```bash\n{command}\n```", f"Machine: {describe_hardware()}"]
-    write_text(folder / "benchmark.csv", measurements_csv(found))
-    write_text(folder / "per_class.csv", per_class_csv(found))
     write_text(folder / "benchmark.tex", "\n\n".join(latex) + "\n")
     write_text(folder / "benchmark.md", "\n\n".join(text) + "\n")
+
+
+def _notes(here: Sequence[CellResult]) -> list[str]:
+    """What a reader of a column must know of its split, and of who had help with few labels."""
+    split = here[0].cell.settings.split
+    notes = []
+    if split.kind == "blocks":
+        notes.append(BLOCKS.format(guard=split.guard))
+    if split.kind == "fixed" or split.kind.endswith(".npz"):
+        notes.append(FIXED)
+    classifiers = {result.cell.row: result.cell.settings.classifier for result in here}
+    helped = [row for row, classifier in classifiers.items() if classifier.propagation is not None]
+    if helped:
+        notes.append(
+            f"Labels are also spread along a graph of the scene's bands, for {', '.join(helped)} "
+            "and their controls alike, and for no other method."
+        )
+    return notes
 
 
 def _published(column: ColumnSettings) -> list[str]:
@@ -144,12 +175,3 @@ def _gallery(
             maps[title] = np.load(path, allow_pickle=False).astype(np.int64)
     save_figure(map_gallery(maps, data.info, data.labels), file)
     return [f"![Maps of seed {seed}]({file.name})"]
-
-
-def _failures(results: Sequence[CellResult]) -> list[str]:
-    failed = [
-        f"- {r.cell.row}, {r.cell.column}, seed {r.cell.settings.seed}: {r.error}"
-        for r in results
-        if r.error is not None
-    ]
-    return ["Failed, and left out:", "\n".join(failed)] if failed else []

@@ -7,7 +7,6 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hsi_diffusion.classifiers import build_estimator
 from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
 from hsi_diffusion.features.compute import check_components
 from hsi_diffusion.features.extract import check_request, feature_blocks
@@ -15,6 +14,7 @@ from hsi_diffusion.patches import build_transform
 from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
+from hsi_diffusion.runs.learners import check_learner
 from hsi_diffusion.runs.stages import propagation
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_stages(
     classifier = settings.classifier
     if classifier.estimator is not None:
         with _setting("classifier.estimator"):
-            build_estimator(classifier.estimator.name, classifier.estimator.options, settings.seed)
+            check_learner(classifier, settings.seed)
         return
     with _setting("classifier"):
         check_patch_settings(classifier.patch_size, classifier.padding)

@@ -52,11 +52,10 @@ class CellResult:
 
     Attributes:
         cell: The cell.
-        metrics: What its metrics.json holds; None where it failed. Its ``seconds`` of a stage that
-            was resumed count only the last session.
+        metrics: What its metrics.json holds; None where it failed or was not run yet.
         error: Why it failed; None where it did not.
-        pretraining_seconds: Time of its pretraining, wherever that was computed; None if unknown,
-            or if there is none. Of one that was resumed, only the last session counts.
+        pretraining_seconds: Time of its pretraining, wherever that was computed; None if it is
+            unknown, as where it was resumed, or if there is none.
     """
 
     cell: Cell
@@ -125,6 +124,8 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     try:
         check(cell.settings, place)
         settings = _with_pretraining(cell.settings, folder, progress)
+        # the features of many cells would fill a disk; they can be had again from the denoiser
+        settings = replace(settings, features=replace(settings.features, keep="none"))
         started = (place / "config.yaml").is_file()
         result = run(settings, place, resume=started, progress=progress, say=_say_nothing)
         if result is not None:
@@ -147,9 +148,11 @@ def _with_pretraining(settings: RunSettings, folder: Path, progress: bool) -> Ru
     place = pretraining_folder(settings, folder)
     done = place / "seconds.json"
     if not done.is_file():
+        resumed = place.exists()  # how long it took before is not known
         start = time.monotonic()
         pretrain_alone(settings, place, progress=progress)
-        write_text(done, json.dumps({"pretraining": round(time.monotonic() - start, 2)}))
+        seconds = None if resumed else round(time.monotonic() - start, 2)
+        write_text(done, json.dumps({"pretraining": seconds}))
     checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
     return replace(settings, pretrain=replace(settings.pretrain, checkpoint=checkpoint))
 
@@ -169,13 +172,30 @@ def pretraining_folder(settings: RunSettings, folder: Path) -> Path:
     return folder / "pretrained" / digest_of(identity)[:16]
 
 
+def grid_results(cells: Sequence[Cell], folder: Path) -> list[CellResult]:
+    """What is there of a grid, without running anything.
+
+    Args:
+        cells: Its cells.
+        folder: The grid's folder.
+
+    Returns:
+        One result per cell, in the order of ``cells``, without metrics where a cell is not
+        finished.
+    """
+    return [_result(cell, folder, None) for cell in cells]
+
+
 def _result(cell: Cell, folder: Path, error: str | None) -> CellResult:
     file = folder / "cells" / cell.name / "metrics.json"
-    metrics = json.loads(file.read_text(encoding="utf-8")) if error is None else None
-    timing = pretraining_folder(cell.settings, folder) / "seconds.json"
+    metrics = None
+    if error is None and file.is_file():
+        metrics = json.loads(file.read_text(encoding="utf-8"))
     seconds = None
-    if timing.is_file():
-        seconds = float(json.loads(timing.read_text(encoding="utf-8"))["pretraining"])
+    if cell.settings.pretrain is not None:
+        timing = pretraining_folder(cell.settings, folder) / "seconds.json"
+        if timing.is_file():
+            seconds = json.loads(timing.read_text(encoding="utf-8"))["pretraining"]
     return CellResult(cell, metrics, error, seconds)
 
 

@@ -6,17 +6,16 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning.pytorch.loggers import Logger
 
-from hsi_diffusion.classifiers import build_estimator
+from hsi_diffusion.classifiers import LabelPropagation, build_estimator
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.metrics import SCALARS
+from hsi_diffusion.options import check_options
 from hsi_diffusion.runs.stages import (
-    build_propagation,
     measure,
     predict_map,
     train_classifier,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsi_diffusion.classifiers import Estimator, LabelPropagation
+    from hsi_diffusion.classifiers import Estimator
     from hsi_diffusion.metrics import HSIMetrics
     from hsi_diffusion.modules import FeatureDataModule, SceneDataModule
     from hsi_diffusion.patches import Split
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from hsi_diffusion.runs.workplace import Workplace
 
     Cube = FeatureCube | NDArray[np.float32]
+
+PROPAGATION = "label_propagation"
+"""Name by which settings ask for labels that are only spread, without a classifier."""
 
 EPOCH_STEPS = 100
 """Steps between two validations, checkpoints and lines of the log."""
@@ -63,12 +65,14 @@ class Classified(NamedTuple):
         costs: What it took.
         timestep_weights: How much it trusts each timestep at each pixel, shape (H, W, T); None for
             a classifier without a gate.
+        found: What the training itself chose, such as an SVM's settings; plain data.
     """
 
     predicted: NDArray[np.int64]
     metrics: HSIMetrics
     costs: Costs
     timestep_weights: NDArray[np.float32] | None = None
+    found: dict[str, Any] | None = None
 
 
 class Learner(ABC):
@@ -103,26 +107,37 @@ class Learner(ABC):
             stage: Name of the checkpoint and for loggers.
         """
 
-    def _measured(self, predicted: NDArray[np.int64], logger: Logger | bool) -> HSIMetrics:
-        """The map's figures at the test pixels, logged."""
+    def _measured(
+        self, predicted: NDArray[np.int64], logger: Logger | bool, steps: int = 0
+    ) -> HSIMetrics:
+        """The map's figures at the test pixels, logged after so many training steps."""
         metrics = measure(predicted, self.data, self.data.require_split().test)
         if isinstance(logger, Logger):
             figures = metrics.compute()
-            logger.log_metrics(
-                {f"test/{name}": figures[name].item() for name in SCALARS},
-                self.settings.classifier.steps,
-            )
+            logger.log_metrics({f"test/{name}": figures[name].item() for name in SCALARS}, steps)
             logger.save()
         return metrics
 
 
 class NetworkLearner(Learner):
-    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube."""
+    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube.
 
-    @cached_property
-    def graph(self) -> LabelPropagation | None:
-        """What labels spread along, one for all cubes; None where the settings want none."""
-        return build_propagation(self.data, self.settings.classifier, self.place)
+    Args:
+        data: The scene, set up.
+        settings: Everything that decides the run.
+        place: Where to compute and write.
+        graph: What labels are spread along beside, the same for all cubes; None: nothing.
+    """
+
+    def __init__(
+        self,
+        data: SceneDataModule,
+        settings: RunSettings,
+        place: Workplace,
+        graph: LabelPropagation | None = None,
+    ) -> None:
+        super().__init__(data, settings, place)
+        self.graph = graph
 
     def score(self, cube: Cube, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
@@ -153,7 +168,7 @@ class NetworkLearner(Learner):
             trained = time.perf_counter()
             predicted = predict_map(module, patches, classifier, self.place, logger=logger)
             mapped = time.perf_counter()
-            metrics = self._measured(predicted, logger)
+            metrics = self._measured(predicted, logger, classifier.steps)
         weights = None
         if patches.angles:
             angles = patches.cube[:, :, -patches.timesteps :]
@@ -208,7 +223,8 @@ class EstimatorLearner(Learner):
             predicted = estimator.predict(rows).reshape(self.data.shape) + 1
             mapped = time.perf_counter()
             metrics = self._measured(predicted, logger)
-        return Classified(predicted, metrics, Costs(None, fitted - start, mapped - fitted))
+        costs = Costs(None, fitted - start, mapped - fitted)
+        return Classified(predicted, metrics, costs, found=estimator.describe())
 
     def _estimator(self) -> Estimator:
         wanted = self.settings.classifier.estimator
@@ -218,17 +234,78 @@ class EstimatorLearner(Learner):
 
     def _rows(self, cube: Cube) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Every pixel as a row, and its class 0..K-1; -1 where it has none."""
-        array = cube.array if isinstance(cube, FeatureCube) else cube
+        array = _array(cube)
         return array.reshape(-1, array.shape[2]), self.data.labels.ravel() - 1
 
 
-def build_learner(data: SceneDataModule, settings: RunSettings, place: Workplace) -> Learner:
+class PropagationLearner(Learner):
+    """Spread the labels along a graph of the cube, and no more."""
+
+    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+        """See :meth:`Learner.score`."""
+        predicted = self._spread(cube, split.train).ravel()[split.val]
+        return float((predicted == self.data.labels.ravel()[split.val]).mean()), math.nan
+
+    def learn(self, cube: Cube, stage: str) -> Classified:
+        """See :meth:`Learner.learn`."""
+        with self.place.logging(stage) as logger:
+            start = time.perf_counter()
+            predicted = self._spread(cube, self.data.require_split().labelled)
+            costs = Costs(None, 0.0, time.perf_counter() - start)  # the map is all there is
+            metrics = self._measured(predicted, logger)
+        return Classified(predicted, metrics, costs)
+
+    def _spread(self, cube: Cube, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes 1..K of every pixel, shape (H, W)."""
+        graph = build_lone_propagation(self.settings.classifier)
+        graph.fit(_array(cube), device=self.place.device)
+        shares = graph.predict(self.data.labels, pixels, self.data.num_classes)
+        classes: NDArray[np.int64] = shares.argmax(axis=2) + 1
+        return classes
+
+
+def build_learner(
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
+    graph: LabelPropagation | None = None,
+) -> Learner:
     """The learner that ``settings.classifier`` describes.
 
     Args:
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
+        graph: What a network's labels are spread along beside; None: nothing.
     """
-    kind = NetworkLearner if settings.classifier.estimator is None else EstimatorLearner
+    estimator = settings.classifier.estimator
+    if estimator is None:
+        return NetworkLearner(data, settings, place, graph)
+    kind = PropagationLearner if estimator.name == PROPAGATION else EstimatorLearner
     return kind(data, settings, place)
+
+
+def check_learner(settings: ClassifierSettings, seed: int) -> None:
+    """Build the estimator that the settings name, if they name one, and forget it.
+
+    Raises:
+        ConfigurationError: It is unknown, or an option is.
+        MissingDependencyError: What it needs is not installed.
+    """
+    if settings.estimator is None:
+        return
+    if settings.estimator.name == PROPAGATION:
+        build_lone_propagation(settings)
+    else:
+        build_estimator(settings.estimator.name, settings.estimator.options, seed)
+
+
+def build_lone_propagation(settings: ClassifierSettings) -> LabelPropagation:
+    """The propagation that takes the place of a classifier, without a graph."""
+    options = {} if settings.estimator is None else settings.estimator.options
+    check_options(LabelPropagation, options, "classifier.estimator.options")
+    return LabelPropagation(**options)
+
+
+def _array(cube: Cube) -> NDArray[np.float32]:
+    return cube.array if isinstance(cube, FeatureCube) else cube

@@ -15,27 +15,32 @@ if TYPE_CHECKING:
 def measurements(results: Sequence[CellResult], control: Callable[[str], str]) -> list[Measurement]:
     """Every finished cell, and its control as a row of its own behind it.
 
-    The training time is everything before the last map: pretraining, features, choice and the
-    training itself; a pretraining that several cells share counts for each of them.
+    The training time is everything before the last map: pretraining, features, graph, choice and
+    the training itself; a pretraining that several cells share counts for each of them. It is None
+    where a part of it is unknown, because the cell or its pretraining was stopped on its way or the
+    pretraining was done elsewhere.
 
     Args:
-        results: What a grid gave; cells that failed are left out.
+        results: What a grid gave; cells without metrics are left out.
         control: Names the row of a cell's control from the cell's row.
     """
     found = []
     for result in results:
         if (metrics := result.metrics) is None:
             continue
-        cell = result.cell
+        cell, costs = result.cell, metrics["costs"]
         seconds = dict(metrics["seconds"])
-        seconds.pop("pretraining", None)  # the time to load it
-        alone = seconds.get("raw_bands", 0.0)
-        baseline = cell.settings.pretrain is None
-        if not baseline:
-            seconds.pop("raw_bands", None)
-            seconds["pretraining"] = result.pretraining_seconds or 0.0
-        total = sum(seconds.values())
-        costs = metrics["costs"]
+        alone: float | None = None
+        total: float | None = None
+        if not metrics["resumed"]:
+            seconds.pop("pretraining", None)  # the time to load it
+            of_control = seconds.pop("raw_bands", 0.0)
+            graph = seconds.get("graph", 0.0)
+            alone = of_control + graph
+            before = result.pretraining_seconds
+            if cell.settings.pretrain is None:  # the raw bands are then the method itself
+                before = of_control
+            total = None if before is None else before + sum(seconds.values())
         found.append(_measurement(cell, cell.row, metrics, costs["method"], total))
         if "raw_bands" in metrics:
             row, figures = control(cell.row), metrics["raw_bands"]
@@ -43,16 +48,25 @@ def measurements(results: Sequence[CellResult], control: Callable[[str], str]) -
     return found
 
 
+def failures(results: Sequence[CellResult]) -> list[str]:
+    """A line of Markdown for every cell that failed."""
+    return [
+        f"- {r.cell.row}, {r.cell.column}, seed {r.cell.settings.seed}: {r.error}"
+        for r in results
+        if r.error is not None
+    ]
+
+
 def _measurement(
-    cell: Cell, row: str, figures: dict[str, Any], costs: dict[str, Any], total: float
+    cell: Cell, row: str, figures: dict[str, Any], costs: dict[str, Any], total: float | None
 ) -> Measurement:
     return Measurement(
         row,
         cell.column,
         cell.settings.seed,
         figures,
-        round(total, 2),
-        training_seconds=round(total - costs["test_seconds"], 2),
+        None if total is None else round(total, 2),
+        training_seconds=None if total is None else round(total - costs["test_seconds"], 2),
         test_seconds=costs["test_seconds"],
         parameters=costs["parameters"],
     )

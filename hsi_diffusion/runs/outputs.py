@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.patches import blur_radius
 from hsi_diffusion.reports import (
     class_table,
     classification_map,
@@ -24,6 +25,7 @@ from hsi_diffusion.reports import (
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
+from hsi_diffusion.runs.learners import PROPAGATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +68,8 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     """
     data = result.data
     split = data.require_split()
-    patch_size = _patch_size(settings)
-    leakage = split.leakage(patch_size, settings.classifier.padding)
+    seen = _seen(result, settings)
+    leakage = None if seen is None else split.leakage(seen, settings.classifier.padding)
     summary = split.summary()
     results = _results(result)
     found = result.method.classified
@@ -100,8 +102,9 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 "pixels": summary["pixels"],
                 "per_class": summary["per_class"],
                 "notes": summary["notes"],
-                "patch_size": patch_size,
+                "patch_size": seen,
                 "leakage": leakage,
+                "disjoint": split.settings.get("kind") == "blocks",
             },
             "choices": [
                 _choice(what, outcome.choice, result, settings)
@@ -131,11 +134,13 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
 
 
 def _summary(
-    result: RunResult, results: Mapping[str, Mapping[str, Any]], leakage: float
+    result: RunResult, results: Mapping[str, Mapping[str, Any]], leakage: float | None
 ) -> dict[str, Any]:
     """What metrics.json holds: the method's figures, what they took, those of its control."""
     split = result.data.require_split()
     summary = dict(next(iter(results.values())))
+    if result.method.classified.found is not None:
+        summary["found"] = result.method.classified.found
     costs = {"method": _costs(result.method, result.pretrained)}
     features, raw = _on_features(result), _on_raw_bands(result)
     if features is not None:
@@ -151,6 +156,7 @@ def _summary(
         "leakage": _plain(leakage),
         "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
+        "resumed": result.resumed,
         "costs": costs,
     }
 
@@ -196,9 +202,20 @@ def _on_raw_bands(result: RunResult) -> Outcome | None:
     return result.method if result.pretrained is None else result.control
 
 
-def _patch_size(settings: RunSettings) -> int:
-    """Side of the patches that a classifier sees; a classical one sees pixels."""
-    return 1 if settings.classifier.estimator is not None else settings.classifier.patch_size
+def _seen(result: RunResult, settings: RunSettings) -> int | None:
+    """Side of the square of pixels that a classifier sees around a pixel; None: the whole scene.
+
+    Of a denoiser's features, the patch of them: what they hold of pixels farther away was learned
+    without labels.
+    """
+    classifier = settings.classifier
+    side = 1 if classifier.estimator is not None else classifier.patch_size
+    if classifier.estimator is not None and classifier.estimator.name == PROPAGATION:
+        return None
+    if result.pretrained is not None:
+        return side
+    space = result.method.choice.best
+    return None if space.neighbours else side + 2 * blur_radius(space.blur)
 
 
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:
@@ -228,17 +245,19 @@ def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
 def _choice(
     what: str, choice: Choice[Any], result: RunResult, settings: RunSettings
 ) -> ChoiceReport:
-    steps = settings.choice.steps
+    estimator = settings.classifier.estimator
+    steps = "" if estimator is not None else f" for {settings.choice.steps} steps"
+    labelled = len(result.data.require_split().labelled)
     pixels = (
-        f"trained for {steps} steps on the training pixels only"
+        f"trained{steps} on the training pixels only"
         if result.folds == 1
-        else f"in a {result.folds}-fold cross-validation on the "
-        f"{len(result.data.require_split().labelled)} training and validation pixels, {steps} "
-        "steps each"
+        else f"trained{steps} in a {result.folds}-fold cross-validation on the {labelled} training "
+        "and validation pixels"
     )
+    ties = "" if estimator is not None else " (then by the loss)"
     how = (
-        "By the overall accuracy on the validation pixels (then by the loss) of the same "
-        f"classifier, {pixels}. Test pixels were not looked at."
+        f"By the overall accuracy on the validation pixels{ties} of the same classifier, {pixels}. "
+        "Test pixels were not looked at."
     )
     return {
         "what": what,

@@ -26,6 +26,7 @@ from hsi_diffusion.runs.folder import (
 from hsi_diffusion.runs.learners import EPOCH_STEPS, build_learner
 from hsi_diffusion.runs.stages import (
     band_space,
+    build_propagation,
     build_scene_data,
     extract,
     load_pretrained,
@@ -59,6 +60,7 @@ class RunResult:
         folds: Folds of the cross-validation that candidates were compared by; 1 = the split's own
             validation part.
         seconds: Time of each stage.
+        resumed: The run was stopped on its way, and ``seconds`` count only its last session.
     """
 
     data: SceneDataModule
@@ -67,6 +69,7 @@ class RunResult:
     control: Outcome | None
     folds: int
     seconds: dict[str, float]
+    resumed: bool = False
 
 
 class Stopwatch:
@@ -219,7 +222,11 @@ def _compute(
     candidates = () if pretrained is None else feature_candidates(settings.features)
     several = max(len(candidates), len(spaces)) > 1
     folds = len(choice_splits(data, settings.choice)) if several else 1
-    learner = build_learner(data, settings, place)
+    graph = None
+    if settings.classifier.propagation is not None:
+        with watch.stage("graph", "Graph that labels are spread along"):
+            graph = build_propagation(data, settings.classifier, place)
+    learner = build_learner(data, settings, place, graph)
     method = control = None
     if pretrained is not None:
         method = _on_features(candidates, pretrained, learner, watch)
@@ -238,6 +245,7 @@ def _compute(
         control=control,
         folds=folds,
         seconds=watch.seconds,
+        resumed=resume,
     )
 
 
@@ -259,10 +267,13 @@ def _on_features(
             cube_of(candidate)
     with watch.stage("choice", "Choice among them without test pixels"):
         choice = choose(candidates, cube_of, learner)
-    if settings.features.keep == "best":
+    if settings.features.keep != "all":
         remove_features(pretrained, data, settings, place, but=choice.best)
     with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
-        return Outcome(choice, learner.learn(cube_of(choice.best), "classifier"))
+        classified = learner.learn(cube_of(choice.best), "classifier")
+    if settings.features.keep == "none":
+        remove_features(pretrained, data, settings, place)
+    return Outcome(choice, classified)
 
 
 def _on_raw_bands(learner: Learner) -> Outcome:

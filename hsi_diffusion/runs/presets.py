@@ -13,8 +13,11 @@ from hsi_diffusion.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PRESETS = ("quick", "cpu", "paper")
+"""Names of presets: a first look, a CPU, and what papers do on graphics cards."""
+
 ANY = "any"
-"""Name of a preset that stands for all presets which a method has no file of."""
+"""Name of a file that stands for all presets which a method has no file of."""
 
 
 def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
@@ -34,12 +37,14 @@ def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
     methods = sorted(folder.name for folder in configs.iterdir() if folder.is_dir())
     if method not in methods:
         raise ConfigurationError(f"method must be one of {', '.join(methods)}, got {method!r}")
+    if preset not in PRESETS:
+        raise ConfigurationError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     file = configs / method / f"{preset}.yaml"
     if not file.is_file():
         file = configs / method / f"{ANY}.yaml"
     if not file.is_file():
-        presets = ", ".join(sorted(path.stem for path in (configs / method).glob("*.yaml")))
-        raise ConfigurationError(f"preset of {method} must be one of {presets}, got {preset!r}")
+        there = ", ".join(sorted(path.stem for path in (configs / method).glob("*.yaml")))
+        raise ConfigurationError(f"preset of {method} must be one of {there}, got {preset!r}")
     return {"method": method, "preset": preset, **read_yaml(file)}
 
 

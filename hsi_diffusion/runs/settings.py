@@ -124,7 +124,7 @@ class FeatureStageSettings:
         scale: How channels are scaled before: ``"minmax"``, ``"standard"`` or ``"none"``.
         whiten: Give every component unit variance.
         keep: Which feature files stay in the run's folder: ``"best"``, those of the candidate that
-            was chosen, or ``"all"``.
+            was chosen, ``"all"`` or ``"none"``.
     """
 
     timesteps: tuple[int, ...] = (5, 10, 50, 100, 200, 400)
@@ -138,7 +138,7 @@ class FeatureStageSettings:
     components: int = 0
     scale: ChannelScale = "none"
     whiten: bool = False
-    keep: Literal["best", "all"] = "best"
+    keep: Literal["best", "all", "none"] = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +214,11 @@ class PropagationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorSettings:
-    """A classical classifier, see :func:`~hsi_diffusion.classifiers.build_estimator`.
+    """A classical classifier of single pixels.
 
     Attributes:
-        name: Such as ``"svm"``.
+        name: Such as ``"svm"``, see :func:`~hsi_diffusion.classifiers.build_estimator`; or
+            ``"label_propagation"``, :class:`~hsi_diffusion.classifiers.LabelPropagation` alone.
         options: Its arguments.
     """
 

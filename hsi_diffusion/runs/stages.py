@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -224,10 +225,13 @@ def remove_features(
     settings: RunSettings,
     place: Workplace,
     *,
-    but: FeatureCandidate,
+    but: FeatureCandidate | None = None,
 ) -> None:
     """Remove the feature files of candidates that lost; on a large scene they fill a disk."""
     store = FeatureStore(place.folder / "features")
+    if but is None:
+        shutil.rmtree(store.folder, ignore_errors=True)
+        return
     request, reduction = feature_request(settings, but, place.device)
     angles = module.prediction if settings.features.angles else None
     key = feature_key(

@@ -30,7 +30,6 @@ QUICK: dict[str, dict[str, Any]] = {
 """Options of every estimator that make it quick."""
 
 EVERY = pytest.mark.parametrize("name", ESTIMATORS)
-WITH_PROBABILITIES = pytest.mark.parametrize("name", ["knn", "random_forest"])
 
 
 def blobs(rows: int = 90, seed: int = 0, noise: float = 1.0) -> Blobs:
@@ -75,7 +74,6 @@ def test_nearest_neighbours_agree_with_plain_loops() -> None:
     model = build_estimator("knn", {}, 0).fit(rows, classes)
     # argmax is the lowest class of equal ones
     np.testing.assert_array_equal(model.predict(asked), votes.argmax(axis=1))
-    np.testing.assert_allclose(model.probabilities(asked, 5), votes / 5, rtol=1e-6)
 
 
 def test_of_equal_votes_the_lowest_class_wins() -> None:
@@ -92,32 +90,8 @@ def test_random_forest_agrees_with_scikit_learn() -> None:
         30, criterion="entropy", random_state=stable_seed("random_forest", 7) % 2**32
     ).fit(rows, classes)
     np.testing.assert_array_equal(model.predict(asked), reference.predict(asked))
-    found = model.probabilities(asked, 4)
-    np.testing.assert_allclose(found[:, [0, 2, 3]], reference.predict_proba(asked), rtol=1e-6)
-    assert (found[:, 1] == 0).all()
     other = build_estimator("random_forest", {"trees": 30}, 8).fit(rows, classes)
-    assert (other.probabilities(asked, 4) != found).any()
-
-
-@WITH_PROBABILITIES
-def test_probabilities_are_shares(name: str) -> None:
-    model = build_estimator(name, QUICK[name], 0).fit(*blobs(noise=2.0))
-    assert model.has_probabilities
-    asked, _ = blobs(40, seed=1, noise=2.0)
-    found = model.probabilities(asked, 6)
-    assert found.dtype == np.float32
-    assert found.shape == (40, 6)
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(found.argmax(axis=1), model.predict(asked))
-    with pytest.raises(ConfigurationError, match="above the largest class given to fit, 3, got 3"):
-        model.probabilities(asked, 3)
-
-
-def test_a_support_vector_machine_has_no_probabilities() -> None:
-    model = build_estimator("svm", QUICK["svm"], 0).fit(*blobs())
-    assert not model.has_probabilities
-    with pytest.raises(ConfigurationError, match="knows no probabilities"):
-        model.probabilities(blobs()[0], 4)
+    assert (other.predict(asked) != model.predict(asked)).any()
 
 
 @EVERY
@@ -166,12 +140,6 @@ def test_wrong_rows_are_told(name: str) -> None:
         model.predict(rows[:, :5])
     with pytest.raises(ConfigurationError, match="finite"):
         model.predict(spoilt)
-
-
-@WITH_PROBABILITIES
-def test_probabilities_need_rows_first(name: str) -> None:
-    with pytest.raises(NotFittedError, match="call fit"):
-        build_estimator(name).probabilities(blobs()[0], 4)
 
 
 def test_wrong_settings_are_told() -> None:

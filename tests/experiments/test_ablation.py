@@ -129,7 +129,7 @@ def test_what_changes_nothing_on_a_split_is_left_out_there(script: ModuleType) -
     assert single.module["members"] == 1
     # and no measurement, which the table shows as a dash
     costs = {"method": {"parameters": 1, "test_seconds": 0.0}}
-    metrics = {"overall_accuracy": 0.5, "seconds": {}, "costs": costs}
+    metrics = {"overall_accuracy": 0.5, "resumed": False, "seconds": {}, "costs": costs}
     results = [CellResult(cell, metrics) for cell in found]
     table = comparison_table(measurements(results, lambda row: row))
     assert "few labels: one network | - | 50.00" in table.to_markdown()

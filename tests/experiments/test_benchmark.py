@@ -45,7 +45,6 @@ PLAN: dict[str, Any] = {
             "title": "levels",
             "seeds": 1,
             "set": DIFFUSION,
-            "control": False,
             "vary": {"features.timesteps": [[10], [50]], "features.levels": [[1], [2]]},
         },
     ],
@@ -139,19 +138,42 @@ def test_killed_and_started_again_it_gives_the_same_table(
     assert figures(tmp_path) == figures(finished)
 
 
-def test_options_choose_from_a_file(
-    script: ModuleType, plan: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+def test_options_run_a_part_of_a_file(
+    script: ModuleType, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [str(plan), "--methods", "kNN", "--splits", "10", "--seeds", "1"]
-    settings = script.settings_from(script.parse_arguments(options))
-    assert [method.name for method in settings.methods] == ["kNN"]
-    assert [column.name for column in settings.columns] == ["ten"]
-    assert settings.seeds == (1,)
-    options = [str(plan), "--methods", "SpectralDiff"]
-    settings = script.settings_from(script.parse_arguments(options))
-    assert [column.name for column in settings.columns] == ["ten"]  # the other is of kNN alone
-    assert script.main([str(plan), "--methods", "svm", "--out", str(finished)]) == 2
+    part = [str(plan), "--out", str(tmp_path)]
+    assert script.main([*part, "--methods", "kNN", "--splits", "10"]) == 0
+    assert len(figures(tmp_path)) == 1 + 2
+    assert "Not run yet: 8 of 10 runs." in capsys.readouterr().out
+    # the tables keep what was run before
+    assert script.main([*part, "--splits", "0.1"]) == 0
+    assert len(figures(tmp_path)) == 1 + 4
+    (tmp_path / "benchmark.csv").unlink()
+    assert script.main([*part, "--tables-only"]) == 0
+    assert len(figures(tmp_path)) == 1 + 4
+    capsys.readouterr()
+    assert script.main([*part, "--methods", "svm"]) == 2
     assert "--methods must name some of the file's (kNN, SpectralDiff" in capsys.readouterr().err
+    assert script.main([*part, "--methods", "SpectralDiff", "--splits", "0.1"]) == 2
+    assert "no run of --methods, --scenes and --splits together" in capsys.readouterr().err
+    options = script.parse_arguments([*part, "--seeds", "4"])
+    assert script.settings_from(options).seeds == (4,)
+
+
+def test_a_stopped_training_says_how_to_go_on(
+    script: ModuleType,
+    plan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise SystemExit(1)  # what Lightning makes of Ctrl-C
+
+    monkeypatch.setattr("hsi_diffusion.runs.learners.train_classifier", stop)
+    options = [str(plan), "--methods", "SpectralDiff", "--out", str(tmp_path)]
+    assert script.main(options) == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
 
 
 def test_a_failed_cell_is_told_and_stops_nothing(

@@ -323,6 +323,7 @@ def test_an_interrupted_run_is_resumed(
     assert main(["--resume", str(out), "--no-progress"]) == 0
     assert (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime == trained
     whole, resumed = (json.loads((f / "metrics.json").read_text()) for f in (finished, out))
+    assert (whole.pop("resumed"), resumed.pop("resumed")) == (False, True)
     for metrics in (whole, resumed):
         del metrics["seconds"], metrics["costs"]
     assert resumed == whole
@@ -410,6 +411,7 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
         ("mnf_blur_svm", "mnf-8, blur 2"),
         ("mini_gcn", "minmax, 5 neighbours"),
         ("cnn1d", "minmax"),
+        ("label_propagation", "mnf-8"),
     ],
 )
 def test_a_baseline_is_run_like_a_method(
@@ -418,6 +420,7 @@ def test_a_baseline_is_run_like_a_method(
     spaces = {
         "mnf_blur_svm": "[{transform: mnf, components: 8, blur: 2}]",
         "mini_gcn": "[{transform: minmax, neighbours: 5}]",
+        "label_propagation": "[{transform: mnf, components: 8}]",
     }
     arguments = ["--method", method, "--no-progress", "--logger", "none", "--out", str(tmp_path)]
     small = "scene={name: simulated, height: 40, width: 36, bands: 24, num_classes: 4}"
@@ -441,6 +444,6 @@ def test_a_baseline_is_run_like_a_method(
 def test_a_baseline_has_no_use_for_a_denoiser(
     main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--method", "svm", "--pretrained", "any.ckpt", "--out", str(tmp_path / "out")]
-    assert main(arguments) == 2
-    assert "svm learns from raw bands: leave out --pretrained" in capsys.readouterr().err
+    for option in ("--pretrained=any.ckpt", "--set=pretrain.steps=5"):
+        assert main(["--method", "svm", option, "--out", str(tmp_path / "out")]) == 2
+        assert "svm learns from raw bands: leave out --pretrained" in capsys.readouterr().err

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,9 +25,20 @@ def main(repository: Path) -> Callable[[list[str]], int]:
     return function
 
 
-def write_run(folder: Path, *, seed: int, split: str, accuracy: float, control: bool = True) -> str:
+def write_run(
+    folder: Path,
+    *,
+    seed: int,
+    split: str,
+    accuracy: float,
+    control: bool = True,
+    pretrained: bool = True,
+) -> str:
     folder.mkdir()
-    RunSettings.from_dict({"seed": seed, "split": {"kind": split}}).save(folder / "config.yaml")
+    settings: dict[str, Any] = {"seed": seed, "split": {"kind": split}}
+    if not pretrained:
+        settings["pretrain"] = None
+    RunSettings.from_dict(settings).save(folder / "config.yaml")
     figures = dict.fromkeys(("overall_accuracy", "average_accuracy", "kappa"), accuracy)
     metrics = {**figures, "seconds": {"a": 60.0, "b": 30.0 * (seed + 1)}}
     if control:
@@ -72,6 +83,34 @@ def test_a_run_without_a_control_has_no_row_for_it(
         ["0, 1", "diffusion features", "85.00 ± 7.07"],
         ["1", "raw bands", "90.00"],
     ]
+
+
+def test_a_baseline_is_on_raw_bands(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, seed: int, accuracy: float, *, pretrained: bool) -> str:
+        return write_run(
+            tmp_path / name,
+            seed=seed,
+            split="10",
+            accuracy=accuracy,
+            control=pretrained,
+            pretrained=pretrained,
+        )
+
+    folders = [
+        run("a", 0, 0.7, pretrained=False),
+        run("b", 1, 0.8, pretrained=False),
+        run("c", 0, 0.9, pretrained=True),
+    ]
+    assert main(folders) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[3:6] for line in lines] == [
+        ["0, 1", "raw bands", "75.00 ± 7.07"],
+        ["0", "diffusion features", "90.00"],
+        ["0", "raw bands", "90.00"],
+    ]
+    assert "1.5 to 2.0 min" in lines[0][-1]
 
 
 def test_nothing_to_summarise(main: Callable[[list[str]], int], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
-from hsi_diffusion.patches.filters import gaussian_blur
+from hsi_diffusion.patches.filters import blur_radius, gaussian_blur
 
 
 def scene(height: int = 9, width: int = 7, channels: int = 3) -> np.ndarray[Any, np.dtype[Any]]:
@@ -76,3 +76,11 @@ def test_wrong_use_is_told() -> None:
     spoilt[1, 2, 2] = np.nan
     with pytest.raises(SceneError, match="channel 2 holds nan or infinity"):
         gaussian_blur(spoilt, 1.0)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.4, 1.0, 2.3])
+def test_the_radius_is_how_far_a_pixel_reaches(sigma: float) -> None:
+    cube = np.zeros((41, 3, 1), dtype=np.float32)
+    cube[20] = 1
+    reached = np.flatnonzero(gaussian_blur(cube, sigma)[:, 1, 0])
+    assert reached[-1] - 20 == 20 - reached[0] == blur_radius(sigma)

@@ -82,6 +82,7 @@ def test_best_of_every_row_is_bold() -> None:
             measured("ours", 0, [0.6, 0.95, 1.0], 0.69),
             measured("ours", 1, [0.60001, 0.85, 1.0], 0.74),
             measured("kNN", 0, [0.1, 0.1, 0.999], 0.2),
+            measured("kNN", 1, [0.1, 0.1, 0.999], 0.2),
         ],
         CLASSES,
     )
@@ -104,15 +105,27 @@ def test_absent_classes_and_missing_figures() -> None:
             measured("SVM", 0, [None, 0.5, math.nan], 0.5),
             measured("SVM", 1, [None, 0.5, 0.75], None),
             measured("ours", 0, None, 0.25),
+            measured("ours", 1, None, 0.25),
         ],
         CLASSES,
     )
     assert [cell(table, row, "SVM") for row in ("1 Corn", "2 Oats", "3 Woods", "OA")] == [
         *("-", "50.00 ± 0.00", "75.00", "50.00")
     ]
-    assert [cell(table, row, "ours") for row in ("1 Corn", "2 Oats", "OA")] == ["-", "-", "25.00"]
-    assert [cell(table, "seeds", name) for name in ("SVM", "ours")] == ["2", "1"]
+    assert [cell(table, row, "ours") for row in ("1 Corn", "2 Oats", "OA")] == [
+        *("-", "-", "25.00 ± 0.00")
+    ]
     assert bold(table) == {("OA", "SVM")}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2), (1, 2)])
+def test_nothing_is_bold_where_methods_have_other_seeds(seeds: tuple[int, ...]) -> None:
+    ours = [measured("ours", seed, [0.5, 0.5, 0.5], 0.9) for seed in (0, 1)]
+    other = [measured("SVM", seed, [0.4, 0.4, 0.6], 0.8) for seed in seeds]
+    table = paper_table([*ours, *other], CLASSES)
+    assert not table.bold
+    assert [cell(table, "seeds", name) for name in ("ours", "SVM")] == ["2", str(len(seeds))]
+    assert cell(table, "OA", "ours") == "90.00 ± 0.00"
 
 
 def test_methods_keep_their_order_and_costs_are_means() -> None:

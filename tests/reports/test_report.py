@@ -9,7 +9,13 @@ import pytest
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.report import RunReport, leakage_sentence, render_report, write_report
+from hsi_diffusion.reports.report import (
+    DISJOINT,
+    RunReport,
+    leakage_sentence,
+    render_report,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +48,7 @@ def run() -> RunReport:
             "notes": ["Oats: no pixel left to test"],
             "patch_size": 13,
             "leakage": 0.99982,
+            "disjoint": False,
         },
         "timesteps": None,
         "choices": [
@@ -134,20 +141,51 @@ def test_single_method_without_choices(run: RunReport) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leakage", "expected"),
+    ("leakage", "disjoint", "expected"),
     [
-        (0.99982, "99.98 % of the test patches (9 x 9 pixels around a test pixel) hold at least"),
-        (0.99982, "too good for unseen land"),
-        (0.01, "1.00 % of the test patches"),
-        (0.01, "That is few"),
-        (0.0, "none of the test patches (9 x 9 pixels"),
-        (0.0, "how well unseen land is classified"),
-        (None, "no test pixels"),
-        (float("nan"), "no test pixels"),
+        (0.99982, False, "sees around a test pixel (9 x 9 pixels) holds a training or validation"),
+        (0.99982, False, "in 99.98 % of all cases"),
+        (0.99982, False, "too good for unseen land"),
+        (0.99982, True, "from a split into blocks with a guard of at least 4 pixels."),
+        (
+            0.01,
+            False,
+            "in 1.00 % of all cases. That is few, but elsewhere one may lie right beside",
+        ),
+        (0.01, True, "That is few: the figures say nearly how well unseen land is classified"),
+        (0.0, False, "(9 x 9 pixels) never holds a training or validation pixel, but one may lie"),
+        (0.0, False, "the figures still flatter."),
+        (0.0, True, "(9 x 9 pixels) never holds a training or validation pixel, so the figures"),
+        (0.0, True, "how well unseen land is classified."),
+        (None, True, "no test pixels"),
+        (float("nan"), False, "no test pixels"),
     ],
 )
-def test_leakage_is_said_in_words(leakage: float | None, expected: str) -> None:
-    assert expected in leakage_sentence(leakage, 9)
+def test_leakage_is_said_in_words(leakage: float | None, disjoint: bool, expected: str) -> None:
+    assert expected in leakage_sentence(leakage, 9, disjoint=disjoint)
+
+
+@pytest.mark.parametrize("leakage", [0.0, 0.01])
+def test_only_blocks_speak_for_unseen_land(leakage: float) -> None:
+    assert "unseen land" in leakage_sentence(leakage, 1, disjoint=True)
+    assert "unseen land" not in leakage_sentence(leakage, 1)
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_who_sees_the_whole_scene_has_nothing_disjoint(disjoint: bool) -> None:
+    assert "nothing is disjoint" in leakage_sentence(None, None, disjoint=disjoint)
+
+
+def test_only_blocks_say_what_they_keep_apart(run: RunReport) -> None:
+    assert DISJOINT not in render_report(run)
+    run["split"]["disjoint"] = True
+    run["split"]["leakage"] = 0.0
+    line = f"{leakage_sentence(0.0, 13, disjoint=True)} {DISJOINT}"
+    assert line in render_report(run).splitlines()
+    run["split"]["patch_size"] = run["split"]["leakage"] = None
+    text = render_report(run)
+    assert leakage_sentence(None, None) in text.splitlines()
+    assert DISJOINT not in text
 
 
 def test_missing_and_unknown_keys_are_named(run: RunReport) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs import BenchmarkSettings, benchmark_cells, pretraining_folder, read_yaml
+from hsi_diffusion.runs.pipeline import labelled_scene
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGS = EXPERIMENTS / "configs"
@@ -55,7 +57,6 @@ def test_methods_may_vary_and_have_seeds_and_settings_of_their_own() -> None:
         "seeds": 1,
         "set": {"classifier": {"steps": 7}},
         "vary": {"features.timesteps": [[5], [10, 50]], "features.levels": [[0]]},
-        "control": False,
     }
     settings = BenchmarkSettings.from_dict(
         {**SIMPLE, "methods": [method, "svm"], "set": {"classifier": {"batch_size": 9}}}
@@ -90,6 +91,14 @@ def test_columns_choose_methods_and_seeds_and_know_the_folder() -> None:
         ({"columns": ["salinas"]}, "columns must be mappings"),
         ({"columns": [{"scene": "salinas", "split": 3, "methods": ["x"]}]}, "titles of methods"),
         ({"pairs": [["svm"]]}, "pairs must hold two titles"),
+        ({"pairs": [["svm", "SVN"]]}, "pairs must be titles of methods .* got 'SVN'"),
+        ({"methods": "svm"}, "methods must be a list, got 'svm'"),
+        ({"seeds": 0}, "seeds must be different numbers, at least one"),
+        ({"seeds": [1, 1]}, "seeds must be different numbers"),
+        ({"set": {"split": {"guard": 9}}}, "set must not change split"),
+        ({"methods": [{"method": "svm", "set": {"scene": {}}}]}, "must not change scene"),
+        ({"methods": [{"method": "svm", "vary": {"seed": [1]}}]}, "must not change seed"),
+        ({"methods": [{"method": "svm", "vary": {"a": 3}}]}, r"methods\.vary\.a must be a list"),
         ({"metods": []}, "unknown setting metods"),
         ({"methods": [{"method": "svm", "setz": {}}]}, r"unknown setting methods\.setz"),
     ],
@@ -101,7 +110,7 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> No
 
 def test_patches_must_not_reach_over_the_guard() -> None:
     settings = BenchmarkSettings.from_dict({**SIMPLE, "set": {"classifier": {"patch_size": 15}}})
-    with pytest.raises(ConfigurationError, match=r"diffcrn sees 7 pixels .* split\.guard=7"):
+    with pytest.raises(ConfigurationError, match=r"diffcrn sees 7 pixels .* guard: 7"):
         benchmark_cells(settings, CONFIGS)
 
 
@@ -111,6 +120,30 @@ def test_every_plan_can_be_run(plan: Path, preset: str) -> None:
     settings = BenchmarkSettings.from_dict({**read_yaml(plan), "preset": preset})
     cells = benchmark_cells(settings, CONFIGS)
     assert len({cell.name for cell in cells}) == len(cells) > 0
+    shared: dict[tuple[str, int], Any] = {}
+    for cell in cells:
+        given = (cell.settings.scene, cell.settings.split)
+        assert shared.setdefault((cell.column, cell.settings.seed), given) == given
+    titles = {method.method for method in settings.methods}
+    assert titles == {"spectraldiff"} or "mnf_blur_svm" in titles, "the control of every table"
+
+
+def test_methods_of_a_column_are_tested_on_the_same_pixels() -> None:
+    scene = {"name": "simulated", "height": 60, "width": 60, "bands": 20, "num_classes": 4}
+    columns = [{"scene": scene, "split": split} for split in ("blocks", "0.1", "5")]
+    methods = ["svm", "cnn1d", "cnn2d", "spectraldiff", "diffcrn"]
+    settings = BenchmarkSettings.from_dict({"methods": methods, "columns": columns, "seeds": 1})
+    cells = benchmark_cells(settings, CONFIGS)
+    for column in settings.columns:
+        splits = [
+            labelled_scene(cell.settings).require_split()
+            for cell in cells
+            if cell.column == column.name
+        ]
+        assert len(splits) == len(methods)
+        for split in splits[1:]:
+            for part in ("train", "val", "test"):
+                assert np.array_equal(getattr(split, part), getattr(splits[0], part))
 
 
 def test_the_papers_tables_are_there() -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs import Cell, RunSettings, grid, merge, pretraining_folder, run_grid
+from hsi_diffusion.runs import (
+    Cell,
+    CellResult,
+    RunSettings,
+    grid,
+    grid_results,
+    merge,
+    pretraining_folder,
+    run_grid,
+)
 from tests.runs.tiny import TINY
 
 if TYPE_CHECKING:
@@ -68,7 +77,7 @@ def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
     assert whole.metrics is not None
     assert resumed.metrics is not None
     for metrics in (whole.metrics, resumed.metrics):
-        del metrics["seconds"], metrics["costs"]
+        del metrics["seconds"], metrics["costs"], metrics["resumed"]
     assert resumed.metrics == whole.metrics
 
 
@@ -90,6 +99,22 @@ def test_an_error_in_the_code_is_kept_for_the_reader_until_the_cell_succeeds(
     assert again.error is None
     assert again.metrics is not None
     assert not trace.exists()
+
+
+def test_what_is_there_is_told_without_running_anything(tmp_path: Path) -> None:
+    first, second = cell("preset"), cell("other", {"classifier": {"patch_size": 7}})
+    (ran,) = run_grid([first], tmp_path, say=lambda _: None)
+    known, unknown = grid_results([first, second], tmp_path)
+    assert (known, unknown) == (ran, CellResult(second, None, None, ran.pretraining_seconds))
+    assert not list(tmp_path.glob("cells/*/features"))  # they would fill a disk
+
+
+def test_the_time_of_a_pretraining_that_was_stopped_is_not_known(tmp_path: Path) -> None:
+    place = pretraining_folder(cell("preset").settings, tmp_path)
+    place.mkdir(parents=True)  # as a grid leaves it that was stopped early
+    (ran,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
+    assert ran.metrics is not None
+    assert ran.pretraining_seconds is None
 
 
 def test_settings_are_checked_before_anything_is_pretrained(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hsi_diffusion.runs import Cell, CellResult, RunSettings, measurements
+from hsi_diffusion.runs import Cell, CellResult, RunSettings, failures, measurements
 
 COSTS = {"parameters": 10, "test_seconds": 2.0}
 
@@ -12,11 +12,12 @@ def result(settings: dict[str, Any], metrics: dict[str, Any] | None, **given: An
 
 
 def test_a_cell_is_a_measurement_and_its_control_another() -> None:
-    seconds = {"scene": 1.0, "pretraining": 0.1, "classifier": 20.0, "raw_bands": 12.0}
+    stages = {"scene": 1.0, "pretraining": 0.1, "graph": 3.0, "classifier": 20.0}
     metrics = {
+        "resumed": False,
         "overall_accuracy": 0.9,
         "raw_bands": {"overall_accuracy": 0.8},
-        "seconds": seconds,
+        "seconds": {**stages, "raw_bands": 12.0},
         "costs": {"method": COSTS, "control": {**COSTS, "parameters": 7}},
     }
     method, raw = measurements(
@@ -24,19 +25,41 @@ def test_a_cell_is_a_measurement_and_its_control_another() -> None:
     )
     assert (method.row, raw.row, method.column) == ("row", "row, raw", "column")
     assert method.seed == raw.seed == 3
-    # the pretraining that was shared counts, not the time to load it, nor the control
-    assert (method.seconds, method.training_seconds, method.test_seconds) == (121, 119, 2)
-    assert (raw.seconds, raw.training_seconds) == (12, 10)
+    # the pretraining that was shared counts, not the time to load it, nor the control; both need
+    # the graph
+    assert (method.seconds, method.training_seconds, method.test_seconds) == (124, 122, 2)
+    assert (raw.seconds, raw.training_seconds) == (15, 13)
     assert (method.parameters, raw.parameters) == (10, 7)
     assert (method.figures["overall_accuracy"], raw.figures["overall_accuracy"]) == (0.9, 0.8)
 
 
 def test_a_baseline_takes_all_of_its_time() -> None:
     seconds = {"scene": 1.0, "raw_bands": 5.0}
-    metrics = {"overall_accuracy": 0.9, "seconds": seconds, "costs": {"method": COSTS}}
+    metrics = {
+        "overall_accuracy": 0.9,
+        "resumed": False,
+        "seconds": seconds,
+        "costs": {"method": COSTS},
+    }
     (found,) = measurements([result({"pretrain": None}, metrics)], str)
     assert (found.seconds, found.training_seconds) == (6, 4)
 
 
+def test_times_that_nobody_knows_are_left_out() -> None:
+    metrics = {
+        "overall_accuracy": 0.9,
+        "resumed": True,
+        "seconds": {"scene": 1.0},
+        "costs": {"method": COSTS},
+    }
+    stopped = result({}, metrics, pretraining_seconds=100.0)
+    elsewhere = result({}, {**metrics, "resumed": False})
+    for measurement in measurements([stopped, elsewhere], str):
+        assert measurement.seconds is measurement.training_seconds is None
+        assert measurement.test_seconds == 2
+
+
 def test_what_failed_is_left_out() -> None:
-    assert measurements([result({}, None, error="why")], str) == []
+    failed = result({"seed": 2}, None, error="why")
+    assert measurements([failed], str) == []
+    assert failures([failed, result({}, None)]) == ["- row, column, seed 2: why"]

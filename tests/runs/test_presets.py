@@ -51,6 +51,8 @@ def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
     (tmp_path / "svm" / "cpu.yaml").touch()
     with pytest.raises(ConfigurationError, match="method must be one of svm, got 'knn'"):
         read_preset(tmp_path, "knn", "cpu")
+    with pytest.raises(ConfigurationError, match="preset must be one of quick, cpu, paper"):
+        read_preset(tmp_path, "svm", "papr")
     with pytest.raises(ConfigurationError, match="preset of svm must be one of cpu, got 'paper'"):
         read_preset(tmp_path, "svm", "paper")
 
