@@ -139,19 +139,23 @@ def pixel_rows(
     return rows
 
 
-def likest_graph(rows: Tensor, neighbours: int) -> tuple[sparse.csr_array, float]:
+def likest_graph(
+    rows: Tensor, neighbours: int, width: float = 1.0
+) -> tuple[sparse.csr_array, float]:
     """Join every row to the rows that are likest to it.
 
     Args:
         rows: float32, shape (N, D), finite.
         neighbours: How many, below N.
+        width: Of the weights exp(-(d / s)^2), in units of the median distance to the most distant
+            of the likest rows.
 
     Returns:
         Symmetric weights, shape (N, N), with an edge where one of two rows is among the likest of
         the other, and nothing on the diagonal; and the distance s that gives the weight exp(-1).
     """
     distance, likest = nearest_rows(rows, neighbours)
-    scale = float(distance[:, -1].median()) or 1.0
+    scale = width * float(distance[:, -1].median()) or 1.0
     own = np.repeat(np.arange(len(rows)), neighbours)
     weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
     graph = square_matrix(weights.ravel(), own, likest.cpu().numpy().ravel(), len(rows))

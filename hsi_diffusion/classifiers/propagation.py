@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,8 +24,9 @@ class LabelPropagation:
     alpha) Y, with S the symmetrically normalised weights of a graph. The graph is ours: every pixel
     is joined to the ``neighbours`` pixels of the scene with the likest spectra or features, and to
     the 8 pixels around it; both with weight exp(-(d / s)^2), d the distance between their features
-    and s its median over the most distant of the likest neighbours. So labels spread through a
-    field, and to fields of the same kind elsewhere, and stop where the land changes.
+    and s ``width`` times its median over the most distant of the likest neighbours. So labels
+    spread through a field, and to fields of the same kind elsewhere, and stop where the land
+    changes.
 
     It uses the features of all pixels, and labels of the training pixels only. Nothing is random.
 
@@ -32,6 +34,8 @@ class LabelPropagation:
         neighbours: Likest pixels that a pixel is joined to.
         spatial: Weight of the pixels around it, relative to the likest ones; 0 leaves them out.
         alpha: Share of a pixel's scores that comes from its neighbours, in (0, 1).
+        width: Of the weights: a narrow one parts a field from its own darker pixels, a wide one
+            joins what is different.
         iterations: How often the scores are passed on. With ``alpha=0.99`` 200 times do not reach
             the fixed point: stopping early keeps some of the labels' places.
 
@@ -43,6 +47,7 @@ class LabelPropagation:
         self,
         neighbours: int = 5,
         spatial: float = 3.0,
+        width: float = 2.0,
         alpha: float = 0.99,
         iterations: int = 200,
     ) -> None:
@@ -51,10 +56,13 @@ class LabelPropagation:
                 raise ConfigurationError(f"{name} must be at least 1, got {size}")
         if not spatial >= 0:
             raise ConfigurationError(f"spatial must be at least 0, got {spatial}")
+        if not 0 < width < math.inf:
+            raise ConfigurationError(f"width must be above 0 and finite, got {width}")
         if not 0 < alpha < 1:
             raise ConfigurationError(f"alpha must lie between 0 and 1, got {alpha}")
         self.neighbours = neighbours
         self.spatial = spatial
+        self.width = width
         self.alpha = alpha
         self.iterations = iterations
         self._graph: sparse.csr_array | None = None
@@ -74,7 +82,7 @@ class LabelPropagation:
         """
         rows = pixel_rows(cube, self.neighbours, device)
         height, width, channels = cube.shape
-        graph, scale = likest_graph(rows, self.neighbours)
+        graph, scale = likest_graph(rows, self.neighbours, self.width)
         if self.spatial > 0:
             first, second = _around(height, width)
             chunk = max(1, CHUNK // (4 * channels))

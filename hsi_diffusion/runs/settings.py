@@ -199,6 +199,7 @@ class PropagationSettings:
             for the method and its control: it owes nothing to the denoiser.
         neighbours: Likest pixels that a pixel is joined to.
         spatial: Weight of the pixels around it.
+        width: Of the weights.
         alpha: Share of a pixel's scores that comes from its neighbours.
         iterations: How often the scores are passed on.
     """
@@ -208,6 +209,7 @@ class PropagationSettings:
     )
     neighbours: int = 5
     spatial: float = 3.0
+    width: float = 2.0
     alpha: float = 0.99
     iterations: int = 200
 

@@ -260,7 +260,11 @@ def propagation(settings: PropagationSettings) -> LabelPropagation:
         ConfigurationError: A setting is outside what is allowed.
     """
     return LabelPropagation(
-        settings.neighbours, settings.spatial, settings.alpha, settings.iterations
+        settings.neighbours,
+        settings.spatial,
+        width=settings.width,
+        alpha=settings.alpha,
+        iterations=settings.iterations,
     )
 
 

@@ -16,12 +16,12 @@ def scene(height: int = 7, width: int = 6, channels: int = 3) -> NDArray[np.floa
     return np.random.default_rng(0).normal(size=(height, width, channels)).astype(np.float32)
 
 
-@pytest.mark.parametrize("spatial", [0.0, 2.0])
-def test_agrees_with_plain_loops_and_the_closed_form(spatial: float) -> None:
+@pytest.mark.parametrize(("spatial", "width"), [(0.0, 1.0), (2.0, 1.0), (2.0, 1.7)])
+def test_agrees_with_plain_loops_and_the_closed_form(spatial: float, width: float) -> None:
     cube = scene()
     labels = np.random.default_rng(1).integers(1, 4, (7, 6))
     train = np.array([0, 5, 17, 22, 30])
-    model = LabelPropagation(neighbours=3, spatial=spatial, alpha=0.8, iterations=500)
+    model = LabelPropagation(3, spatial, width, alpha=0.8, iterations=500)
     found = model.fit(cube).predict(labels, train, 3)
 
     rows = cube.reshape(-1, 3).astype(float)
@@ -32,6 +32,7 @@ def test_agrees_with_plain_loops_and_the_closed_form(spatial: float) -> None:
         for i in range(pixels)
     ]
     scale = np.sort([distance[i, likest[i][-1]] for i in range(pixels)])[(pixels - 1) // 2]
+    scale *= width
     likest_weight, around = np.zeros((2, pixels, pixels))
     for i in range(pixels):
         for j in range(pixels):
@@ -98,6 +99,7 @@ def test_wrong_use_is_told() -> None:
     for settings, message in (
         ({"neighbours": 0}, "neighbours must be at least 1"),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1"),
+        ({"width": 0.0}, "width must be above 0"),
         ({"spatial": -1.0}, "spatial must be at least 0"),
     ):
         with pytest.raises(ConfigurationError, match=message):
