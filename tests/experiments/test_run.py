@@ -438,7 +438,13 @@ def test_a_baseline_is_run_like_a_method(
     assert found["overall_accuracy"] == pytest.approx(accuracy_score(truth, mapped))
     assert found["overall_accuracy"] > 0.6
     assert not (tmp_path / "features").exists()
-    assert "classification_map.png" in (tmp_path / "report.md").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "classification_map.png" in report
+    assert "unseen land is classified" not in report  # the split is a random one
+    # how far a pixel is mixed with others counts: 2 pixels of blur reach 8 to each side
+    reach = {"svm": 1, "mnf_blur_svm": 17, "cnn1d": 1}.get(method)
+    leakage = None if reach is None else pytest.approx(split.leakage(reach))
+    assert found["leakage"] == leakage
 
 
 def test_a_baseline_has_no_use_for_a_denoiser(

@@ -1,0 +1,99 @@
+"""What learns from a cube: classical classifiers of pixels, and labels that are only spread."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from hsi_diffusion.classifiers import LabelPropagation
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.runs import RunSettings
+from hsi_diffusion.runs.learners import (
+    EstimatorLearner,
+    Learner,
+    NetworkLearner,
+    PropagationLearner,
+    build_learner,
+    check_learner,
+)
+from hsi_diffusion.runs.pipeline import labelled_scene
+from hsi_diffusion.runs.workplace import Workplace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENE = {"name": "simulated", "height": 30, "width": 32, "bands": 12, "num_classes": 4}
+
+
+def learner(folder: Path, estimator: dict[str, Any] | None, seed: int = 0) -> Learner:
+    settings = RunSettings.from_dict(
+        {
+            "scene": SCENE,
+            "split": {"kind": "0.2"},
+            "pretrain": None,
+            "seed": seed,
+            "classifier": {"estimator": estimator, "patch_size": 3},
+        }
+    )
+    place = Workplace(folder, "cpu", 1, "none", "test", {}, progress=False)
+    return build_learner(labelled_scene(settings), settings, place)
+
+
+def test_estimators_see_the_spectra_of_single_pixels(tmp_path: Path) -> None:
+    model = KNeighborsClassifier(5)
+    found = learner(tmp_path, {"name": "knn"})
+    assert isinstance(found, EstimatorLearner)
+    data = found.data
+    cube, split, labels = data.cube.numpy(), data.require_split(), data.labels.ravel()
+    rows = cube.reshape(len(labels), -1)
+    model.fit(rows[split.train], labels[split.train])
+    accuracy, loss = found.score(cube, split)
+    assert accuracy == accuracy_score(labels[split.val], model.predict(rows[split.val]))
+    assert math.isnan(loss)
+
+    model.fit(rows[split.labelled], labels[split.labelled])
+    classified = found.learn(cube, "raw_bands")
+    assert np.array_equal(classified.predicted.ravel(), model.predict(rows))
+    expected = accuracy_score(labels[split.test], classified.predicted.ravel()[split.test])
+    assert classified.metrics.compute()["overall_accuracy"].item() == pytest.approx(expected)
+    assert classified.costs.parameters is None
+    expected_facts = {"name": "knn", "neighbours": 5, "rows": len(split.labelled), "channels": 12}
+    assert classified.found == expected_facts
+
+
+def test_labels_can_be_spread_and_no_more(tmp_path: Path) -> None:
+    options = {"neighbours": 4, "width": 1.5}
+    found = learner(tmp_path, {"name": "label_propagation", "options": options})
+    assert isinstance(found, PropagationLearner)
+    data = found.data
+    cube, split, labels = data.cube.numpy(), data.require_split(), data.labels
+    graph = LabelPropagation(4, width=1.5).fit(cube)
+    expected = graph.predict(labels, split.labelled, 4).argmax(axis=2) + 1
+    assert np.array_equal(found.learn(cube, "raw_bands").predicted, expected)
+    trial = graph.predict(labels, split.train, 4).argmax(axis=2).ravel() + 1
+    accuracy = accuracy_score(labels.ravel()[split.val], trial[split.val])
+    assert found.score(cube, split)[0] == pytest.approx(accuracy)
+
+
+def test_without_an_estimator_there_is_a_network(tmp_path: Path) -> None:
+    assert isinstance(learner(tmp_path, None), NetworkLearner)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        ({"name": "svn"}, "svn"),
+        ({"name": "knn", "options": {"k": 3}}, "k"),
+        ({"name": "label_propagation", "options": {"wide": 2.0}}, "wide"),
+        ({"name": "label_propagation", "options": {"width": -1.0}}, "width must be above 0"),
+    ],
+)
+def test_what_cannot_be_built_is_named(estimator: dict[str, Any], message: str) -> None:
+    settings = RunSettings.from_dict({"classifier": {"estimator": estimator}})
+    with pytest.raises(ConfigurationError, match=message):
+        check_learner(settings.classifier, seed=0)
