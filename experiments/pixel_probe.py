@@ -96,10 +96,10 @@ def feature_cubes(
 
 def blurred(cube: Cube) -> Iterator[Cube]:
     """The cube, blurred along the scene by several widths."""
-    from scipy.ndimage import gaussian_filter
+    from hsi_diffusion.patches import gaussian_blur
 
     for sigma in BLURS:
-        yield gaussian_filter(cube, (sigma, sigma, 0))
+        yield gaussian_blur(cube, sigma)
 
 
 def probe(cubes: Iterator[Cube], data: SceneDataModule, settings: RunSettings) -> dict[str, float]:

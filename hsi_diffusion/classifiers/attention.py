@@ -279,19 +279,7 @@ class PatchTransformer(PatchClassifier):
             nn.Linear(128, num_classes),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify patches.
-
-        Args:
-            image: Shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, shape (B, num_classes).
-
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
+    def _logits(self, image: Tensor) -> Tensor:
         pixels = rearrange(self.embed(image), "b d h w -> b (h w) d")
         tokens = torch.cat([self.class_token.expand(len(pixels), -1, -1), pixels], dim=1)
         tokens = self.blocks(tokens + self.position * self.position_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class PatchClassifier(nn.Module):
+class PatchClassifier(nn.Module, ABC):
     """Base of the networks from patches (B, in_channels, P, P) to logits (B, K).
+
+    Subclasses bring :meth:`_logits`.
 
     Args:
         in_channels: Channels of a patch: bands, components or diffusion features.
@@ -35,6 +38,25 @@ class PatchClassifier(nn.Module):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.patch_size = patch_size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Classify the centre pixels of patches.
+
+        Args:
+            image: Shape (B, in_channels, P, P).
+
+        Returns:
+            Logits, shape (B, num_classes).
+
+        Raises:
+            ConfigurationError: The patches have another number of channels or another size.
+        """
+        self.check_image(image)
+        return self._logits(image)
+
+    @abstractmethod
+    def _logits(self, image: Tensor) -> Tensor:
+        """Logits of patches that fit the network."""
 
     def check_image(self, image: Tensor) -> None:
         """Raise a ConfigurationError unless ``image`` holds patches as the network expects them."""

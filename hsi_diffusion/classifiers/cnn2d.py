@@ -54,18 +54,6 @@ class CNN2D(PatchClassifier):
         )
         self.head = nn.Linear(channels[-1], num_classes)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify patches.
-
-        Args:
-            image: Shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, shape (B, num_classes).
-
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
+    def _logits(self, image: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(image).mean(dim=(2, 3)))
         return logits

@@ -61,18 +61,6 @@ class CNN3D(PatchClassifier):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels[-1] * bands * side**2, num_classes)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify patches.
-
-        Args:
-            image: Shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, shape (B, num_classes).
-
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
+    def _logits(self, image: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(image[:, None]).flatten(1))
         return logits

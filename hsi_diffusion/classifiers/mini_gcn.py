@@ -58,18 +58,6 @@ class MiniGCN(PatchClassifier):
             nn.Linear(channels, num_classes),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify the centre pixels of patches.
-
-        Args:
-            image: Patches of A X, shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, shape (B, num_classes).
-
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
+    def _logits(self, image: Tensor) -> Tensor:
         logits: Tensor = self.layers(self.centre_spectrum(image))
         return logits

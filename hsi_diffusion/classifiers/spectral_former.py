@@ -93,19 +93,7 @@ class SpectralFormer(PatchClassifier):
         )
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_classes))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify patches.
-
-        Args:
-            image: Shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, shape (B, num_classes).
-
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
+    def _logits(self, image: Tensor) -> Tensor:
         bands = self.embed(image.flatten(2).transpose(1, 2)).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(bands), -1, -1), bands], dim=1)
         tokens = self.blocks(self.dropout(tokens + self.position))

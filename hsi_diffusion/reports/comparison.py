@@ -33,8 +33,8 @@ class Measurement:
         figures: Overall accuracy and the other scalar figures of merit by name, as fractions. It
             may also hold ``"per_class_accuracy"``, a list of K fractions; None and NaN stand for
             what there is not, such as the accuracy of a class without test pixels.
-        seconds: Time of everything, pretraining included; None where it is unknown. Of a stage that
-            was resumed, only its last session counts.
+        seconds: Time of everything, pretraining included; None where it is unknown, as of a run
+            that was stopped on its way.
         training_seconds: Time of all that is learnt, pretraining included; None = unknown.
         test_seconds: Time to classify the scene, or its test pixels, with what was learnt; None =
             unknown.

@@ -63,6 +63,8 @@ class Classified(NamedTuple):
         predicted: Classes 1..K of every pixel, shape (H, W).
         metrics: Counts of the test pixels.
         costs: What it took.
+        seen: Side of the square of pixels of the cube that it sees around a pixel; None: the whole
+            scene.
         timestep_weights: How much it trusts each timestep at each pixel, shape (H, W, T); None for
             a classifier without a gate.
         found: What the training itself chose, such as an SVM's settings; plain data.
@@ -71,6 +73,7 @@ class Classified(NamedTuple):
     predicted: NDArray[np.int64]
     metrics: HSIMetrics
     costs: Costs
+    seen: int | None
     timestep_weights: NDArray[np.float32] | None = None
     found: dict[str, Any] | None = None
 
@@ -178,6 +181,7 @@ class NetworkLearner(Learner):
             predicted,
             metrics,
             Costs(parameters, trained - start, mapped - trained),
+            classifier.patch_size,
             None if weights is None else weights.cpu().numpy(),
         )
 
@@ -224,7 +228,7 @@ class EstimatorLearner(Learner):
             mapped = time.perf_counter()
             metrics = self._measured(predicted, logger)
         costs = Costs(None, fitted - start, mapped - fitted)
-        return Classified(predicted, metrics, costs, found=estimator.describe())
+        return Classified(predicted, metrics, costs, seen=1, found=estimator.describe())
 
     def _estimator(self) -> Estimator:
         wanted = self.settings.classifier.estimator
@@ -253,7 +257,7 @@ class PropagationLearner(Learner):
             predicted = self._spread(cube, self.data.require_split().labelled)
             costs = Costs(None, 0.0, time.perf_counter() - start)  # the map is all there is
             metrics = self._measured(predicted, logger)
-        return Classified(predicted, metrics, costs)
+        return Classified(predicted, metrics, costs, seen=None)
 
     def _spread(self, cube: Cube, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Classes 1..K of every pixel, shape (H, W)."""

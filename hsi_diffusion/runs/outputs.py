@@ -25,7 +25,6 @@ from hsi_diffusion.reports import (
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
-from hsi_diffusion.runs.learners import PROPAGATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +67,7 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
     """
     data = result.data
     split = data.require_split()
-    seen = _seen(result, settings)
+    seen = _seen(result)
     leakage = None if seen is None else split.leakage(seen, settings.classifier.padding)
     summary = split.summary()
     results = _results(result)
@@ -202,17 +201,14 @@ def _on_raw_bands(result: RunResult) -> Outcome | None:
     return result.method if result.pretrained is None else result.control
 
 
-def _seen(result: RunResult, settings: RunSettings) -> int | None:
+def _seen(result: RunResult) -> int | None:
     """Side of the square of pixels that a classifier sees around a pixel; None: the whole scene.
 
     Of a denoiser's features, the patch of them: what they hold of pixels farther away was learned
     without labels.
     """
-    classifier = settings.classifier
-    side = 1 if classifier.estimator is not None else classifier.patch_size
-    if classifier.estimator is not None and classifier.estimator.name == PROPAGATION:
-        return None
-    if result.pretrained is not None:
+    side = result.method.classified.seen
+    if side is None or result.pretrained is not None:
         return side
     space = result.method.choice.best
     return None if space.neighbours else side + 2 * blur_radius(space.blur)

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs.building import build_pretraining
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.checks import check_stages
@@ -227,17 +226,15 @@ def _compute(
         with watch.stage("graph", "Graph that labels are spread along"):
             graph = build_propagation(data, settings.classifier, place)
     learner = build_learner(data, settings, place, graph)
-    method = control = None
-    if pretrained is not None:
+    control = None
+    if pretrained is None:
+        with watch.stage("raw_bands", "Classifier on raw bands"):
+            method = _on_raw_bands(learner)
+    else:
         method = _on_features(candidates, pretrained, learner, watch)
-    if spaces:
-        what = "Classifier" if method is None else "Control: the same classifier"
-        with watch.stage("raw_bands", f"{what} on raw bands"):
-            control = _on_raw_bands(learner)
-    if method is None:
-        method, control = control, None
-    if method is None:  # which the settings refuse
-        raise ConfigurationError("neither pretrain nor raw_bands.spaces is given")
+        if spaces:
+            with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
+                control = _on_raw_bands(learner)
     return RunResult(
         data=data,
         pretrained=pretrained,

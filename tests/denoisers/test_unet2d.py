@@ -14,6 +14,7 @@ from hsi_diffusion.denoisers import FeatureLevel, UNet2D
 from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import FeatureSettings, extract_features
+from tests.denoisers.learning import learned_error
 
 from .attention import images, lively
 
@@ -292,35 +293,9 @@ def test_compiling_in_place_changes_neither_names_nor_results() -> None:
     torch.testing.assert_close(network(x, T), expected)
 
 
-def low_rank(random: torch.Generator) -> Tensor:
-    """Patches (8, 6, 8, 8) of unit variance: two smooth sources, mixed, and a little noise."""
-    sources = torch.randn(8, 2, 2, 2, generator=random)
-    smooth = F.interpolate(sources, size=(8, 8), mode="bilinear")
-    mixed = torch.einsum("sc,bshw->bchw", torch.linspace(-1, 1, 12).reshape(2, 6), smooth)
-    return mixed / mixed.std() + 0.1 * torch.randn(8, 6, 8, 8, generator=random)
-
-
 def test_learns_to_predict_x0_in_a_few_steps() -> None:
     torch.manual_seed(0)
-    random = torch.Generator().manual_seed(0)
-    network = UNet2D(6, 16, time_channels=32)
-    schedule = NoiseSchedule(500)
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-
-    def loss() -> Tensor:
-        x0 = low_rank(random)
-        t = torch.randint(100, 300, (8,), generator=random)
-        x_t = schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random))
-        return F.mse_loss(network(x_t, t), x0)
-
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    with torch.no_grad():
-        final = sum(loss().item() for _ in range(5)) / 5
-    # 1 without any knowledge; the best that pixels can do on their own is far above this
-    assert final < 0.25
+    assert learned_error(UNet2D(6, 16, time_channels=32)) < 0.25
 
 
 @pytest.mark.parametrize(

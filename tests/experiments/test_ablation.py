@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from hsi_diffusion.reports import comparison_table
 from hsi_diffusion.runs import CellResult, measurements
+from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,15 +42,8 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def script(request: pytest.FixtureRequest) -> ModuleType:
-    path = request.config.rootpath / "experiments" / "ablation.py"
-    spec = importlib.util.spec_from_file_location("ablation_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there for their own annotations
-    spec.loader.exec_module(module)
-    return module
+def script(repository: Path) -> ModuleType:
+    return load_script(repository, "ablation")
 
 
 def test_every_variant_of_every_part_runs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import signal
 import subprocess
@@ -15,6 +14,8 @@ import pytest
 import wandb
 import yaml
 from PIL import Image
+
+from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,14 +59,8 @@ PLAN: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def script(request: pytest.FixtureRequest) -> ModuleType:
-    path = request.config.rootpath / "experiments" / "benchmark.py"
-    spec = importlib.util.spec_from_file_location("benchmark_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(repository: Path) -> ModuleType:
+    return load_script(repository, "benchmark")
 
 
 @pytest.fixture(scope="module")

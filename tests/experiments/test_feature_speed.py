@@ -1,22 +1,20 @@
 from __future__ import annotations
 
-import importlib.util
 import re
 from typing import TYPE_CHECKING
 
+from tests.experiments.scripts import load_script
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 
 def test_both_ways_give_the_same_features(
-    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = request.config.rootpath / "experiments" / "feature_speed.py"
-    spec = importlib.util.spec_from_file_location("feature_speed_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(repository, "feature_speed")
     sizes = ["--size", "16", "--bands", "8", "--tile", "16", "--repeats", "1"]
     module.main([*sizes, "--device", "cpu"])
     printed = capsys.readouterr().out

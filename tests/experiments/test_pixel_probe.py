@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsi_diffusion import runs
+from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +30,8 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def script(request: pytest.FixtureRequest) -> ModuleType:
-    path = request.config.rootpath / "experiments" / "pixel_probe.py"
-    spec = importlib.util.spec_from_file_location("pixel_probe_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(repository: Path) -> ModuleType:
+    return load_script(repository, "pixel_probe")
 
 
 def test_every_target_and_space_is_probed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -23,49 +22,10 @@ from sklearn.metrics import (
 
 from hsi_diffusion import DiffusionPretrainModule, FeatureClassifierModule, Split, simulate_scene
 from hsi_diffusion.scenes import scene as scene_module
+from tests.experiments.tiny import TINY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TINY = [
-    "--no-progress",
-    "--accelerator",
-    "cpu",
-    *(
-        f"--set={assignment}"
-        for assignment in (
-            "scene.height=40",
-            "scene.width=36",
-            "scene.bands=24",
-            "scene.num_classes=4",
-            "pretrain.components=8",
-            "pretrain.patch_size=8",
-            "pretrain.batch_size=4",
-            "pretrain.steps=3",
-            "pretrain.module.denoiser_options.base_channels=2",
-            "features.timesteps=[50, 100]",
-            "features.levels=[1]",
-            "features.components=8",
-            "choice.steps=3",
-            "classifier.patch_size=5",
-            "classifier.steps=30",
-            "raw_bands.spaces=[{transform: mnf, components: 8}]",
-        )
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def main(request: pytest.FixtureRequest) -> Callable[[list[str]], int]:
-    """The script's main function."""
-    path = request.config.rootpath / "experiments" / "run.py"
-    spec = importlib.util.spec_from_file_location("run_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: Callable[[list[str]], int] = module.main
-    return function
 
 
 @pytest.fixture(scope="module")
@@ -189,89 +149,6 @@ def test_an_existing_run_is_kept(
     assert main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "replaces only runs" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
-
-
-@pytest.fixture
-def cube_file(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    np.save(tmp_path / "cube.npy", random.normal(size=(20, 18, 12)))
-    labels = np.kron([[1, 5], [0, 9]], np.ones((10, 9))).astype(np.uint8)
-    np.save(tmp_path / "labels.npy", labels)
-    np.save(tmp_path / "turned.npy", labels.T.copy())
-    np.save(tmp_path / "one.npy", labels == 5)
-    np.save(tmp_path / "zero.npy", labels * 0)
-    Split(np.array([0]), np.array([1]), np.array([2]), (10, 8)).save(tmp_path / "other.npz")
-    np.savez(tmp_path / "two.npz", a=random.normal(size=(20, 18, 12)))
-    np.save(tmp_path / "broken.npy", np.full((20, 18, 12), np.nan))
-    np.save(tmp_path / "negative.npy", labels.astype(np.int16) - 1)
-    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    (tmp_path / "text.mat").write_text("not a cube")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--cube", "DIR/missing.mat"], "missing.mat"),
-        (["--cube", "DIR/text.mat", "--labels", "DIR/labels.npy"], "text.mat"),
-        (["--cube", "DIR/objects.npy", "--labels", "DIR/labels.npy"], "objects.npy"),
-        (["--cube", "DIR/broken.npy", "--labels", "DIR/labels.npy"], "NaN"),
-        (["--cube", "DIR/cube.npy", "--labels", "DIR/turned.npy"], "transpose"),
-        (["--cube", "DIR/cube.npy", "--labels", "DIR/negative.npy"], "-1"),
-        (["--cube", "DIR/cube.npy"], "labels"),
-        (["--labels", "DIR/labels.npy"], "--cube"),
-        (["--cube", "DIR/cube.npy", "--scene", "salinas"], "--scene or --cube"),
-        (["--split", "1.5"], "1.5"),
-        (["--split", "DIR/none.npz"], "none.npz"),
-        (["--split", "DIR/other.npz"], "of a scene of (10, 8) pixels"),
-        (["--cube", "DIR/cube.npy:a", "--labels", "DIR/labels.npy"], "leave out the key 'a'"),
-        (["--cube", "DIR/cube.npy", "--labels", "DIR/one.npy"], "single class"),
-        (["--cube", "DIR/cube.npy", "--labels", "DIR/zero.npy"], "unlabelled"),
-        (["--root", "DIR"], "--scene"),
-        (["--download"], "--scene"),
-        (["--set", "scene.height=[1"], "scene.height"),
-        (["--set", "=3"], "KEY=VALUE"),
-        (["--set", "method=foo"], "spectraldiff"),
-        (["--set", "pretrain.module.learning_rate=fast"], "pretrain.module.learning_rate"),
-        (["--config", "DIR/cube.npy"], "cube.npy"),
-        (["--pretrained", "DIR"], "pretrain.ckpt"),
-        (["--accelerator", "abacus"], "abacus"),
-        (["--split", "0.1", "--train-mask", "a", "--test-mask", "b"], "--split"),
-        (["--scene", "salinas", "--root", "DIR"], "salinas"),
-        (["--set", "pretrain.stepz=3"], "pretrain.stepz"),
-        (["--set", "nonsense"], "KEY=VALUE"),
-        (["--config", "DIR/none.yaml"], "none.yaml"),
-        (["--split", "fixed"], "train_mask"),
-        (["--pretrained", "DIR/none.ckpt"], "none.ckpt"),
-        (["--pretrained", "DIR/cube.npy"], "pretrain.ckpt"),
-        (["--set", "features.timesteps=[700]"], "700"),
-        (["--set", "features.levels=[9]"], "9"),
-    ],
-)
-def test_bad_input_gets_a_clear_error(
-    cube_file: Path,
-    main: Callable[[list[str]], int],
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    given = [argument.replace("DIR", str(cube_file)) for argument in arguments]
-    before = [] if "--config" in given else TINY
-    assert main([*before, *given, "--out", str(cube_file / "out")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert not (cube_file / "out").exists()  # it would stand in the way of the next try
-
-
-def test_own_scene_with_gaps_in_its_class_ids(
-    cube_file: Path, main: Callable[[list[str]], int]
-) -> None:
-    files = ["--cube", str(cube_file / "cube.npy"), "--labels", str(cube_file / "labels.npy")]
-    out = cube_file / "out"
-    assert main([*TINY, *files, "--split", "10", "--out", str(out), "--logger", "none"]) == 0
-    assert len(json.loads((out / "metrics.json").read_text())["per_class_accuracy"]) == 3
-    assert not (out / "logs").exists()
 
 
 def test_warnings_of_the_library_are_lines_for_its_user(
@@ -402,54 +279,3 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
     assert json.loads((out / "metrics.json").read_text())["overall_accuracy"] > 0
     for line in ("Scene simulated", "Pretraining without labels", "Report, maps and checkpoints"):
         assert done.stdout.count(line) == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "space"),
-    [
-        ("svm", "minmax"),
-        ("mnf_blur_svm", "mnf-8, blur 2"),
-        ("mini_gcn", "minmax, 5 neighbours"),
-        ("cnn1d", "minmax"),
-        ("label_propagation", "mnf-8"),
-    ],
-)
-def test_a_baseline_is_run_like_a_method(
-    main: Callable[[list[str]], int], tmp_path: Path, method: str, space: str
-) -> None:
-    spaces = {
-        "mnf_blur_svm": "[{transform: mnf, components: 8, blur: 2}]",
-        "mini_gcn": "[{transform: minmax, neighbours: 5}]",
-        "label_propagation": "[{transform: mnf, components: 8}]",
-    }
-    arguments = ["--method", method, "--no-progress", "--logger", "none", "--out", str(tmp_path)]
-    small = "scene={name: simulated, height: 40, width: 36, bands: 24, num_classes: 4}"
-    raw = f"raw_bands.spaces={spaces.get(method, '[{transform: minmax}]')}"
-    steps = "classifier.steps=150"
-    settings = [f"--set={text}" for text in (small, raw, steps)]
-    assert main([*arguments, *settings, "--split", "0.2"]) == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert found["space"] == space
-    assert "raw_bands" not in found
-    data = simulate_scene(40, 36, 24, 4)
-    split = Split.load(tmp_path / "split.npz")
-    mapped = np.load(tmp_path / "classification_map.npy", allow_pickle=False).ravel()[split.test]
-    truth = data.labels.ravel()[split.test]
-    assert found["overall_accuracy"] == pytest.approx(accuracy_score(truth, mapped))
-    assert found["overall_accuracy"] > 0.6
-    assert not (tmp_path / "features").exists()
-    report = (tmp_path / "report.md").read_text()
-    assert "classification_map.png" in report
-    assert "unseen land is classified" not in report  # the split is a random one
-    # how far a pixel is mixed with others counts: 2 pixels of blur reach 8 to each side
-    reach = {"svm": 1, "mnf_blur_svm": 17, "cnn1d": 1}.get(method)
-    leakage = None if reach is None else pytest.approx(split.leakage(reach))
-    assert found["leakage"] == leakage
-
-
-def test_a_baseline_has_no_use_for_a_denoiser(
-    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for option in ("--pretrained=any.ckpt", "--set=pretrain.steps=5"):
-        assert main(["--method", "svm", option, "--out", str(tmp_path / "out")]) == 2
-        assert "svm learns from raw bands: leave out --pretrained" in capsys.readouterr().err

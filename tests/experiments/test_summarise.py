@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsi_diffusion.runs import RunSettings
+from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def main(repository: Path) -> Callable[[list[str]], int]:
-    path = repository / "experiments" / "summarise.py"
-    spec = importlib.util.spec_from_file_location("summarise_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: Callable[[list[str]], int] = module.main
+    function: Callable[[list[str]], int] = load_script(repository, "summarise").main
     return function
 
 

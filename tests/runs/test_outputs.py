@@ -46,11 +46,11 @@ def result() -> RunResult:
         pretrained=DiffusionPretrainModule(16, denoiser_options={"base_channels": 2}),
         method=Outcome(
             Choice((Trial(other, Score(0.5, 1.5)), Trial(best, Score(0.75, 0.25))), best),
-            Classified(np.maximum(data.labels, 1), metrics, Costs(100, 1.23456, 0.5)),
+            Classified(np.maximum(data.labels, 1), metrics, Costs(100, 1.23456, 0.5), 5),
         ),
         control=Outcome(
             Choice((Trial(space, Score(float("nan"), float("nan"))),), space),
-            Classified(np.ones_like(data.labels), raw_metrics, Costs(90, 1.0, 0.25)),
+            Classified(np.ones_like(data.labels), raw_metrics, Costs(90, 1.0, 0.25), 5),
         ),
         folds=1,
         seconds={"scene": 0.1234, "classifier": 2.0},

@@ -236,7 +236,7 @@ def test_mat_texts_and_structs_are_left_aside(tmp_path: Path) -> None:
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "objects.npy"
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(path, np.array([{"a": 1}], dtype=object))
     with pytest.raises(FileFormatError, match="pickled Python objects, which could run code"):
         read_array(path)
 
