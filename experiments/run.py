@@ -38,7 +38,7 @@ examples:
       spatially disjoint blocks with a guard band: no test patch sees a training pixel
 
   python experiments/run.py --cube field.mat:reflectance --labels field_gt.npy --split 0.05
-      your own scene; .mat (v5, v7.3), HDF5, .npy and TIFF are read, whatever the file's name
+      your own scene; .mat (v5, v7.3), HDF5, .npy, TIFF and ENVI (give the .hdr) are read
 
   python experiments/run.py --scene indian_pines --root data \\
       --train-mask train.tif --test-mask test.tif

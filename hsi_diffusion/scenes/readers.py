@@ -14,6 +14,7 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
+from hsi_diffusion.scenes.envi import envi_shape, read_envi
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-FileFormat = Literal["mat", "hdf5", "npy", "tiff", "roi"]
+FileFormat = Literal["mat", "hdf5", "npy", "tiff", "envi", "roi"]
 
-FORMATS: Final = "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy, TIFF and ENVI 'Output of ROIs' text"
+FORMATS: Final = (
+    "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy, TIFF, ENVI images by their header .hdr and ENVI "
+    "'Output of ROIs' text"
+)
 UNNAMED: Final = ""
 """Key of the array of a file that gives its array no name."""
 
@@ -50,6 +54,8 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "tiff"
     if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
         return "roi"
+    if re.match(rb"ENVI\s*[\r\n]", head):
+        return "envi"
     # MATLAB puts a header of 512 bytes before the HDF5 content of its v7.3 files
     if h5py.is_hdf5(path):
         return "hdf5"
@@ -62,7 +68,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
     """Names and shapes of the arrays of real numbers in a file.
 
     The shapes are those of :func:`read_array`. A format that holds one array without a name
-    (.npy, TIFF, ROI text) gives it the name ``""``.
+    (.npy, TIFF, ENVI) gives it the name ``""``.
 
     Raises:
         FileFormatError: If the format is unknown or the file damaged.
@@ -83,6 +89,8 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
             case "tiff":
                 with tifffile.TiffFile(path) as file:
                     return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
+            case "envi":
+                return {UNNAMED: envi_shape(path)}
             case "roi":
                 return {UNNAMED: read_roi(path).labels.shape}
 
@@ -92,10 +100,10 @@ def read_array(
 ) -> NDArray[Any]:
     """Read one array from a file, in native byte order and C order.
 
-    The format is told by content: MATLAB .mat v5 and v7.3, HDF5, .npy (never a pickle), TIFF
-    and ENVI ROI text. MATLAB's v7.3 files hold their arrays with the axes reversed; they are
-    turned back. Bands of a TIFF come last, (height, width, bands), whether it holds them as
-    samples or as pages; each page is taken for a band.
+    The format is told by content: MATLAB .mat v5 and v7.3, HDF5, .npy (never a pickle), TIFF,
+    ENVI images (give the header) and ENVI ROI text. MATLAB's v7.3 files hold their arrays with the
+    axes reversed; they are turned back. Bands of a TIFF come last, (height, width, bands), whether
+    it holds them as samples or as pages; each page is taken for a band.
 
     Args:
         path: The file.
@@ -146,6 +154,11 @@ def _require_format(path: Path) -> FileFormat:
     if found is None and path.stat().st_size == 0:
         raise FileFormatError(f"{path} is empty (0 bytes); get it again")
     if found is None:
+        for header in (path.with_suffix(".hdr"), path.with_name(f"{path.name}.hdr")):
+            if header.is_file():
+                raise FileFormatError(
+                    f"{path} seems to hold the numbers of an ENVI image; give its header {header}"
+                )
         raise FileFormatError(
             f"{path} is of an unknown format; what can be read is {FORMATS}; convert it to one of "
             f"these, for example with numpy.save"
@@ -191,6 +204,8 @@ def _read(path: Path, key: str) -> NDArray[Any]:
             array = np.load(path, allow_pickle=False)
         case "tiff":
             array = _read_tiff(path, key)
+        case "envi":
+            array = read_envi(path)
         case "roi":
             array = read_roi(path).labels
     return array

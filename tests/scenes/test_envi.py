@@ -1,0 +1,104 @@
+"""ENVI images, written by hand and by another library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spectral.io import envi
+
+from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.scenes import list_arrays, read_array
+from hsi_diffusion.scenes.readers import file_format
+
+CUBE = np.arange(2 * 3 * 7, dtype=np.int16).reshape(2, 3, 7)
+
+AXES = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}
+
+
+def write_by_hand(folder: Path, interleave: str, order: int, offset: int = 0) -> Path:
+    """Header and numbers of CUBE, from nothing but ENVI's description of its format."""
+    header = folder / "scene.hdr"
+    header.write_text(
+        f"ENVI\ndescription = {{\n  a field}}\nsamples = 3\nlines   = 2\nbands   = 7\n"
+        f"header offset = {offset}\nfile type = ENVI Standard\ndata type = 2\n"
+        f"interleave = {interleave}\nbyte order = {order}\nReflectance Scale Factor = 10000\n",
+        encoding="utf-8",
+    )
+    stored = CUBE.transpose(AXES[interleave]).astype("<i2" if order == 0 else ">i2")
+    (folder / "scene.img").write_bytes(b"\xff" * offset + stored.tobytes())
+    return header
+
+
+@pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("offset", [0, 5])
+@pytest.mark.filterwarnings("error")
+def test_every_layout(tmp_path: Path, interleave: str, order: int, offset: int) -> None:
+    header = write_by_hand(tmp_path, interleave, order, offset)
+    assert file_format(header) == "envi"
+    assert list_arrays(header) == {"": CUBE.shape}
+    cube = read_array(header, ndim=3)
+    assert np.array_equal(cube, CUBE)
+    assert cube.dtype == np.dtype("int16")
+    assert cube.dtype.isnative
+    assert cube.flags.c_contiguous
+    assert cube.flags.writeable
+
+
+@pytest.mark.parametrize("ending", ["", ".dat", ".raw", ".IMG", ".bil"])
+def test_names_of_the_numbers(tmp_path: Path, ending: str) -> None:
+    header = write_by_hand(tmp_path, "bil", 0)
+    (tmp_path / "scene.img").rename(tmp_path / f"scene{ending}")
+    assert np.array_equal(read_array(header), CUBE)
+
+
+def test_header_named_after_the_whole_file(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0).rename(tmp_path / "scene.img.hdr")
+    assert np.array_equal(read_array(header), CUBE)
+
+
+def test_label_map_of_a_classification(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint8)
+    header = tmp_path / "labels.hdr"
+    envi.save_classification(str(header), labels, dtype=np.uint8)
+    assert np.array_equal(read_array(header, ndim=2), labels)
+
+
+def test_numbers_missing_short_or_ambiguous(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    numbers = tmp_path / "scene.img"
+    content = numbers.read_bytes()
+    (tmp_path / "scene.dat").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"not clear.*scene\.dat, scene\.img"):
+        read_array(header)
+    (tmp_path / "scene.dat").unlink()
+    numbers.write_bytes(content[:-1])
+    with pytest.raises(FileFormatError, match=r"must hold 84 bytes.*got 83"):
+        read_array(header)
+    numbers.unlink()
+    with pytest.raises(FileFormatError, match=r"not beside it: put scene or scene\.img"):
+        read_array(header)
+
+
+def test_header_without_its_sizes(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    text = header.read_text(encoding="utf-8")
+    header.write_text(text.replace("bands   = 7\n", ""), encoding="utf-8")
+    with pytest.raises(FileFormatError, match=r"scene\.hdr.*bands"):
+        read_array(header)
+
+
+def test_numbers_given_for_the_header(tmp_path: Path) -> None:
+    write_by_hand(tmp_path, "bsq", 0)
+    with pytest.raises(FileFormatError, match=r"give its header .*scene\.hdr"):
+        read_array(tmp_path / "scene.img")
+
+
+def test_spectral_library_is_no_image(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    text = header.read_text(encoding="utf-8")
+    header.write_text(text.replace("ENVI Standard", "ENVI Spectral Library"), encoding="utf-8")
+    with pytest.raises(FileFormatError, match="spectral library"):
+        read_array(header)
