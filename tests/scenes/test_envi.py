@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ from spectral.io import envi
 from hsi_diffusion.errors import FileFormatError
 from hsi_diffusion.scenes import list_arrays, read_array
 from hsi_diffusion.scenes.readers import file_format
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CUBE = np.arange(2 * 3 * 7, dtype=np.int16).reshape(2, 3, 7)
 
