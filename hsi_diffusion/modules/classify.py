@@ -54,7 +54,8 @@ class FeatureClassifierModule(L.LightningModule):
             validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
         prior_weight: Where batches carry a ``prior``, class probabilities from elsewhere, the
             answer is the weighted geometric mean of both: this is the prior's share, in [0, 1]. It
-            plays no part in the training. Ours.
+            plays no part in the training. Ours; the default suits propagated labels, whose
+            probabilities are far less decided than a network's.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         class_names: Names under which each class's test accuracy is logged; None: not logged.
@@ -84,7 +85,7 @@ class FeatureClassifierModule(L.LightningModule):
         label_smoothing: float = 0.0,
         members: int = 1,
         average_views: bool = False,
-        prior_weight: float = 0.5,
+        prior_weight: float = 0.85,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
