@@ -28,6 +28,7 @@ from hsi_diffusion.classifiers.estimators import (
 )
 from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
 from hsi_diffusion.classifiers.graph import SpectralGraph
+from hsi_diffusion.classifiers.joint_propagation import JointPropagation
 from hsi_diffusion.classifiers.mini_gcn import MiniGCN
 from hsi_diffusion.classifiers.propagation import LabelPropagation
 from hsi_diffusion.classifiers.spectral_former import SpectralFormer
@@ -114,6 +115,7 @@ __all__ = [
     "Ensemble",
     "Estimator",
     "FusionClassifier",
+    "JointPropagation",
     "LabelPropagation",
     "MiniGCN",
     "NearestNeighbours",

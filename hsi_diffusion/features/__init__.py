@@ -12,6 +12,7 @@ from hsi_diffusion.features.extract import (
     iter_feature_tiles,
 )
 from hsi_diffusion.features.reduce import ChannelScale, Reduction, StreamingPCA
+from hsi_diffusion.features.restore import restored_scenes
 from hsi_diffusion.features.selection import (
     Choice,
     Score,
@@ -41,6 +42,7 @@ __all__ = [
     "feature_key",
     "iter_feature_tiles",
     "probe_scores",
+    "restored_scenes",
     "spectral_angle",
     "spectral_angle_maps",
     "weights_digest",

@@ -8,19 +8,14 @@ centred components, as in the presets (MNF), the angles are not those between re
 
 from __future__ import annotations
 
-import copy
-import math
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hsi_diffusion.diffusion import check_prediction
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.features.extract import check_request
-from hsi_diffusion.features.tiles import TiledPass, like_of
+from hsi_diffusion.features.restore import restoration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,40 +94,24 @@ def spectral_angle_maps(
         ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
             unknown.
     """
-    cube = torch.as_tensor(cube)
-    check_request(denoiser, schedule, tuple(cube.shape), settings)
-    check_prediction(prediction)
-    # a copy, so that the caller's schedule stays on its device
-    there = copy.deepcopy(schedule).to(device if device is not None else like_of(denoiser).device)
 
-    def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
-        output = denoiser(x_t, t).to(x_t.dtype)
-        predicted = there.predict_x0(x_t, t, output, prediction)
-        true, restored = (image[0].permute(1, 2, 0) for image in (x0, predicted))
+    def angle(x0: Tensor, restored: Tensor) -> Tensor:
+        true, found = (image.permute(1, 2, 0) for image in (x0, restored))
         if to_bands is not None:
-            true, restored = _converted(to_bands, true), _converted(to_bands, restored)
-        return [spectral_angle(true, restored)[None]]
+            true, found = _converted(to_bands, true), _converted(to_bands, found)
+        return spectral_angle(true, found)[None]
 
-    tiled = TiledPass(
-        denoiser=denoiser,
-        schedule=schedule,
-        cube=cube,
-        settings=settings,
-        maps=maps,
-        channels=(1,),
-        reductions=(1,),
-        radius=denoiser.radius,
-        # the output comes through every grid that the network has inside
-        alignment=math.lcm(
-            denoiser.alignment, *(level.reduction for level in denoiser.feature_info)
-        ),
+    return restoration(
+        denoiser,
+        schedule,
+        cube,
+        settings,
+        angle,
+        channels=1,
+        prediction=prediction,
+        device=device,
+        progress=progress,
     )
-    tiles = tiled.tiles(device, progress)
-    angles = torch.empty(*cube.shape[:2], len(settings.timesteps))
-    with closing(tiles):
-        for rows, columns, tile in tiles:
-            angles[rows, columns] = tile
-    return angles
 
 
 def _unit(spectra: Tensor, dim: int) -> Tensor:

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from hsi_diffusion.denoisers import build_denoiser
 from hsi_diffusion.diffusion import DenoisingLoss, NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.features import FeatureSettings, compute_features
+from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
 from hsi_diffusion.modules.contrast import build_contrast
 from hsi_diffusion.modules.draws import FixedDraws
 from hsi_diffusion.modules.joined import JOINED
@@ -234,6 +234,36 @@ class DiffusionPretrainModule(L.LightningModule):
             reduction=reduction,
             angles=self.prediction if angles else None,
             store=store,
+            device=device or self.device,
+        )
+
+    def restore(
+        self,
+        cube: Tensor,
+        settings: FeatureSettings | None = None,
+        *,
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """A whole scene as the denoiser restores it from each timestep.
+
+        See :func:`~hsi_diffusion.features.restored_scenes`.
+
+        Args:
+            cube: float32, shape (H, W, bands), transformed as for training (``data.cube``).
+            settings: Timesteps, noise and tiles; None: made from ``options``.
+            device: Where to compute; None: where the module is.
+            **options: Fields of :class:`~hsi_diffusion.features.FeatureSettings`.
+
+        Returns:
+            float32, shape (T, H, W, bands).
+        """
+        return restored_scenes(
+            self.trained_denoiser,
+            self.schedule,
+            cube,
+            settings or FeatureSettings(**options),
+            prediction=self.prediction,
             device=device or self.device,
         )
 

@@ -15,7 +15,7 @@ from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.learners import check_learner
-from hsi_diffusion.runs.stages import propagation
+from hsi_diffusion.runs.spreading import propagation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,8 @@ def check_stages(
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
     if classifier.propagation is not None:
         with _setting("classifier.propagation"):
-            propagation(classifier.propagation)
+            propagation(classifier.propagation, classifier.propagation.width)
+            propagation(classifier.propagation, classifier.propagation.own_width)
         with _setting("classifier.propagation.space"):
             _check_space(classifier.propagation.space, data)
     for channels, timesteps, angles in sorted(cubes):

@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning.pytorch.loggers import Logger
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsi_diffusion.classifiers import Estimator
+    from hsi_diffusion.classifiers import Estimator, JointPropagation
     from hsi_diffusion.metrics import HSIMetrics
     from hsi_diffusion.modules import FeatureDataModule, SceneDataModule
     from hsi_diffusion.patches import Split
@@ -79,21 +80,25 @@ class Classified(NamedTuple):
 
 
 class Learner(ABC):
-    """A way to learn the classes of a scene's pixels from any cube over them.
+    """A way to learn the classes of a scene's pixels from a cube over them.
 
     Args:
+        cube: What to learn from.
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
     """
 
-    def __init__(self, data: SceneDataModule, settings: RunSettings, place: Workplace) -> None:
+    def __init__(
+        self, cube: Cube, data: SceneDataModule, settings: RunSettings, place: Workplace
+    ) -> None:
+        self.cube = cube
         self.data = data
         self.settings = settings
         self.place = place
 
     @abstractmethod
-    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+    def score(self, split: Split) -> tuple[float, float]:
         """Learn from a split's training pixels, in a short training.
 
         Returns:
@@ -102,11 +107,10 @@ class Learner(ABC):
         """
 
     @abstractmethod
-    def learn(self, cube: Cube, stage: str) -> Classified:
+    def learn(self, stage: str) -> Classified:
         """Learn from training and validation pixels, map the scene, measure at the test pixels.
 
         Args:
-            cube: What to learn from.
             stage: Name of the checkpoint and for loggers.
         """
 
@@ -121,30 +125,35 @@ class Learner(ABC):
             logger.save()
         return metrics
 
+    def _array(self) -> NDArray[np.float32]:
+        return self.cube.array if isinstance(self.cube, FeatureCube) else self.cube
+
 
 class NetworkLearner(Learner):
     """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube.
 
     Args:
+        cube: What to learn from.
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
-        graph: What labels are spread along beside, the same for all cubes; None: nothing.
+        spread: What labels are spread along beside; None: nothing.
     """
 
     def __init__(
         self,
+        cube: Cube,
         data: SceneDataModule,
         settings: RunSettings,
         place: Workplace,
-        graph: LabelPropagation | None = None,
+        spread: JointPropagation | None = None,
     ) -> None:
-        super().__init__(data, settings, place)
-        self.graph = graph
+        super().__init__(cube, data, settings, place)
+        self.spread = spread
 
-    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+    def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
-        trial = self._patches(cube, split.train, split=split, train_on="train")
+        trial = self._patches(split.train, split=split, train_on="train")
         # several networks steady a result; to compare candidates one is enough
         usual = self.settings.classifier
         single: ClassifierSettings = replace(usual, module={**usual.module, "members": 1})
@@ -152,10 +161,9 @@ class NetworkLearner(Learner):
         module = train_classifier(trial, single, self.place, self.settings.seed, steps=steps)
         return validate(module, trial, single, self.place)
 
-    def learn(self, cube: Cube, stage: str) -> Classified:
+    def learn(self, stage: str) -> Classified:
         """See :meth:`Learner.learn`."""
-        pixels = self.data.require_split().labelled
-        patches = self._patches(cube, pixels, train_on="labelled")
+        patches = self._patches(self.data.require_split().labelled, train_on="labelled")
         classifier = self.settings.classifier
         with self.place.logging(stage) as logger:
             start = time.perf_counter()
@@ -183,18 +191,19 @@ class NetworkLearner(Learner):
             Costs(parameters, trained - start, mapped - trained),
             classifier.patch_size,
             None if weights is None else weights.cpu().numpy(),
+            None if self.spread is None else {"own_share": self.spread.share},
         )
 
     def _patches(
-        self, cube: Cube, pixels: NDArray[np.int64], *, split: Split | None = None, train_on: str
+        self, pixels: NDArray[np.int64], *, split: Split | None = None, train_on: str
     ) -> FeatureDataModule:
         """To learn ``pixels`` from, and what their labels say of the others by propagation."""
         data, stage = self.data, self.settings.classifier
         prior = None
-        if self.graph is not None:
-            prior = self.graph.predict(data.labels, pixels, data.num_classes)
+        if self.spread is not None:
+            prior = self.spread.predict(data.labels, pixels, data.num_classes)
         return data.with_features(
-            cube,
+            self.cube,
             split=split,
             prior=prior,
             patch_size=stage.patch_size,
@@ -209,16 +218,16 @@ class NetworkLearner(Learner):
 class EstimatorLearner(Learner):
     """Fit a classical classifier to single pixels of the cube."""
 
-    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+    def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
-        rows, classes = self._rows(cube)
+        rows, classes = self._rows()
         estimator = self._estimator().fit(rows[split.train], classes[split.train])
         predicted = estimator.predict(rows[split.val])
         return float((predicted == classes[split.val]).mean()), math.nan
 
-    def learn(self, cube: Cube, stage: str) -> Classified:
+    def learn(self, stage: str) -> Classified:
         """See :meth:`Learner.learn`."""
-        rows, classes = self._rows(cube)
+        rows, classes = self._rows()
         pixels = self.data.require_split().labelled
         with self.place.logging(stage) as logger:
             start = time.perf_counter()
@@ -236,57 +245,63 @@ class EstimatorLearner(Learner):
             raise ConfigurationError("classifier.estimator must name an estimator, got None")
         return build_estimator(wanted.name, wanted.options, self.settings.seed)
 
-    def _rows(self, cube: Cube) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Every pixel as a row, and its class 0..K-1; -1 where it has none."""
-        array = _array(cube)
+        array = self._array()
         return array.reshape(-1, array.shape[2]), self.data.labels.ravel() - 1
 
 
 class PropagationLearner(Learner):
     """Spread the labels along a graph of the cube, and no more."""
 
-    def score(self, cube: Cube, split: Split) -> tuple[float, float]:
+    @cached_property
+    def graph(self) -> LabelPropagation:
+        """The cube's graph."""
+        graph = build_lone_propagation(self.settings.classifier)
+        return graph.fit(self._array(), device=self.place.device)
+
+    def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
-        predicted = self._spread(cube, split.train).ravel()[split.val]
+        predicted = self._spread(split.train).ravel()[split.val]
         return float((predicted == self.data.labels.ravel()[split.val]).mean()), math.nan
 
-    def learn(self, cube: Cube, stage: str) -> Classified:
+    def learn(self, stage: str) -> Classified:
         """See :meth:`Learner.learn`."""
         with self.place.logging(stage) as logger:
             start = time.perf_counter()
-            predicted = self._spread(cube, self.data.require_split().labelled)
+            predicted = self._spread(self.data.require_split().labelled)
             costs = Costs(None, 0.0, time.perf_counter() - start)  # the map is all there is
             metrics = self._measured(predicted, logger)
         return Classified(predicted, metrics, costs, seen=None)
 
-    def _spread(self, cube: Cube, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _spread(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Classes 1..K of every pixel, shape (H, W)."""
-        graph = build_lone_propagation(self.settings.classifier)
-        graph.fit(_array(cube), device=self.place.device)
-        shares = graph.predict(self.data.labels, pixels, self.data.num_classes)
+        shares = self.graph.predict(self.data.labels, pixels, self.data.num_classes)
         classes: NDArray[np.int64] = shares.argmax(axis=2) + 1
         return classes
 
 
 def build_learner(
+    cube: Cube,
     data: SceneDataModule,
     settings: RunSettings,
     place: Workplace,
-    graph: LabelPropagation | None = None,
+    spread: JointPropagation | None = None,
 ) -> Learner:
     """The learner that ``settings.classifier`` describes.
 
     Args:
+        cube: What to learn from.
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
-        graph: What a network's labels are spread along beside; None: nothing.
+        spread: What labels are spread along beside a network; None: nothing.
     """
     estimator = settings.classifier.estimator
     if estimator is None:
-        return NetworkLearner(data, settings, place, graph)
+        return NetworkLearner(cube, data, settings, place, spread)
     kind = PropagationLearner if estimator.name == PROPAGATION else EstimatorLearner
-    return kind(data, settings, place)
+    return kind(cube, data, settings, place)
 
 
 def check_learner(settings: ClassifierSettings, seed: int) -> None:
@@ -309,7 +324,3 @@ def build_lone_propagation(settings: ClassifierSettings) -> LabelPropagation:
     options = {} if settings.estimator is None else settings.estimator.options
     check_options(LabelPropagation, options, "classifier.estimator.options")
     return LabelPropagation(**options)
-
-
-def _array(cube: Cube) -> NDArray[np.float32]:
-    return cube.array if isinstance(cube, FeatureCube) else cube

@@ -13,38 +13,32 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 
 from hsi_diffusion.runs.building import build_pretraining
-from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.checks import check_stages
-from hsi_diffusion.runs.classification import Outcome, choose
+from hsi_diffusion.runs.classification import Classification, Outcome
 from hsi_diffusion.runs.folder import (
     check_output,
     check_resumable,
     prepare_output,
     remove_if_only_begun,
 )
-from hsi_diffusion.runs.learners import EPOCH_STEPS, build_learner
+from hsi_diffusion.runs.learners import EPOCH_STEPS
 from hsi_diffusion.runs.stages import (
-    band_space,
-    build_propagation,
     build_scene_data,
     extract,
     load_pretrained,
     pretrain,
     remove_features,
+    restored,
 )
 from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from hsi_diffusion.features import FeatureCube
     from hsi_diffusion.modules import DiffusionPretrainModule, SceneDataModule
     from hsi_diffusion.runs.candidates import FeatureCandidate
     from hsi_diffusion.runs.learners import Learner
-    from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
+    from hsi_diffusion.runs.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -217,70 +211,55 @@ def _compute(
             pretrained = pretrain(pretrained, data, stage, place, resume=resume)
         if not _is_first_process(threads):
             return None
-    spaces = settings.raw_bands.spaces
-    candidates = () if pretrained is None else feature_candidates(settings.features)
-    several = max(len(candidates), len(spaces)) > 1
-    folds = len(choice_splits(data, settings.choice)) if several else 1
-    graph = None
+    classification = Classification(data, settings, place)
     if settings.classifier.propagation is not None:
         with watch.stage("graph", "Graph that labels are spread along"):
-            graph = build_propagation(data, settings.classifier, place)
-    learner = build_learner(data, settings, place, graph)
+            classification.build_graph()
     control = None
     if pretrained is None:
         with watch.stage("raw_bands", "Classifier on raw bands"):
-            method = _on_raw_bands(learner)
+            method = classification.on_raw_bands()
     else:
-        method = _on_features(candidates, pretrained, learner, watch)
-        if spaces:
+        method = _on_features(classification, pretrained, watch)
+        if settings.raw_bands.spaces:
             with watch.stage("raw_bands", "Control: the same classifier on raw bands"):
-                control = _on_raw_bands(learner)
+                control = classification.on_raw_bands()
     return RunResult(
         data=data,
         pretrained=pretrained,
         method=method,
         control=control,
-        folds=folds,
+        folds=len(classification.splits),
         seconds=watch.seconds,
         resumed=resume,
     )
 
 
 def _on_features(
-    candidates: Sequence[FeatureCandidate],
-    pretrained: DiffusionPretrainModule,
-    learner: Learner,
-    watch: Stopwatch,
+    classification: Classification, pretrained: DiffusionPretrainModule, watch: Stopwatch
 ) -> Outcome:
     """Choose diffusion features, and classify them."""
-    data, settings, place = learner.data, learner.settings, learner.place
-
-    def cube_of(candidate: FeatureCandidate) -> FeatureCube:
-        # from its file whenever it is asked for: all of them together may not fit into memory
-        return extract(pretrained, data, settings, place, candidate)
+    data, settings, place = classification.data, classification.settings, classification.place
+    candidates = classification.candidates
 
     with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
         for candidate in candidates:
-            cube_of(candidate)
+            extract(pretrained, data, settings, place, candidate)
+        spread = classification.spread(restored(pretrained, data, settings, place))
+
+    def learner_of(candidate: FeatureCandidate) -> Learner:
+        # from its file whenever it is asked for: all of them together may not fit into memory
+        return classification.learner(extract(pretrained, data, settings, place, candidate), spread)
+
     with watch.stage("choice", "Choice among them without test pixels"):
-        choice = choose(candidates, cube_of, learner)
+        choice = classification.choose(candidates, learner_of)
     if settings.features.keep != "all":
         remove_features(pretrained, data, settings, place, but=choice.best)
     with watch.stage("classifier", f"Classifier on the features of {choice.best}"):
-        classified = learner.learn(cube_of(choice.best), "classifier")
+        classified = learner_of(choice.best).learn("classifier")
     if settings.features.keep == "none":
         remove_features(pretrained, data, settings, place)
     return Outcome(choice, classified)
-
-
-def _on_raw_bands(learner: Learner) -> Outcome:
-    """Choose a space of the bands, and do the same in it as on diffusion features."""
-
-    def cube_of(space: SpaceSettings) -> NDArray[np.float32]:
-        return band_space(learner.data, space, device=learner.place.device)
-
-    choice = choose(learner.settings.raw_bands.spaces, cube_of, learner)
-    return Outcome(choice, learner.learn(cube_of(choice.best), "raw_bands"))
 
 
 def scene_data(settings: RunSettings) -> SceneDataModule:

@@ -195,13 +195,19 @@ class PropagationSettings:
     """How labels are spread, see :class:`~hsi_diffusion.classifiers.LabelPropagation`.
 
     Attributes:
-        space: Space of the bands in which pixels are compared. The graph is that of the scene, one
+        space: Space of the bands in which pixels are compared. This graph is that of the scene, one
             for the method and its control: it owes nothing to the denoiser.
         neighbours: Likest pixels that a pixel is joined to.
         spatial: Weight of the pixels around it.
         width: Of the weights.
         alpha: Share of a pixel's scores that comes from its neighbours.
         iterations: How often the scores are passed on.
+        own_shares: What weight graphs of what is classified may have beside the scene's: for
+            diffusion features one for each timestep, of the scene that the denoiser restores from
+            there; for raw bands one in the space in which they are classified. Cross-validation
+            inside the label budget, or the validation pixels, choose among several; ``[0]`` does
+            without.
+        own_width: Of the weights of these graphs.
     """
 
     space: SpaceSettings = SpaceSettings(
@@ -212,6 +218,8 @@ class PropagationSettings:
     width: float = 2.0
     alpha: float = 0.99
     iterations: int = 200
+    own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
+    own_width: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

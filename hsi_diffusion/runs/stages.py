@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hsi_diffusion.classifiers import LabelPropagation, SpectralGraph
+from hsi_diffusion.classifiers import SpectralGraph
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import FeatureStore, feature_key
 from hsi_diffusion.metrics import HSIMetrics
@@ -26,8 +26,10 @@ from hsi_diffusion.modules import (
 )
 from hsi_diffusion.patches import build_transform, gaussian_blur
 from hsi_diffusion.runs.building import build_classification, feature_request
+from hsi_diffusion.runs.candidates import FeatureCandidate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -40,11 +42,9 @@ if TYPE_CHECKING:
         PatchDataModule,
         SceneDataModule,
     )
-    from hsi_diffusion.runs.candidates import FeatureCandidate
     from hsi_diffusion.runs.settings import (
         ClassifierSettings,
         PretrainSettings,
-        PropagationSettings,
         RunSettings,
         SpaceSettings,
     )
@@ -219,6 +219,19 @@ def extract(
     )
 
 
+def restored(
+    module: DiffusionPretrainModule,
+    data: SceneDataModule,
+    settings: RunSettings,
+    place: Workplace,
+) -> Iterator[NDArray[np.float32]]:
+    """The scene as the denoiser restores it from each timestep of the features, one by one."""
+    for timestep in settings.features.timesteps:
+        wanted = FeatureCandidate((timestep,), (0,))
+        request, _ = feature_request(settings, wanted, place.device)
+        yield module.restore(data.cube, request, device=place.device)[0].numpy()
+
+
 def remove_features(
     module: DiffusionPretrainModule,
     data: SceneDataModule,
@@ -240,32 +253,6 @@ def remove_features(
     for path in store.folder.glob("features-*.h5"):
         if path != store.path(key):
             path.unlink()
-
-
-def build_propagation(
-    data: SceneDataModule, settings: ClassifierSettings, place: Workplace
-) -> LabelPropagation | None:
-    """The graph that labels spread along; None where the settings want none."""
-    wanted = settings.propagation
-    if wanted is None:
-        return None
-    device = place.device
-    return propagation(wanted).fit(band_space(data, wanted.space, device=device), device=device)
-
-
-def propagation(settings: PropagationSettings) -> LabelPropagation:
-    """The propagation that the settings describe, without a graph.
-
-    Raises:
-        ConfigurationError: A setting is outside what is allowed.
-    """
-    return LabelPropagation(
-        settings.neighbours,
-        settings.spatial,
-        width=settings.width,
-        alpha=settings.alpha,
-        iterations=settings.iterations,
-    )
 
 
 def band_space(

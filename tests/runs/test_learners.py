@@ -41,7 +41,8 @@ def learner(folder: Path, estimator: dict[str, Any] | None, seed: int = 0) -> Le
         }
     )
     place = Workplace(folder, "cpu", 1, "none", "test", {}, progress=False)
-    return build_learner(labelled_scene(settings), settings, place)
+    data = labelled_scene(settings)
+    return build_learner(data.cube.numpy(), data, settings, place)
 
 
 def test_estimators_see_the_spectra_of_single_pixels(tmp_path: Path) -> None:
@@ -52,12 +53,12 @@ def test_estimators_see_the_spectra_of_single_pixels(tmp_path: Path) -> None:
     cube, split, labels = data.cube.numpy(), data.require_split(), data.labels.ravel()
     rows = cube.reshape(len(labels), -1)
     model.fit(rows[split.train], labels[split.train])
-    accuracy, loss = found.score(cube, split)
+    accuracy, loss = found.score(split)
     assert accuracy == accuracy_score(labels[split.val], model.predict(rows[split.val]))
     assert math.isnan(loss)
 
     model.fit(rows[split.labelled], labels[split.labelled])
-    classified = found.learn(cube, "raw_bands")
+    classified = found.learn("raw_bands")
     assert np.array_equal(classified.predicted.ravel(), model.predict(rows))
     expected = accuracy_score(labels[split.test], classified.predicted.ravel()[split.test])
     assert classified.metrics.compute()["overall_accuracy"].item() == pytest.approx(expected)
@@ -74,10 +75,10 @@ def test_labels_can_be_spread_and_no_more(tmp_path: Path) -> None:
     cube, split, labels = data.cube.numpy(), data.require_split(), data.labels
     graph = LabelPropagation(4, width=1.5).fit(cube)
     expected = graph.predict(labels, split.labelled, 4).argmax(axis=2) + 1
-    assert np.array_equal(found.learn(cube, "raw_bands").predicted, expected)
+    assert np.array_equal(found.learn("raw_bands").predicted, expected)
     trial = graph.predict(labels, split.train, 4).argmax(axis=2).ravel() + 1
     accuracy = accuracy_score(labels.ravel()[split.val], trial[split.val])
-    assert found.score(cube, split)[0] == pytest.approx(accuracy)
+    assert found.score(split)[0] == pytest.approx(accuracy)
 
 
 def test_without_an_estimator_there_is_a_network(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""The scene as a denoiser restores it from each timestep."""
+
+from __future__ import annotations
+
+import copy
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hsi_diffusion.diffusion import check_prediction
+from hsi_diffusion.features.extract import check_request
+from hsi_diffusion.features.tiles import TiledPass, like_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
+    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.tiles import Progress
+    from hsi_diffusion.types import Prediction
+
+
+def restored_scenes(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    cube: Tensor | NDArray[Any],
+    settings: FeatureSettings,
+    *,
+    prediction: Prediction = "noise",
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The x_0 that the denoiser predicts at each timestep, over a whole scene.
+
+    The later the timestep, the more of a pixel comes from its surroundings and from what the
+    denoiser has learned of the scene. No label is looked at.
+
+    Args:
+        denoiser: The trained network.
+        schedule: The noise schedule that it was trained with.
+        cube: The scene in the denoiser's input space, shape (H, W, bands).
+        settings: As for features: timesteps, noise, tile and precision; with noise "mean" the
+            scenes are averaged over the draws. Levels play no part.
+        prediction: What the denoiser's output means.
+        device: Where to compute; by default where the denoiser is.
+        progress: Called with (tiles done, tiles in all) after every tile.
+
+    Returns:
+        float32, shape (T, H, W, bands), on the CPU: a view, in which a timestep's channels lie
+        together.
+
+    Raises:
+        ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
+            unknown.
+    """
+    height, width, bands = cube.shape
+    restored = restoration(
+        denoiser,
+        schedule,
+        cube,
+        settings,
+        lambda _, found: found,
+        channels=bands,
+        prediction=prediction,
+        device=device,
+        progress=progress,
+    )
+    return restored.view(height, width, len(settings.timesteps), bands).permute(2, 0, 1, 3)
+
+
+def restoration(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    cube: Tensor | NDArray[Any],
+    settings: FeatureSettings,
+    derive: Callable[[Tensor, Tensor], Tensor],
+    *,
+    channels: int,
+    prediction: Prediction,
+    device: str | torch.device | None,
+    progress: Progress | None,
+) -> Tensor:
+    """What can be derived from the scene and from its restored self, tile by tile.
+
+    Args:
+        denoiser: The trained network.
+        schedule: The noise schedule that it was trained with.
+        cube: The scene in the denoiser's input space, shape (H, W, bands).
+        settings: Timesteps, noise, tile and precision.
+        derive: From a crop of the scene and what it was restored to, (bands, h, w) each, to
+            (channels, h, w).
+        channels: What ``derive`` gives.
+        prediction: What the denoiser's output means.
+        device: Where to compute; None = where the denoiser is.
+        progress: Called with (tiles done, tiles in all) after every tile.
+
+    Returns:
+        float32, shape (H, W, timesteps x channels), on the CPU.
+
+    Raises:
+        ConfigurationError: As for :func:`restored_scenes`.
+    """
+    cube = torch.as_tensor(cube)
+    check_request(denoiser, schedule, tuple(cube.shape), settings)
+    check_prediction(prediction)
+    # a copy, so that the caller's schedule stays on its device
+    there = copy.deepcopy(schedule).to(device if device is not None else like_of(denoiser).device)
+
+    def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        output = denoiser(x_t, t).to(x_t.dtype)
+        return [derive(x0[0], there.predict_x0(x_t, t, output, prediction)[0])]
+
+    tiled = TiledPass(
+        denoiser=denoiser,
+        schedule=schedule,
+        cube=cube,
+        settings=settings,
+        maps=maps,
+        channels=(channels,),
+        reductions=(1,),
+        radius=denoiser.radius,
+        # the output comes through every grid that the network has inside
+        alignment=math.lcm(
+            denoiser.alignment, *(level.reduction for level in denoiser.feature_info)
+        ),
+    )
+    found = torch.empty(*cube.shape[:2], len(settings.timesteps) * channels)
+    with closing(tiled.tiles(device, progress)) as tiles:
+        for rows, columns, tile in tiles:
+            found[rows, columns] = tile
+    return found

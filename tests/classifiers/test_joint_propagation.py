@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.patches import make_split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LABELS = np.repeat(np.repeat(np.array([[1, 2], [3, 1]]), 8, axis=0), 8, axis=1)
+"""Four fields of three classes."""
+
+
+def graph(noise: float, seed: int = 0) -> LabelPropagation:
+    random = np.random.default_rng(seed)
+    cube = np.eye(4)[LABELS] + noise * random.normal(size=(16, 16, 4))
+    return LabelPropagation(3, iterations=30).fit(cube.astype(np.float32))
+
+
+def accuracy(found: NDArray[np.float32]) -> float:
+    return float((found.argmax(axis=2) + 1 == LABELS).mean())
+
+
+def test_joins_by_the_weighted_geometric_mean() -> None:
+    scene, first, second = graph(0.3), graph(0.3, 1), graph(0.3, 2)
+    train = np.array([0, 9, 130, 200])
+    found = JointPropagation(scene, [first, second], 0.25).predict(LABELS, train, 3)
+    parts = [
+        np.maximum(one.predict(LABELS, train, 3).astype(float), 1e-6)
+        for one in (scene, first, second)
+    ]
+    expected = parts[0] ** 0.75 * (parts[1] * parts[2]) ** 0.125
+    expected /= expected.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found.dtype == np.float32
+
+
+def test_without_a_share_it_is_the_scene_alone() -> None:
+    scene, train = graph(0.3), np.array([0, 9, 130])
+    expected = scene.predict(LABELS, train, 3)
+    assert np.array_equal(JointPropagation(scene).predict(LABELS, train, 3), expected)
+    assert np.array_equal(JointPropagation(scene, [graph(1)]).predict(LABELS, train, 3), expected)
+
+
+@pytest.mark.parametrize(("noise", "better"), [((2.0, 0.1), 1.0), ((0.1, 2.0), 0.0)])
+def test_the_better_graph_gets_the_share(noise: tuple[float, float], better: float) -> None:
+    split = make_split(LABELS, "10", seed=0, val_fraction=0.5, patch_size=1)
+    joint = JointPropagation(graph(noise[0]), [graph(noise[1], 1)])
+    assert joint.choose_share((0.0, 1.0), LABELS, [split], 3) == better
+    assert joint.share == better
+    assert accuracy(joint.predict(LABELS, split.labelled, 3)) > 0.9
+
+
+def test_of_equally_good_shares_the_first_is_taken_and_test_pixels_play_no_part() -> None:
+    split = make_split(LABELS, "10", seed=0, val_fraction=0.5, patch_size=1)
+    joint = JointPropagation(graph(0.1), [graph(0.1)])
+    assert joint.choose_share((0.5, 0.0), LABELS, [split], 3) == 0.5
+    altered = LABELS.copy()
+    altered.flat[split.test] = 1
+    one, other = (JointPropagation(graph(1.0), [graph(1.2, 1)]) for _ in range(2))
+    shares = (0.0, 0.3, 0.6, 1.0)
+    assert one.choose_share(shares, LABELS, [split], 3) == other.choose_share(
+        shares, altered, [split], 3
+    )
+
+
+def test_a_single_share_needs_no_validation() -> None:
+    joint = JointPropagation(graph(0.1), [graph(0.1)])
+    assert joint.choose_share((0.25,), LABELS, [], 3) == 0.25
+
+
+def test_impossible_shares_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"from 0 to 1, got 1\.5"):
+        JointPropagation(graph(0.1), [graph(0.1)], 1.5)
+    with pytest.raises(ConfigurationError, match="without further graphs"):
+        JointPropagation(graph(0.1), share=0.5)
+    with pytest.raises(ConfigurationError, match=r"from 0 to 1, got -1"):
+        JointPropagation(graph(0.1), [graph(0.1)]).choose_share((-1.0,), LABELS, [], 3)
