@@ -64,6 +64,7 @@ def choice_splits(data: SceneDataModule, settings: ChoiceSettings) -> tuple[Spli
         raise SplitError(
             "the split has no validation pixels to choose by: give more pixels per class, a "
             "split.val_fraction above 0, choice.folds of at least 2, or a single candidate "
-            "(features.timesteps, features.levels, raw_bands.spaces)"
+            "(features.timesteps, features.levels, raw_bands.spaces, "
+            "classifier.propagation.own_shares)"
         )
     return (split,)

@@ -15,7 +15,7 @@ from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.learners import check_learner
-from hsi_diffusion.runs.spreading import propagation
+from hsi_diffusion.runs.spreading import check_shares, propagation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,7 @@ def check_stages(
         with _setting("classifier.propagation"):
             propagation(classifier.propagation, classifier.propagation.width)
             propagation(classifier.propagation, classifier.propagation.own_width)
+            check_shares(classifier.propagation.own_shares)
         with _setting("classifier.propagation.space"):
             _check_space(classifier.propagation.space, data)
     for channels, timesteps, angles in sorted(cubes):
@@ -104,7 +105,9 @@ def _check_labels(data: SceneDataModule, settings: RunSettings) -> None:
     if not len(split.test):
         raise SplitError("the split has no test pixels to measure at; leave some out of training")
     candidates = () if settings.pretrain is None else feature_candidates(settings.features)
-    if max(len(candidates), len(settings.raw_bands.spaces)) > 1:
+    spread = settings.classifier.propagation
+    shares = () if spread is None else spread.own_shares
+    if max(len(candidates), len(settings.raw_bands.spaces), len(shares)) > 1:
         choice_splits(data, settings.choice)
 
 

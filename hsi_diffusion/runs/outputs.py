@@ -149,6 +149,8 @@ def _summary(
         own = {**results["raw_bands"], "space": str(raw.choice.best)}
         summary |= own if result.control is None else {"raw_bands": own}
     if result.control is not None:
+        if result.control.classified.found is not None:
+            summary["raw_bands"]["found"] = result.control.classified.found
         costs["control"] = _costs(result.control)
     return {
         **summary,

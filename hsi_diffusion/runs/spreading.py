@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.stages import band_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -66,3 +67,15 @@ def propagation(settings: PropagationSettings, width: float) -> LabelPropagation
         alpha=settings.alpha,
         iterations=settings.iterations,
     )
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Refuse shares among which nothing can be chosen.
+
+    Raises:
+        ConfigurationError: There is none, or one is outside what is allowed.
+    """
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise ConfigurationError(
+            f"own_shares must be one or more numbers from 0 to 1, got {list(shares)}"
+        )

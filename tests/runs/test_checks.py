@@ -64,6 +64,14 @@ def start(folder: Path, changes: dict[str, Any]) -> list[str]:
             r"unknown setting classifier\.propagation\.neighbors; allowed are .*neighbours",
         ),
         (
+            {"classifier": {"propagation": {"own_shares": [0.5, 2.0]}}},
+            r"classifier\.propagation: own_shares must be .* from 0 to 1, got \[0\.5, 2\.0\]",
+        ),
+        (
+            {"classifier": {"propagation": {"own_shares": []}}},
+            r"own_shares must be one or more",
+        ),
+        (
             {"classifier": {"propagation": {"alpha": 2.0}}},
             r"classifier\.propagation: alpha must lie",
         ),
