@@ -101,8 +101,9 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
     helped = [row for row, classifier in classifiers.items() if classifier.propagation is not None]
     if helped:
         notes.append(
-            f"Labels are also spread along a graph of the scene's bands, for {', '.join(helped)} "
-            "and their controls alike, and for no other method."
+            "Labels are also spread along graphs, one of the scene's bands and some of what is "
+            f"classified (the scenes that a denoiser restores, or raw bands), for "
+            f"{', '.join(helped)} and their controls alike, and for no other method."
         )
     return notes
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 PROPAGATION = "label_propagation"
 """Name by which settings ask for labels that are only spread, without a classifier."""
 
+SHARE = "own_share"
+"""What a network's learner found: the weight of its own graphs, where labels were spread."""
+
 EPOCH_STEPS = 100
 """Steps between two validations, checkpoints and lines of the log."""
 
@@ -191,7 +194,7 @@ class NetworkLearner(Learner):
             Costs(parameters, trained - start, mapped - trained),
             classifier.patch_size,
             None if weights is None else weights.cpu().numpy(),
-            None if self.spread is None else {"own_share": self.spread.share},
+            None if self.spread is None else {SHARE: self.spread.share},
         )
 
     def _patches(

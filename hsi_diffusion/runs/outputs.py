@@ -25,6 +25,7 @@ from hsi_diffusion.reports import (
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
+from hsi_diffusion.runs.learners import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +113,14 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                     ("Space of the raw bands", _on_raw_bands(result)),
                 )
                 if outcome is not None
+            ]
+            + [
+                _share_choice(what, outcome, result)
+                for what, outcome in (
+                    ("the restored scenes", _on_features(result)),
+                    ("the raw bands that are classified", _on_raw_bands(result)),
+                )
+                if outcome is not None and SHARE in (outcome.classified.found or {})
             ],
             "timesteps": None
             if weights is None
@@ -238,6 +247,19 @@ def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
             "module": dict(result.pretrained.hparams),
         }
     return {**plain, "transform_fitted_on": result.data.transform.fitted_on}
+
+
+def _share_choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
+    """How much graphs of what is classified count where labels are spread."""
+    share = (outcome.classified.found or {})[SHARE]
+    labelled = len(result.data.require_split().labelled)
+    return {
+        "what": f"Share of {what} in the graphs that labels are spread along",
+        "chosen": f"{100 * share:.0f} %",
+        "how": "By the labels that arrive at validation pixels, or in a cross-validation inside "
+        f"the {labelled} training and validation pixels. Test pixels were not looked at.",
+        "candidates": [],
+    }
 
 
 def _choice(

@@ -1,0 +1,57 @@
+"""A run that spreads its labels, against the same done by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.patches import build_transform, cross_validation_folds
+from hsi_diffusion.runs import RunSettings, merge, run, write_outputs
+from tests.runs.tiny import TINY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHARES = (0.0, 0.5, 1.0)
+
+SPREAD = {
+    "split": {"kind": "5"},
+    "features": {"timesteps": [20, 200]},
+    "classifier": {
+        "propagation": {"space": {"transform": "mnf", "components": 4}, "own_shares": list(SHARES)}
+    },
+    "raw_bands": {"spaces": [{"transform": "mnf", "components": 6}]},
+}
+
+
+def test_labels_spread_along_the_scene_and_what_the_denoiser_restores(tmp_path: Path) -> None:
+    settings = RunSettings.from_dict(merge(TINY, SPREAD))
+    result = run(settings, tmp_path / "run", progress=False, say=lambda _: None)
+    assert result is not None
+    assert result.pretrained is not None
+    assert result.control is not None
+    data = result.data
+
+    def bands(components: int) -> LabelPropagation:
+        transform = build_transform("mnf", components).fit(data.scene.cube)
+        width = 2.0 if components == 4 else 1.0
+        return LabelPropagation(width=width).fit(transform.transform(data.scene.cube))
+
+    restored = [
+        LabelPropagation(width=1.0).fit(result.pretrained.restore(data.cube, timesteps=(t,))[0])
+        for t in (20, 200)
+    ]
+    folds = cross_validation_folds(data.require_split(), data.labels, 3, seed=settings.seed)
+    for own, outcome in ((restored, result.method), ([bands(6)], result.control)):
+        joint = JointPropagation(bands(4), own)
+        share = joint.choose_share(SHARES, data.labels, folds, data.num_classes)
+        assert outcome.classified.found == {"own_share": share}
+
+    write_outputs(result, settings, tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["found"] == result.method.classified.found
+    assert metrics["raw_bands"]["found"] == result.control.classified.found
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "Share of the restored scenes in the graphs" in report
+    assert "Share of the raw bands that are classified in the graphs" in report
