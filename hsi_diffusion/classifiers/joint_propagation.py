@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,10 +69,15 @@ class JointPropagation:
         splits: Sequence[Split],
         num_classes: int,
     ) -> float:
-        """Take the share that is right at most validation pixels.
+        """Take the share that validation pixels speak for.
+
+        A handful of them says little. So the first share stands against the others: another one is
+        considered if it is right at least once where the first is wrong, and if it isn't worse by
+        more than one standard error of the difference (as in McNemar's test); of those, the one
+        that is right most often is taken.
 
         Args:
-            shares: What to choose among; of equally good ones the first.
+            shares: What to choose among, first what to do without evidence.
             labels: Label map, shape (H, W), classes 1..K.
             splits: Labels of each one's training pixels are spread, and compared on its validation
                 pixels.
@@ -82,15 +88,21 @@ class JointPropagation:
         """
         for share in shares:
             self._check(share)
-        right = np.zeros(len(shares), dtype=np.int64)
-        if len(shares) > 1:
-            classes = labels.ravel()
-            for split in splits:
-                logarithms = self._logarithms(labels, split.train, num_classes)
-                for number, share in enumerate(shares):
-                    found = _joined(*logarithms, share).argmax(axis=2).ravel()[split.val] + 1
-                    right[number] += int((found == classes[split.val]).sum())
-        self.share = shares[int(right.argmax())]
+        self.share = shares[0]
+        if len(shares) == 1:
+            return self.share
+        classes = labels.ravel()
+        parts = []
+        for split in splits:
+            logarithms = self._logarithms(labels, split.train, num_classes)
+            found = [_joined(*logarithms, share).argmax(axis=2).ravel() + 1 for share in shares]
+            parts.append(np.stack(found)[:, split.val] == classes[split.val])
+        usual, *others = np.concatenate(parts, axis=1)
+        most = -math.inf
+        for share, right in zip(shares[1:], others, strict=True):
+            gained, lost = int((right & ~usual).sum()), int((usual & ~right).sum())
+            if gained and lost - gained <= math.sqrt(gained + lost) and gained - lost > most:
+                self.share, most = share, gained - lost
         return self.share
 
     def _logarithms(

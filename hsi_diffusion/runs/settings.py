@@ -205,8 +205,8 @@ class PropagationSettings:
         own_shares: What weight graphs of what is classified may have beside the scene's: for
             diffusion features one for each timestep, of the scene that the denoiser restores from
             there; for raw bands one in the space in which they are classified. Cross-validation
-            inside the label budget, or the validation pixels, choose among several; ``[0]`` does
-            without.
+            inside the label budget, or the validation pixels, choose among several, see
+            :meth:`~hsi_diffusion.classifiers.JointPropagation.choose_share`; ``[0]`` does without.
         own_width: Of the weights of these graphs.
     """
 

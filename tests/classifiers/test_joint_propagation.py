@@ -7,7 +7,7 @@ import pytest
 
 from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.patches import make_split
+from hsi_diffusion.patches import Split, make_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +54,46 @@ def test_the_better_graph_gets_the_share(noise: tuple[float, float], better: flo
     assert joint.choose_share((0.0, 1.0), LABELS, [split], 3) == better
     assert joint.share == better
     assert accuracy(joint.predict(LABELS, split.labelled, 3)) > 0.9
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
+    """The share that is chosen where each is right (1) or wrong (0) at pixels 1, 2, ..."""
+    pixels = len(next(iter(right.values())))
+    labels = np.ones((1, pixels + 1), dtype=np.int64)
+    joint = JointPropagation(graph(0.1), [graph(0.1)])
+
+    def answer(_: object, __: object, share: float) -> NDArray[np.float32]:
+        wrong = np.array([[0, *(letter == "0" for letter in right[share])]])
+        return np.stack([1 - wrong, wrong], axis=2).astype(np.float32)
+
+    monkeypatch.setattr(joint, "_logarithms", lambda *_: (None, None))
+    monkeypatch.setattr("hsi_diffusion.classifiers.joint_propagation._joined", answer)
+    split = Split.from_labels(
+        labels,
+        train=np.array([0]),
+        val=np.arange(1, pixels + 1),
+        test=np.empty(0, dtype=np.int64),
+        settings={"kind": "by hand"},
+    )
+    return joint.choose_share(tuple(right), labels, [split], 2)
+
+
+@pytest.mark.parametrize(
+    ("right", "chosen"),
+    [
+        ({0.0: "1110", 0.5: "1111"}, 0.5),
+        ({0.0: "1111", 0.5: "1110"}, 0.0),
+        ({0.0: "1100", 0.5: "1100"}, 0.0),  # nothing speaks for it
+        ({0.0: "1110", 0.5: "0011"}, 0.5),  # one gained, two lost: within the standard error
+        ({0.0: "11110", 0.5: "00001"}, 0.0),  # one gained, four lost
+        ({0.0: "1100", 0.5: "1110", 0.8: "1111"}, 0.8),
+        ({0.0: "1100", 0.5: "1110", 0.8: "0110"}, 0.5),
+    ],
+)
+def test_a_share_needs_evidence(
+    monkeypatch: pytest.MonkeyPatch, right: dict[float, str], chosen: float
+) -> None:
+    assert counting(monkeypatch, right) == chosen
 
 
 def test_of_equally_good_shares_the_first_is_taken_and_test_pixels_play_no_part() -> None:
