@@ -24,9 +24,10 @@ FLOOR = 1e-6
 class JointPropagation:
     """What arrives along several graphs, joined by the weighted geometric mean.
 
-    A graph of raw bands and graphs of diffusion features err in different places: bands keep the
-    borders between fields, features (the more so, the later the timestep) what a field is as a
-    whole. Ours; in none of the papers.
+    Meant for a graph of the scene's bands and graphs of what a denoiser makes of them, such as
+    :func:`~hsi_diffusion.features.restored_scenes`: the bands keep borders between fields, the
+    restored scenes (the more so, the later the timestep) what a field is as a whole. Ours; in none
+    of the papers.
 
     Args:
         scene: Propagation along the scene's graph, fitted.
@@ -50,10 +51,8 @@ class JointPropagation:
     ) -> NDArray[np.float32]:
         """Spread the labels of the training pixels.
 
-        Args:
-            labels: Label map, shape (H, W), classes 1..K; read at the training pixels only.
-            train: Flat numbers of the training pixels.
-            num_classes: Number of classes K.
+        Arguments and errors are those of
+        :meth:`~hsi_diffusion.classifiers.LabelPropagation.predict`.
 
         Returns:
             Probabilities, shape (H, W, K), of sum 1.
@@ -85,6 +84,9 @@ class JointPropagation:
 
         Returns:
             The share, from now on that of this object.
+
+        Raises:
+            ConfigurationError: A share is outside what is allowed.
         """
         for share in shares:
             self._check(share)
