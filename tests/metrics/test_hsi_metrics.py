@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import copy
+import multiprocessing
 from typing import TYPE_CHECKING
 
 import pytest
