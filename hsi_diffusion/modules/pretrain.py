@@ -257,6 +257,9 @@ class DiffusionPretrainModule(L.LightningModule):
 
         Returns:
             float32, shape (T, H, W, bands).
+
+        Raises:
+            ConfigurationError: The cube's bands or a timestep don't fit.
         """
         return restored_scenes(
             self.trained_denoiser,
