@@ -1,11 +1,12 @@
 """What single-pixel features hold: an SVM on them, for each prediction target and input space.
 
 No patch and no neighbour reaches the SVM (RBF, C = 100, standardised channels), so what is better
-than raw bands comes from the features. For each pretraining the timestep and level, and for the
-blurred control the width of the blur, are chosen by the split's validation pixels, or by
-cross-validation inside the label budget where these are few; the SVM then learns from both, and the
-test pixels are measured once. Pretrainings are kept in --out and used again where all their
-settings are the same. Writes probe.md and probe.csv there. Needs scikit-learn:
+than raw bands comes from the features. For each pretraining the timestep and level, or all of them
+side by side, and for the blurred control the width of the blur, are chosen by the split's
+validation pixels, or by cross-validation inside the label budget where these are few; the SVM then
+learns from both, and the test pixels are measured once. Pretrainings are kept in --out and used
+again where all their settings are the same. Writes probe.md and probe.csv there. Needs
+scikit-learn:
 pip install -e ".[baselines]"
 """
 
@@ -76,22 +77,30 @@ def settings_of(options: argparse.Namespace, space: str, target: str, **given: A
 def feature_cubes(
     options: argparse.Namespace, settings: RunSettings, data: SceneDataModule
 ) -> Iterator[Cube]:
-    """Features of every timestep and level of a denoiser, which is trained if it is not there."""
+    """Features of every timestep and level, and all of them side by side.
+
+    The denoiser is trained if it is not there.
+    """
+    import numpy as np
+
     from hsi_diffusion.runs import load_pretrained, pretrain_alone, pretraining_folder
 
     folder = pretraining_folder(settings, options.out)
     pretrain_alone(settings, folder, progress=False)
     module = load_pretrained(folder / "checkpoints" / "pretrain.ckpt", data)
-    for timestep in settings.features.timesteps:
-        for level in range(len(module.trained_denoiser.feature_info)):
-            yield module.extract_features(
-                data.cube,
-                timesteps=(timestep,),
-                levels=(level,),
-                noise=settings.features.noise,
-                draws=settings.features.draws,
-                seed=settings.seed,
-            ).array
+    wanted = settings.features
+    features = module.extract_features(
+        data.cube,
+        timesteps=wanted.timesteps,
+        levels=tuple(range(len(module.trained_denoiser.feature_info))),
+        noise=wanted.noise,
+        draws=wanted.draws,
+        seed=settings.seed,
+    )
+    # one block of channels per timestep and level
+    borders = np.cumsum(features.description["channels"])[:-1]
+    yield from np.split(features.array, borders, axis=2)
+    yield features.array
 
 
 def blurred(cube: Cube) -> Iterator[Cube]:

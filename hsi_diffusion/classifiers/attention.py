@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from einops import rearrange, repeat
@@ -13,7 +13,7 @@ from hsi_diffusion.classifiers.base import PatchClassifier, centre_pixel, check_
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -62,6 +62,29 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         joined = rearrange(mixed, "b (m h) n d -> b m n (h d)", h=self.heads)
         out: Tensor = self.to_out(joined if tokens.ndim == 4 else joined[:, 0])
+        return out
+
+    def at(self, tokens: Tensor, wanted: Sequence[int]) -> Tensor:
+        """What :meth:`forward` gives at some tokens only, for a part of the work.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of M tokens.
+
+        Returns:
+            Shape (B, M, dim), without the residual.
+        """
+        normed = self.norm(tokens)
+        inner = self.to_qkv.out_features // 3
+        of_query, of_context = self.to_qkv.weight[:inner], self.to_qkv.weight[inner:]
+        query = rearrange(
+            F.linear(normed[:, wanted], of_query), "b m (h d) -> b h m d", h=self.heads
+        )
+        key, value = rearrange(
+            F.linear(normed, of_context), "b n (two h d) -> two b h n d", two=2, h=self.heads
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.to_out(rearrange(mixed, "b h m d -> b m (h d)"))
         return out
 
 
@@ -162,11 +185,23 @@ class TransformerBlock(nn.ModuleList):
             [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Run the block, (B, N, dim) -> (B, N, dim)."""
-        for number in range(2):
-            tokens = tokens + self[number](tokens)
-        return tokens
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the block.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of the M tokens that are asked for; None: all.
+
+        Returns:
+            Shape (B, M, dim).
+        """
+        attention = cast("Attention", self[0])
+        if wanted is None:
+            tokens = tokens + attention(tokens)
+        else:
+            tokens = tokens[:, wanted] + attention.at(tokens, wanted)
+        output: Tensor = tokens + self[1](tokens)
+        return output
 
 
 class TransformerEncoder(nn.ModuleList):
@@ -202,10 +237,20 @@ class TransformerEncoder(nn.ModuleList):
             TransformerBlock(dim, heads, head_dim, mlp_dim, dropout) for _ in range(depth)
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Run the blocks, (B, N, dim) -> (B, N, dim)."""
-        for block in self:
-            tokens = block(tokens)
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the blocks.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of the M tokens that are asked for: the last block leaves out what only
+                the others need. None: all.
+
+        Returns:
+            Shape (B, M, dim).
+        """
+        last = len(self) - 1
+        for number, block in enumerate(self):
+            tokens = block(tokens, wanted if number == last else None)
         return tokens
 
 
@@ -231,8 +276,9 @@ class PatchTransformer(PatchClassifier):
         head_dropout: Dropout in the class head.
         readout: What the head sees: ``"class"``, the class token, or ``"centre"``, the sum of the
             class token and the centre pixel's token.
-        encoder: Makes the blocks, a module from tokens (B, 1 + P * P, dim) to the same shape, from
-            ``dim``, ``depth``, ``heads``, ``head_dim``, ``mlp_dim`` and ``dropout``, by name.
+        encoder: Makes the blocks, a module from tokens (B, 1 + P * P, dim) and the numbers of the M
+            tokens that are read to (B, M, dim), from ``dim``, ``depth``, ``heads``, ``head_dim``,
+            ``mlp_dim`` and ``dropout``, by name.
 
     Raises:
         ConfigurationError: A size is below 1 or ``readout`` is unknown.
@@ -282,9 +328,9 @@ class PatchTransformer(PatchClassifier):
     def _logits(self, image: Tensor) -> Tensor:
         pixels = rearrange(self.embed(image), "b d h w -> b (h w) d")
         tokens = torch.cat([self.class_token.expand(len(pixels), -1, -1), pixels], dim=1)
-        tokens = self.blocks(tokens + self.position * self.position_scale)
-        summary = tokens[:, 0]
+        wanted = [0]
         if self.readout == "centre":
-            summary = summary + tokens[:, 1 + centre_pixel(self.patch_size)]
-        logits: Tensor = self.head(summary)
+            wanted.append(1 + centre_pixel(self.patch_size))
+        read = self.blocks(tokens + self.position * self.position_scale, wanted)
+        logits: Tensor = self.head(read.sum(dim=1))
         return logits

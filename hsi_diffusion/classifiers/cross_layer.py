@@ -11,6 +11,8 @@ from hsi_diffusion.classifiers.attention import TransformerEncoder
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 REACH = 2
@@ -89,12 +91,13 @@ class CrossLayerEncoder(TransformerEncoder):
             if number >= REACH:
                 block.add_module("2", CrossLayerFusion(tokens))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Run the blocks, (B, N, dim) -> (B, N, dim)."""
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the blocks; arguments and result are those of :class:`TransformerEncoder`."""
         entered: list[Tensor] = []
+        last = len(self) - 1
         for number, block in enumerate(self):
             entered.append(tokens)
             if number >= REACH:
                 tokens = block.get_submodule("2")(tokens, entered[number - REACH])
-            tokens = block(tokens)
+            tokens = block(tokens, wanted if number == last else None)
         return tokens

@@ -91,6 +91,26 @@ class Estimator(ABC):
             found[part] = self._predict(piece)
         return found
 
+    def answers(self, rows: Rows, num_classes: int) -> NDArray[np.float32]:
+        """Say how much speaks for each class of each row.
+
+        Args:
+            rows: Shape (M, D), finite.
+            num_classes: Number of classes K, above every class given to :meth:`fit`.
+
+        Returns:
+            Shape (M, K), of sum 1; 0 for classes that :meth:`fit` saw no row of. They rank the
+            classes; probabilities in earnest they are not.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            ConfigurationError: The rows have another number of channels, or are not finite.
+        """
+        found = np.zeros((len(rows), num_classes), dtype=np.float32)
+        for part, piece in self._pieces(rows):
+            found[part, self._model.classes_] = self._answers(piece)
+        return found
+
     def describe(self) -> dict[str, Any]:
         """What was learned with, as plain data: the settings, and those that were chosen.
 
@@ -112,6 +132,11 @@ class Estimator(ABC):
     def _predict(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
         """Classes of a piece of rows."""
         found: NDArray[np.int64] = self._model.predict(rows)
+        return found
+
+    def _answers(self, rows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        """Of a piece of rows, for the classes that there were."""
+        found: NDArray[np.floating[Any]] = self._model.predict_proba(rows)
         return found
 
     def _require_fitted(self) -> None:

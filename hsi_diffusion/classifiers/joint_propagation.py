@@ -1,4 +1,4 @@
-"""Labels spread along several graphs of one scene."""
+"""Labels spread along several graphs of one scene, alone or with what a classifier answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsi_diffusion.classifiers.propagation import passed_on, shares_of
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ FLOOR = 1e-6
 class JointPropagation:
     """What arrives along several graphs, joined by the weighted geometric mean.
 
-    Meant for a graph of the scene's bands and graphs of what a denoiser makes of them, such as
-    :func:`~hsi_diffusion.features.restored_scenes`: the bands keep borders between fields, the
-    restored scenes (the more so, the later the timestep) what a field is as a whole. Ours; in none
-    of the papers.
+    Meant for a graph of the scene's bands and graphs of what a denoiser makes of them, its features
+    or :func:`~hsi_diffusion.features.restored_scenes`: the bands keep borders between fields, the
+    others (the more so, the later the timestep) what a field is as a whole. What a classifier of
+    single pixels answers can be joined with it, see :meth:`with_answers`. Ours; in none of the
+    papers.
 
     Args:
         scene: Propagation along the scene's graph, fitted.
@@ -60,6 +62,78 @@ class JointPropagation:
         if not self.share:
             return self.scene.predict(labels, train, num_classes)
         return _joined(*self._logarithms(labels, train, num_classes), self.share)
+
+    def smooth(
+        self, answers: NDArray[np.floating[Any]], alpha: float = 0.97, iterations: int = 100
+    ) -> NDArray[np.float32]:
+        """Let pixels agree with those that they are joined to.
+
+        F <- alpha S F + (1 - alpha) P, beginning with the answers P: what an extended random walk
+        does with the answers of an SVM (Kang et al., TGRS 2015), along other graphs and stopped
+        early. S is the mean of the scene's graph and the mean of the further ones, or with a share
+        of 0 the scene's alone.
+
+        Args:
+            answers: Probabilities of the classes at every pixel, shape (H, W, K).
+            alpha: Share of a pixel's answer that comes from its neighbours, in (0, 1).
+            iterations: How often the answers are passed on, at least 1.
+
+        Returns:
+            Probabilities, shape (H, W, K), of sum 1.
+
+        Raises:
+            ConfigurationError: A setting is outside what is allowed, or the answers are those of
+                another scene.
+        """
+        check_smoothing(alpha, iterations)
+        graph = self.scene.graph
+        if self.share:
+            own = [one.graph for one in self.own]
+            graph = 0.5 * graph + sum(own[1:], own[0]) * (0.5 / len(own))
+        pixels = answers.shape[0] * answers.shape[1]
+        if answers.ndim != 3 or pixels != graph.shape[0]:
+            raise ConfigurationError(
+                f"answers must be (H, W, K) over the {graph.shape[0]} pixels of the scene, got "
+                f"{answers.shape}"
+            )
+        start = answers.reshape(pixels, -1).astype(np.float64)
+        return shares_of(passed_on(graph, start, alpha, iterations)).reshape(answers.shape)
+
+    def with_answers(
+        self,
+        answers: NDArray[np.floating[Any]],
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.integer[Any]],
+        *,
+        weight: float = 1.0,
+        alpha: float = 0.97,
+        iterations: int = 100,
+    ) -> NDArray[np.float32]:
+        """Labels that are spread, times answers that are smoothed.
+
+        Args:
+            answers: What a classifier that learned from the training pixels says of every pixel,
+                shape (H, W, K).
+            labels: Label map, shape (H, W), classes 1..K; read at the training pixels only.
+            train: Flat numbers of the training pixels.
+            weight: Power of the smoothed answers in the product; 0 = they don't count.
+            alpha: As for :meth:`smooth`.
+            iterations: As for :meth:`smooth`.
+
+        Returns:
+            Probabilities, shape (H, W, K), of sum 1.
+
+        Raises:
+            ConfigurationError: A setting is outside what is allowed, or the answers or labels are
+                those of another scene.
+        """
+        check_smoothing(alpha, iterations, weight)
+        spread = self.predict(labels, train, answers.shape[2])
+        smoothed = self.smooth(answers, alpha, iterations)
+        of_labels, of_answers = (
+            np.log(np.maximum(part, np.float32(FLOOR))) for part in (spread, smoothed)
+        )
+        return _probabilities(of_labels + np.float32(weight) * of_answers)
 
     def choose_share(
         self,
@@ -128,6 +202,24 @@ def _joined(
     scene: NDArray[np.float32], own: NDArray[np.float32], share: float
 ) -> NDArray[np.float32]:
     """Probabilities from the logarithms of both."""
-    joined = np.exp((1 - share) * scene + share * own)
+    return _probabilities((1 - share) * scene + share * own)
+
+
+def _probabilities(logarithms: NDArray[np.float32]) -> NDArray[np.float32]:
+    joined = np.exp(logarithms)
     found: NDArray[np.float32] = joined / joined.sum(axis=2, keepdims=True)
     return found
+
+
+def check_smoothing(alpha: float, iterations: int, weight: float = 1.0) -> None:
+    """Refuse settings by which answers can't be smoothed.
+
+    Raises:
+        ConfigurationError: One is outside what is allowed.
+    """
+    if not 0 < alpha < 1:
+        raise ConfigurationError(f"answer_alpha must lie between 0 and 1, got {alpha}")
+    if iterations < 1:
+        raise ConfigurationError(f"answer_iterations must be at least 1, got {iterations}")
+    if not 0 <= weight < math.inf:
+        raise ConfigurationError(f"answer_weight must be at least 0 and finite, got {weight}")

@@ -119,8 +119,7 @@ class LabelPropagation:
             NotSetUpError: There is no graph yet.
             ConfigurationError: The label map is one of another scene.
         """
-        if self._graph is None:
-            raise NotSetUpError("LabelPropagation has no graph yet: call fit(cube) first")
+        graph = self.graph
         if labels.shape != self._shape:
             raise ConfigurationError(
                 f"labels must have the shape of the scene, {self._shape}, got {labels.shape}"
@@ -128,15 +127,49 @@ class LabelPropagation:
         start = np.zeros((labels.size, num_classes))
         start[train, labels.ravel()[train] - 1] = 1
         start /= np.maximum(start.sum(axis=0), 1)
-        scores = start
-        for _ in range(self.iterations):
-            scores = self.alpha * (self._graph @ scores) + (1 - self.alpha) * start
-        total = scores.sum(axis=1, keepdims=True)
-        shares = np.divide(
-            scores, total, out=np.full_like(scores, 1 / num_classes), where=total > 0
-        )
-        found: NDArray[np.float32] = shares.astype(np.float32)
-        return found.reshape(*labels.shape, num_classes)
+        scores = passed_on(graph, start, self.alpha, self.iterations)
+        return shares_of(scores).reshape(*labels.shape, num_classes)
+
+    @property
+    def graph(self) -> sparse.csr_array:
+        """The symmetrically normalised weights S, shape (H * W, H * W), float64.
+
+        Raises:
+            NotSetUpError: There is no graph yet.
+        """
+        if self._graph is None:
+            raise NotSetUpError("LabelPropagation has no graph yet: call fit(cube) first")
+        return self._graph
+
+
+def passed_on(
+    graph: sparse.csr_array, start: NDArray[np.float64], alpha: float, iterations: int
+) -> NDArray[np.float64]:
+    """Scores that every pixel has passed on to its neighbours, again and again.
+
+    Args:
+        graph: Normalised weights S, shape (N, N).
+        start: Scores Y, shape (N, K).
+        alpha: Share of a pixel's scores that comes from its neighbours, in (0, 1).
+        iterations: How often F <- alpha S F + (1 - alpha) Y is applied, beginning with F = Y.
+
+    Returns:
+        F, shape (N, K).
+    """
+    scores = start
+    for _ in range(iterations):
+        scores = alpha * (graph @ scores) + (1 - alpha) * start
+    return scores
+
+
+def shares_of(scores: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Scores (N, K) divided by their sum over the classes; equal ones where it is 0."""
+    total = scores.sum(axis=1, keepdims=True)
+    equal = np.full_like(scores, 1 / scores.shape[1])
+    shares: NDArray[np.float32] = np.divide(scores, total, out=equal, where=total > 0).astype(
+        np.float32
+    )
+    return shares
 
 
 def _around(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

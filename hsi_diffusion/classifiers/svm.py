@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.special import softmax
 
 from hsi_diffusion.classifiers.estimator_base import Estimator, scikit_learn
 from hsi_diffusion.errors import ConfigurationError
@@ -35,6 +36,11 @@ class SupportVectorMachine(Estimator):
     class always trains; where every class has fewer rows than folds, there are as many folds as the
     largest class has rows. The machine then learns from all rows. One pair is taken as it is.
 
+    Its answers are a softmax over the votes of the machines, a class against a class each, in which
+    equal votes are told apart by the machines' margins (scikit-learn's one-against-rest decision
+    function). Nothing is fitted to make probabilities of them, which would take more labels than
+    there may be. Ours.
+
     With N rows it holds a few matrices of N x N numbers in float64.
 
     Args:
@@ -45,6 +51,8 @@ class SupportVectorMachine(Estimator):
         standardise: Give every channel mean 0 and variance 1 over the given rows, and take the root
             mean square over channels as distance, so that the same widths suit any number of
             channels of any scale. Ours.
+        sharpness: How much one more vote counts in the answers, as a power of e; the default was
+            found on development pixels of Indian Pines.
         seed: Names the draw of the folds.
 
     Raises:
@@ -61,6 +69,7 @@ class SupportVectorMachine(Estimator):
         costs: Sequence[float] = COSTS,
         folds: int = 5,
         standardise: bool = False,
+        sharpness: float = 4.0,
         *,
         seed: int = 0,
     ) -> None:
@@ -68,7 +77,10 @@ class SupportVectorMachine(Estimator):
         self.costs = _grid("costs", costs)
         if folds < 2:
             raise ConfigurationError(f"folds must be at least 2, got {folds}")
+        if not 0 < sharpness < math.inf:
+            raise ConfigurationError(f"sharpness must be above 0 and finite, got {sharpness}")
         super().__init__(seed=seed)
+        self.sharpness = sharpness
         self.folds = folds
         self.standardise = standardise
         self._chosen: dict[str, Any] = {}
@@ -128,9 +140,20 @@ class SupportVectorMachine(Estimator):
         return scaled
 
     def _predict(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        squares = _squared_distances(self._scaled(rows), self._rows)
-        found: NDArray[np.int64] = self._model.predict(_kernel(squares, self._chosen["sigma"]))
+        found: NDArray[np.int64] = self._model.predict(self._against_known(rows))
         return found
+
+    def _answers(self, rows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        votes: Matrix = self._model.decision_function(self._against_known(rows))
+        if votes.ndim == 1:  # of two classes there is one margin
+            votes = np.stack([-votes, votes], axis=1) / 2
+        found: Matrix = softmax(self.sharpness * votes, axis=1)
+        return found
+
+    def _against_known(self, rows: NDArray[np.float32]) -> Matrix:
+        """The kernel between rows and those that were learned from."""
+        squares = _squared_distances(self._scaled(rows), self._rows)
+        return _kernel(squares, self._chosen["sigma"])
 
     def _settings(self) -> dict[str, Any]:
         return {**self._chosen, "standardise": self.standardise, "seed": self.seed}

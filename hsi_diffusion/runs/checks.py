@@ -15,7 +15,7 @@ from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
 from hsi_diffusion.runs.learners import check_learner
-from hsi_diffusion.runs.spreading import check_shares, propagation
+from hsi_diffusion.runs.spreading import check_propagation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,11 @@ def check_stages(
     if module is not None:
         cubes |= _check_features(module, data, settings, place)
     classifier = settings.classifier
+    if classifier.propagation is not None:
+        with _setting("classifier.propagation"):
+            check_propagation(classifier.propagation)
+        with _setting("classifier.propagation.space"):
+            _check_space(classifier.propagation.space, data)
     if classifier.estimator is not None:
         with _setting("classifier.estimator"):
             check_learner(classifier, settings.seed)
@@ -67,13 +72,6 @@ def check_stages(
         check_patch_settings(classifier.patch_size, classifier.padding)
         if classifier.batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {classifier.batch_size}")
-    if classifier.propagation is not None:
-        with _setting("classifier.propagation"):
-            propagation(classifier.propagation, classifier.propagation.width)
-            propagation(classifier.propagation, classifier.propagation.own_width)
-            check_shares(classifier.propagation.own_shares)
-        with _setting("classifier.propagation.space"):
-            _check_space(classifier.propagation.space, data)
     for channels, timesteps, angles in sorted(cubes):
         build_classification(
             channels, data, classifier, settings.seed, timesteps=timesteps, angles=angles

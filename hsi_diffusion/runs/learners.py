@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from lightning.pytorch.loggers import Logger
 
 from hsi_diffusion.classifiers import LabelPropagation, build_estimator
@@ -24,7 +25,6 @@ from hsi_diffusion.runs.stages import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from hsi_diffusion.classifiers import Estimator, JointPropagation
@@ -40,7 +40,7 @@ PROPAGATION = "label_propagation"
 """Name by which settings ask for labels that are only spread, without a classifier."""
 
 SHARE = "own_share"
-"""What a network's learner found: the weight of its own graphs, where labels were spread."""
+"""What a learner found: the weight of its own graphs, where labels were spread."""
 
 EPOCH_STEPS = 100
 """Steps between two validations, checkpoints and lines of the log."""
@@ -219,14 +219,38 @@ class NetworkLearner(Learner):
 
 
 class EstimatorLearner(Learner):
-    """Fit a classical classifier to single pixels of the cube."""
+    """Fit a classical classifier to single pixels of the cube.
+
+    Args:
+        cube: What to learn from.
+        data: The scene, set up.
+        settings: Everything that decides the run.
+        place: Where to compute and write.
+        spread: What labels and answers are spread along; None: nothing.
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        data: SceneDataModule,
+        settings: RunSettings,
+        place: Workplace,
+        spread: JointPropagation | None = None,
+    ) -> None:
+        super().__init__(cube, data, settings, place)
+        self.spread = spread
 
     def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
         rows, classes = self._rows()
         estimator = self._estimator().fit(rows[split.train], classes[split.train])
-        predicted = estimator.predict(rows[split.val])
-        return float((predicted == classes[split.val]).mean()), math.nan
+        truth = classes[split.val]
+        if self.spread is None:
+            return float((estimator.predict(rows[split.val]) == truth).mean()), math.nan
+        found = self._joined(self.spread, estimator, split.train)
+        found = found.reshape(len(rows), -1)[split.val]
+        right = found[np.arange(len(truth)), truth]
+        return float((found.argmax(axis=1) == truth).mean()), float(-np.log(right).mean())
 
     def learn(self, stage: str) -> Classified:
         """See :meth:`Learner.learn`."""
@@ -236,11 +260,37 @@ class EstimatorLearner(Learner):
             start = time.perf_counter()
             estimator = self._estimator().fit(rows[pixels], classes[pixels])
             fitted = time.perf_counter()
-            predicted = estimator.predict(rows).reshape(self.data.shape) + 1
+            if self.spread is None:
+                predicted = estimator.predict(rows).reshape(self.data.shape) + 1
+            else:
+                predicted = self._joined(self.spread, estimator, pixels).argmax(axis=2) + 1
             mapped = time.perf_counter()
             metrics = self._measured(predicted, logger)
         costs = Costs(None, fitted - start, mapped - fitted)
-        return Classified(predicted, metrics, costs, seen=1, found=estimator.describe())
+        found = estimator.describe()
+        if self.spread is None:
+            return Classified(predicted, metrics, costs, seen=1, found=found)
+        return Classified(
+            predicted, metrics, costs, seen=None, found={**found, SHARE: self.spread.share}
+        )
+
+    def _joined(
+        self, spread: JointPropagation, estimator: Estimator, pixels: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The answers and the labels of ``pixels``, both spread: probabilities, (H, W, K)."""
+        wanted, classes = self.settings.classifier.propagation, self.data.num_classes
+        if wanted is None:
+            raise ConfigurationError("classifier.propagation must say how to spread, got None")
+        rows, _ = self._rows()
+        answers = estimator.answers(rows, classes).reshape(*self.data.shape, classes)
+        return spread.with_answers(
+            answers,
+            self.data.labels,
+            pixels,
+            weight=wanted.answer_weight,
+            alpha=wanted.answer_alpha,
+            iterations=wanted.answer_iterations,
+        )
 
     def _estimator(self) -> Estimator:
         wanted = self.settings.classifier.estimator
@@ -298,13 +348,14 @@ def build_learner(
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
-        spread: What labels are spread along beside a network; None: nothing.
+        spread: What labels are spread along beside it; None: nothing.
     """
     estimator = settings.classifier.estimator
     if estimator is None:
         return NetworkLearner(cube, data, settings, place, spread)
-    kind = PropagationLearner if estimator.name == PROPAGATION else EstimatorLearner
-    return kind(cube, data, settings, place)
+    if estimator.name == PROPAGATION:
+        return PropagationLearner(cube, data, settings, place)
+    return EstimatorLearner(cube, data, settings, place, spread)
 
 
 def check_learner(settings: ClassifierSettings, seed: int) -> None:

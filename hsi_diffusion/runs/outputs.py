@@ -115,9 +115,9 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 if outcome is not None
             ]
             + [
-                _share_choice(what, outcome, result)
+                _share_choice(what, outcome, result, settings)
                 for what, outcome in (
-                    ("the restored scenes", _on_features(result)),
+                    (_own_graphs(settings), _on_features(result)),
                     ("the raw bands that are classified", _on_raw_bands(result)),
                 )
                 if outcome is not None and SHARE in (outcome.classified.found or {})
@@ -249,14 +249,27 @@ def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:
     return {**plain, "transform_fitted_on": result.data.transform.fitted_on}
 
 
-def _share_choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
+def _own_graphs(settings: RunSettings) -> str:
+    """What the method's own graphs are made of."""
+    spreading = settings.classifier.propagation
+    classified = spreading is not None and spreading.own == "classified"
+    return "the features that are classified" if classified else "the restored scenes"
+
+
+def _share_choice(
+    what: str, outcome: Outcome, result: RunResult, settings: RunSettings
+) -> ChoiceReport:
     """How much graphs of what is classified count where labels are spread."""
+    spreading = settings.classifier.propagation
+    given = spreading is not None and len(spreading.own_shares) == 1
     share = (outcome.classified.found or {})[SHARE]
     labelled = len(result.data.require_split().labelled)
     return {
         "what": f"Share of {what} in the graphs that labels are spread along",
         "chosen": f"{100 * share:.0f} %",
-        "how": "By the labels that arrive at validation pixels, or in a cross-validation inside "
+        "how": "Given by the settings."
+        if given
+        else "By the labels that arrive at validation pixels, or in a cross-validation inside "
         f"the {labelled} training and validation pixels. Test pixels were not looked at.",
         "candidates": [],
     }

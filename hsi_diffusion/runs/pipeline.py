@@ -240,16 +240,19 @@ def _on_features(
 ) -> Outcome:
     """Choose diffusion features, and classify them."""
     data, settings, place = classification.data, classification.settings, classification.place
-    candidates = classification.candidates
+    candidates, spreading = classification.candidates, settings.classifier.propagation
 
     with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
         for candidate in candidates:
             extract(pretrained, data, settings, place, candidate)
-        spread = classification.spread(restored(pretrained, data, settings, place))
+        shared = None
+        if spreading is not None and spreading.own == "restored":
+            shared = classification.spread(restored(pretrained, data, settings, place))
 
     def learner_of(candidate: FeatureCandidate) -> Learner:
         # from its file whenever it is asked for: all of them together may not fit into memory
-        return classification.learner(extract(pretrained, data, settings, place, candidate), spread)
+        features = extract(pretrained, data, settings, place, candidate)
+        return classification.learner(features, shared or classification.spread([features.array]))
 
     with watch.stage("choice", "Choice among them without test pixels"):
         choice = classification.choose(candidates, learner_of)

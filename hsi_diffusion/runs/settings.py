@@ -194,6 +194,9 @@ class SpaceSettings:
 class PropagationSettings:
     """How labels are spread, see :class:`~hsi_diffusion.classifiers.LabelPropagation`.
 
+    What arrives is joined with a network's answers by ``classifier.module.prior_weight``, and with
+    an estimator's by :meth:`~hsi_diffusion.classifiers.JointPropagation.with_answers`.
+
     Attributes:
         space: Space of the bands in which pixels are compared. This graph is that of the scene, one
             for the method and its control: it owes nothing to the denoiser.
@@ -202,12 +205,16 @@ class PropagationSettings:
         width: Of the weights.
         alpha: Share of a pixel's scores that comes from its neighbours.
         iterations: How often the scores are passed on.
-        own_shares: What weight graphs of what is classified may have beside the scene's: for
-            diffusion features one for each timestep, of the scene that the denoiser restores from
-            there; for raw bands one in the space in which they are classified. Cross-validation
-            inside the label budget, or the validation pixels, choose among several, see
+        own: What the method's own graphs are made of: ``"restored"``, the scene as the denoiser
+            restores it, a graph for each timestep of the features; ``"classified"``, the features
+            that are classified. The control's is always that of the raw bands that it classifies.
+        own_shares: What weight these graphs may have beside the scene's. Cross-validation inside
+            the label budget, or the validation pixels, choose among several, see
             :meth:`~hsi_diffusion.classifiers.JointPropagation.choose_share`; ``[0]`` does without.
         own_width: Of the weights of these graphs.
+        answer_weight: Power of an estimator's smoothed answers in the product.
+        answer_alpha: Share of a pixel's answer that comes from its neighbours.
+        answer_iterations: How often the answers are passed on.
     """
 
     space: SpaceSettings = SpaceSettings(
@@ -218,8 +225,12 @@ class PropagationSettings:
     width: float = 2.0
     alpha: float = 0.99
     iterations: int = 200
+    own: Literal["restored", "classified"] = "restored"
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
     own_width: float = 1.0
+    answer_weight: float = 1.0
+    answer_alpha: float = 0.97
+    answer_iterations: int = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,15 +253,15 @@ class ClassifierSettings:
 
     Attributes:
         estimator: A classical classifier of single pixels in the place of a network, for which the
-            other settings have no meaning; None: a network.
+            other settings but ``propagation`` have no meaning; None: a network.
         patch_size: Side of its patches in pixels.
         batch_size: Patches per step.
         steps: Optimiser steps of the final training.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
         padding: What patches see outside the scene.
-        propagation: Spread the labels over the scene, and join what arrives with the network's
-            answer; ``{}`` takes the defaults, None does without.
+        propagation: Spread the labels over the scene, and join what arrives with the classifier's
+            answers; ``{}`` takes the defaults, None does without.
         module: Further arguments of :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
     """
 
@@ -349,10 +360,12 @@ class RunSettings:
                 "without pretraining (pretrain: null) the classifier learns from raw bands: give "
                 "raw_bands.spaces at least one space, such as '[{transform: minmax}]'"
             )
-        if self.classifier.estimator is not None and self.classifier.propagation is not None:
+        estimator = self.classifier.estimator
+        alone = estimator is not None and estimator.name == "label_propagation"
+        if alone and self.classifier.propagation is not None:
             raise ConfigurationError(
-                "classifier.propagation joins the answer of a network: leave it out with "
-                "classifier.estimator (--set classifier.propagation=null)"
+                "classifier.propagation joins the answers of a classifier: leave it out where "
+                "classifier.estimator is label_propagation (--set classifier.propagation=null)"
             )
 
     @classmethod

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.classifiers.joint_propagation import check_smoothing
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.stages import band_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,12 +70,16 @@ def propagation(settings: PropagationSettings, width: float) -> LabelPropagation
     )
 
 
-def check_shares(shares: Sequence[float]) -> None:
-    """Refuse shares among which nothing can be chosen.
+def check_propagation(settings: PropagationSettings) -> None:
+    """Refuse settings by which nothing can be spread.
 
     Raises:
-        ConfigurationError: There is none, or one is outside what is allowed.
+        ConfigurationError: One is outside what is allowed.
     """
+    propagation(settings, settings.width)
+    propagation(settings, settings.own_width)
+    check_smoothing(settings.answer_alpha, settings.answer_iterations, settings.answer_weight)
+    shares = settings.own_shares
     if not shares or not all(0 <= share <= 1 for share in shares):
         raise ConfigurationError(
             f"own_shares must be one or more numbers from 0 to 1, got {list(shares)}"

@@ -12,6 +12,7 @@ from hsi_diffusion.classifiers.attention import (
     FeedForward,
     TransformerEncoder,
 )
+from hsi_diffusion.classifiers.cross_layer import CrossLayerEncoder
 from hsi_diffusion.errors import ConfigurationError
 from tests.classifiers.loops import attend
 
@@ -96,3 +97,22 @@ def test_encoder_adds_attention_then_feed_forward_block_by_block() -> None:
 def test_encoder_sizes_below_1_are_named() -> None:
     with pytest.raises(ConfigurationError, match="depth must be at least 1, got 0"):
         TransformerEncoder(dim=6, depth=0, heads=2, head_dim=3, mlp_dim=4)
+
+
+@pytest.mark.parametrize("wanted", [[0], [3, 1], list(range(5))])
+def test_tokens_that_are_asked_for_are_those_of_the_whole(wanted: list[int]) -> None:
+    torch.manual_seed(0)
+    for encoder in (
+        TransformerEncoder(dim=6, depth=2, heads=2, head_dim=3, mlp_dim=4),
+        CrossLayerEncoder(5, dim=6, depth=3, heads=2, head_dim=3, mlp_dim=4),
+    ):
+        whole = torch.randn(2, 5, 6, requires_grad=True)
+        part = whole.detach().clone().requires_grad_()
+        expected, found = encoder(whole)[:, wanted], encoder(part, wanted)
+        torch.testing.assert_close(found, expected)
+        (expected**2).sum().backward()
+        gradients = [weight.grad for weight in encoder.parameters()]
+        encoder.zero_grad()
+        (found**2).sum().backward()
+        torch.testing.assert_close(part.grad, whole.grad)
+        torch.testing.assert_close([weight.grad for weight in encoder.parameters()], gradients)

@@ -63,6 +63,24 @@ def test_is_the_same_for_the_same_seed_and_in_pieces(
     assert again.predict(asked[:0]).shape == (0,)
 
 
+@EVERY
+def test_answers_rank_the_classes_as_they_are_predicted(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = blobs(50, seed=1, noise=2.0)
+    model = build_estimator(name, QUICK[name], 3).fit(*blobs(noise=2.0))
+    answers = model.answers(asked, 5)
+    assert answers.shape == (50, 5)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-6)
+    assert not answers[:, [1, 4]].any()  # no row of these was labelled
+    # of equal votes libsvm takes the first class, and the answers that with the larger margins
+    assert (answers.argmax(axis=1) == model.predict(asked)).mean() >= (0.96 if name == "svm" else 1)
+    monkeypatch.setattr(estimator_base, "CHUNK", 3 * 8 * (90 + 6))
+    np.testing.assert_allclose(model.answers(asked, 5), answers, rtol=1e-6)
+    with pytest.raises(NotFittedError):
+        build_estimator(name, QUICK[name], 3).answers(asked, 5)
+
+
 def test_nearest_neighbours_agree_with_plain_loops() -> None:
     rows, classes = blobs(noise=2.0)
     asked, _ = blobs(40, seed=1, noise=2.0)

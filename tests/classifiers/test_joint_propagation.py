@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -121,3 +121,56 @@ def test_impossible_shares_are_refused() -> None:
         JointPropagation(graph(0.1), share=0.5)
     with pytest.raises(ConfigurationError, match=r"from 0 to 1, got -1"):
         JointPropagation(graph(0.1), [graph(0.1)]).choose_share((-1.0,), LABELS, [], 3)
+
+
+def answers(seed: int = 0) -> NDArray[np.float64]:
+    """Of a classifier that is right, but only just."""
+    random = np.random.default_rng(seed)
+    scores = np.eye(3)[LABELS - 1] + random.random((16, 16, 3)) * 1.5
+    found: NDArray[np.float64] = scores / scores.sum(axis=2, keepdims=True)
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_answers_are_smoothed_along_the_mean_of_the_graphs(share: float) -> None:
+    scene, first, second = graph(0.3), graph(0.3, 1), graph(0.3, 2)
+    joint = JointPropagation(scene, [first, second], share)
+    dense = [one.graph.toarray() for one in (scene, first, second)]
+    mixed = dense[0] / 2 + (dense[1] + dense[2]) / 4 if share else dense[0]
+    start = answers().reshape(256, 3)
+    expected = start
+    for _ in range(5):
+        expected = 0.9 * mixed @ expected + 0.1 * start
+    expected = expected / expected.sum(axis=1, keepdims=True)
+    found = joint.smooth(answers(), alpha=0.9, iterations=5)
+    np.testing.assert_allclose(found.reshape(256, 3), expected, rtol=1e-5)
+    assert found.dtype == np.float32
+    # what is unsure by itself is sure among its like
+    assert accuracy(answers().astype(np.float32)) < 0.9 < accuracy(joint.smooth(answers()))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
+def test_answers_and_labels_are_multiplied(weight: float) -> None:
+    joint, train = JointPropagation(graph(0.3), [graph(0.3, 1)], 0.25), np.array([0, 9, 130])
+    labels, smoothed = joint.predict(LABELS, train, 3), joint.smooth(answers(), 0.8, 7)
+    expected = np.maximum(labels, 1e-6) * np.maximum(smoothed, 1e-6) ** weight
+    expected /= expected.sum(axis=2, keepdims=True)
+    found = joint.with_answers(answers(), LABELS, train, weight=weight, alpha=0.8, iterations=7)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": -1.0}, "answer_weight must be at least 0"),
+        ({"alpha": 1.0}, "answer_alpha must lie between 0 and 1"),
+        ({"iterations": 0}, "answer_iterations must be at least 1"),
+    ],
+)
+def test_impossible_smoothing_is_refused(options: dict[str, Any], message: str) -> None:
+    joint = JointPropagation(graph(0.3))
+    with pytest.raises(ConfigurationError, match=message):
+        joint.with_answers(answers(), LABELS, np.array([0]), **options)
+    with pytest.raises(ConfigurationError, match="over the 256 pixels"):
+        joint.smooth(answers()[1:])

@@ -43,6 +43,21 @@ def test_agrees_with_the_kernel_of_scikit_learn() -> None:
     assert chosen.items() <= model.describe().items()
 
 
+def test_answers_are_a_softmax_of_the_votes() -> None:
+    asked = blobs(60, seed=1, noise=2.0)[0]
+    for classes_of in (lambda c: c, lambda c: np.where(c == 3, 2, c)):  # of three, and of two
+        rows, classes = blobs(noise=2.0)
+        classes = classes_of(classes)
+        model = build_estimator("svm", {**ONE_PAIR, "sharpness": 1.5}).fit(rows, classes)
+        reference = SVC(C=10, gamma=1 / (2 * 2.0**2)).fit(rows.astype(float), classes)
+        votes = reference.decision_function(asked.astype(float))
+        if votes.ndim == 1:
+            votes = np.stack([-votes / 2, votes / 2], axis=1)
+        expected = np.exp(1.5 * votes) / np.exp(1.5 * votes).sum(axis=1, keepdims=True)
+        found = model.answers(asked, 4)[:, np.unique(classes)]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
 def test_chooses_like_a_search_of_scikit_learn() -> None:
     rows, classes = blobs(noise=2.0)  # 30 rows of each class: the folds are of one size
     sigmas, costs = [0.5, 2.0, 8.0, 1.0], [100.0, 0.1, 1.0]
@@ -128,6 +143,8 @@ def test_a_constant_channel_says_nothing() -> None:
 
 
 def test_wrong_use_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="sharpness must be above 0"):
+        build_estimator("svm", {"sharpness": 0.0})
     impossible: tuple[Any, ...] = ([], [0.0], [-1, 2], "4", 4, ["1e2"], [True], [float("inf")])
     for values in impossible:
         for name in ("sigmas", "costs"):

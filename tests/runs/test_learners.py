@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neighbors import KNeighborsClassifier
 
-from hsi_diffusion.classifiers import LabelPropagation
+from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs import RunSettings
 from hsi_diffusion.runs.learners import (
@@ -27,22 +27,32 @@ from hsi_diffusion.runs.workplace import Workplace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 SCENE = {"name": "simulated", "height": 30, "width": 32, "bands": 12, "num_classes": 4}
 
 
-def learner(folder: Path, estimator: dict[str, Any] | None, seed: int = 0) -> Learner:
+def learner(
+    folder: Path,
+    estimator: dict[str, Any] | None,
+    propagation: dict[str, Any] | None = None,
+    spread: JointPropagation | None = None,
+) -> Learner:
     settings = RunSettings.from_dict(
         {
             "scene": SCENE,
             "split": {"kind": "0.2"},
             "pretrain": None,
-            "seed": seed,
-            "classifier": {"estimator": estimator, "patch_size": 3},
+            "classifier": {
+                "estimator": estimator,
+                "patch_size": 3,
+                "propagation": propagation,
+            },
         }
     )
     place = Workplace(folder, "cpu", 1, "none", "test", {}, progress=False)
     data = labelled_scene(settings)
-    return build_learner(data.cube.numpy(), data, settings, place)
+    return build_learner(data.cube.numpy(), data, settings, place, spread)
 
 
 def test_estimators_see_the_spectra_of_single_pixels(tmp_path: Path) -> None:
@@ -79,6 +89,33 @@ def test_labels_can_be_spread_and_no_more(tmp_path: Path) -> None:
     trial = graph.predict(labels, split.train, 4).argmax(axis=2).ravel() + 1
     accuracy = accuracy_score(labels.ravel()[split.val], trial[split.val])
     assert found.score(split)[0] == pytest.approx(accuracy)
+
+
+def test_answers_of_an_estimator_are_joined_with_the_spread_labels(tmp_path: Path) -> None:
+    cube = learner(tmp_path, {"name": "knn"}).data.cube.numpy()
+    joint = JointPropagation(LabelPropagation(4).fit(cube))
+    found = learner(
+        tmp_path, {"name": "knn"}, {"answer_weight": 2, "answer_alpha": 0.8}, spread=joint
+    )
+    data = found.data
+    split, labels = data.require_split(), data.labels
+    rows = cube.reshape(labels.size, -1)
+
+    def by_hand(pixels: NDArray[np.int64]) -> NDArray[np.float32]:
+        model = KNeighborsClassifier(5).fit(rows[pixels], labels.ravel()[pixels])
+        answers = model.predict_proba(rows).reshape(*labels.shape, 4)
+        return joint.with_answers(answers, labels, pixels, weight=2, alpha=0.8)
+
+    trial = by_hand(split.train).reshape(-1, 4)[split.val]
+    truth = labels.ravel()[split.val]
+    accuracy, loss = found.score(split)
+    assert accuracy == accuracy_score(truth, trial.argmax(axis=1) + 1)
+    assert loss == pytest.approx(log_loss(truth, trial, labels=[1, 2, 3, 4]), rel=1e-4)
+    classified = found.learn("raw_bands")
+    assert np.array_equal(classified.predicted, by_hand(split.labelled).argmax(axis=2) + 1)
+    assert classified.seen is None  # labels reach a pixel from anywhere
+    assert classified.found is not None
+    assert classified.found["own_share"] == 0
 
 
 def test_without_an_estimator_there_is_a_network(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ({"pretrain": {"module": [1]}}, r"pretrain\.module must be a mapping"),
         ({"pretrain": None, "raw_bands": {"spaces": []}}, r"give raw_bands\.spaces at least one"),
         (
-            {"classifier": {"estimator": {"name": "svm"}, "propagation": {}}},
+            {"classifier": {"estimator": {"name": "label_propagation"}, "propagation": {}}},
             r"propagation=null",
         ),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.classifiers import JointPropagation, LabelPropagation, build_estimator
 from hsi_diffusion.patches import build_transform, cross_validation_folds
 from hsi_diffusion.runs import RunSettings, merge, run, write_outputs
 from tests.runs.tiny import TINY
@@ -55,3 +55,43 @@ def test_labels_spread_along_the_scene_and_what_the_denoiser_restores(tmp_path: 
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "Share of the restored scenes in the graphs" in report
     assert "Share of the raw bands that are classified in the graphs" in report
+
+
+def test_answers_of_an_svm_spread_along_the_features_that_it_learned_from(tmp_path: Path) -> None:
+    changes = {
+        "split": {"kind": "5"},
+        "features": {"components": 0},
+        "classifier": {
+            "estimator": {"name": "svm", "options": {"sigmas": [1.0], "costs": [10.0]}},
+            "propagation": {
+                "space": {"transform": "mnf", "components": 4},
+                "own": "classified",
+                "own_shares": [0.25],
+            },
+        },
+    }
+    settings = RunSettings.from_dict(merge(TINY, changes))
+    result = run(settings, tmp_path / "run", progress=False, say=lambda _: None)
+    assert result is not None
+    assert result.pretrained is not None
+    data, classified = result.data, result.method.classified
+    features = result.pretrained.extract_features(
+        data.cube, timesteps=(50,), levels=(1,), noise="none"
+    ).array
+    bands = build_transform("mnf", 4).fit(data.scene.cube).transform(data.scene.cube)
+    joint = JointPropagation(
+        LabelPropagation(width=2.0).fit(bands), [LabelPropagation(width=1.0).fit(features)], 0.25
+    )
+    rows, pixels = features.reshape(-1, features.shape[2]), data.require_split().labelled
+    svm = build_estimator("svm", {"sigmas": [1.0], "costs": [10.0]})
+    svm.fit(rows[pixels], data.labels.ravel()[pixels] - 1)
+    answers = svm.answers(rows, data.num_classes).reshape(*data.shape, data.num_classes)
+    expected = joint.with_answers(answers, data.labels, pixels).argmax(axis=2) + 1
+    assert (classified.predicted == expected).mean() > 0.99  # features come from a file in between
+
+    write_outputs(result, settings, tmp_path / "run")
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "Share of the features that are classified in the graphs" in report
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["found"]["own_share"] == 0.25
+    assert metrics["leakage"] is None
