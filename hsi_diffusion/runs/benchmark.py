@@ -126,6 +126,8 @@ class BenchmarkSettings:
         title: Headline.
         preset: Preset of the methods.
         seeds: Each rules split, pretraining and classifiers of its runs.
+        pretrainings: How many pretrainings of a kind the seeds share, taking turns: those of the
+            first seeds. None: every seed has its own.
         root: Folder of the scenes' files.
         logger: Where the runs are followed; in W&B, as one group.
         set: Changes of the settings of all methods.
@@ -138,6 +140,7 @@ class BenchmarkSettings:
     title: str = "Benchmark"
     preset: str = "cpu"
     seeds: tuple[int, ...] = (0, 1, 2)
+    pretrainings: int | None = None
     root: str = "data"
     logger: str = "none"
     set: dict[str, Any] = field(default_factory=dict)
@@ -167,6 +170,8 @@ class BenchmarkSettings:
         for pair in self.pairs:
             if len(pair) != 2:
                 raise ConfigurationError(f"pairs must hold two titles each, got {list(pair)}")
+        if self.pretrainings is not None and self.pretrainings < 1:
+            raise ConfigurationError(f"pretrainings must be at least 1, got {self.pretrainings}")
         given = [self.seeds, *(c.seeds for c in self.columns), *(m.seeds for m in self.methods)]
         for seeds in given:
             if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
@@ -215,9 +220,20 @@ def benchmark_cells(settings: BenchmarkSettings, configs: Path) -> list[Cell]:
             if column.methods is None or method.name in column.methods
         ]
         own = [
-            _cell(settings, configs, column=column, method=method, variant=variant, seed=seed)
+            _cell(
+                settings,
+                configs,
+                column=column,
+                method=method,
+                variant=variant,
+                seed=seed,
+                pretraining_seed=None
+                if settings.pretrainings is None
+                else seeds[number % settings.pretrainings % len(seeds)],
+            )
             for method in methods
-            for seed in column.seeds or method.seeds or settings.seeds
+            for seeds in [column.seeds or method.seeds or settings.seeds]
+            for number, seed in enumerate(seeds)
             for variant in method.variants()
         ]
         # what is compared seed by seed is then soon there to be compared
@@ -238,6 +254,7 @@ def _cell(
     method: MethodSettings,
     variant: Variant,
     seed: int,
+    pretraining_seed: int | None,
 ) -> Cell:
     scene = {"root": settings.root, **_with_root(column.scene, settings.root)}
     split = {"kind": "0.1", **_with_root(column.split, settings.root)}
@@ -256,7 +273,8 @@ def _cell(
     # whole, not merged: all methods of a column have its scene and split, and nothing else
     plain |= {"scene": scene, "split": split, "seed": seed}
     plain |= {"logger": settings.logger, "group": settings.title}
-    cell = Cell(variant.row, column.name, RunSettings.from_dict(plain))
+    run = RunSettings.from_dict(plain)
+    cell = Cell(variant.row, column.name, run, None if baseline else pretraining_seed)
     _check_guard(cell)
     return cell
 

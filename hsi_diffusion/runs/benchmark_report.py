@@ -32,11 +32,16 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Test pixels only: per class, OA, AA, kappa, FWIoU and MIoU in percent (kappa times 100), mean "
-    "and sample standard deviation over the seeds. Each seed has a split, a pretraining and "
-    "classifiers of its own; the best mean of a row is bold where all methods have the same seeds. "
+    "and sample standard deviation over the seeds. {seeds}; the best mean of a row is bold where "
+    "all methods have the same seeds. "
     "Training: all that comes before the last map, a shared pretraining included; a dash where a "
     "run was stopped on its way. Test: the map of the whole scene, its features at hand. "
     "Parameters: denoiser and classifier."
+)
+SEEDS = "Each seed has a split, a pretraining and classifiers of its own"
+SHARED = (
+    "Each seed has a split and classifiers of its own; the seeds share {number} pretrainings of a "
+    "kind, taking turns"
 )
 BLOCKS = (
     "Labels and patches are disjoint: no test pixel has a training pixel within {guard} pixels. "
@@ -62,7 +67,9 @@ def write_benchmark(
     found = measurements(results, control_row)
     write_text(folder / "benchmark.csv", measurements_csv(found))
     write_text(folder / "per_class.csv", per_class_csv(found))
-    text, latex = [f"# {settings.title}", LEGEND], []
+    shared = settings.pretrainings
+    seeds = SEEDS if shared is None else SHARED.format(number=shared)
+    text, latex = [f"# {settings.title}", LEGEND.format(seeds=seeds)], []
     for number, column in enumerate(settings.columns, start=1):
         own = [m for m in found if m.column == column.name]
         here = [r for r in results if r.cell.column == column.name and r.metrics is not None]
@@ -102,7 +109,7 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
     if helped:
         notes.append(
             "Labels are also spread along graphs, one of the scene's bands and some of what is "
-            f"classified (the scenes that a denoiser restores, or raw bands), for "
+            f"classified (features, the scenes that a denoiser restores, or raw bands), for "
             f"{', '.join(helped)} and their controls alike, and for no other method."
         )
     return notes

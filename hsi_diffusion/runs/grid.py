@@ -29,12 +29,14 @@ class Cell:
         row: What it is compared as, such as "no contrast"; cells of one row and one column differ
             by their seed only.
         column: On what, such as "10 per class".
-        settings: Everything that decides it.
+        settings: Everything that decides it, but for the next.
+        pretraining_seed: Seed of the pretraining that it shares with other cells; None: its own.
     """
 
     row: str
     column: str
     settings: RunSettings
+    pretraining_seed: int | None = None
 
     @property
     def name(self) -> str:
@@ -43,7 +45,16 @@ class Cell:
         readable = "".join(letter if letter.isalnum() else "-" for letter in text)
         plain = self.settings.to_dict()
         decisive = {key: value for key, value in plain.items() if key not in FOLLOWED}
+        if self.pretraining_seed is not None:
+            decisive["pretraining_seed"] = self.pretraining_seed
         return f"{readable}-{digest_of(decisive)[:8]}"
+
+    @property
+    def pretraining(self) -> RunSettings:
+        """Settings of the run that pretrains for it."""
+        if self.pretraining_seed is None:
+            return self.settings
+        return replace(self.settings, seed=self.pretraining_seed)
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,7 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     trace = folder / "errors" / f"{cell.name}.txt"
     try:
         check(cell.settings, place)
-        settings = _with_pretraining(cell.settings, folder, progress)
+        settings = _with_pretraining(cell, folder, progress)
         # the features of many cells would fill a disk; they can be had again from the denoiser
         settings = replace(settings, features=replace(settings.features, keep="none"))
         started = (place / "config.yaml").is_file()
@@ -141,16 +152,17 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     return None
 
 
-def _with_pretraining(settings: RunSettings, folder: Path, progress: bool) -> RunSettings:
+def _with_pretraining(cell: Cell, folder: Path, progress: bool) -> RunSettings:
     """Settings that use the pretraining of all runs like this one, made if it is not there yet."""
+    settings = cell.settings
     if settings.pretrain is None or settings.pretrain.checkpoint is not None:
         return settings
-    place = pretraining_folder(settings, folder)
+    place = pretraining_folder(cell.pretraining, folder)
     done = place / "seconds.json"
     if not done.is_file():
         resumed = place.exists()  # how long it took before is not known
         start = time.monotonic()
-        pretrain_alone(settings, place, progress=progress)
+        pretrain_alone(cell.pretraining, place, progress=progress)
         seconds = None if resumed else round(time.monotonic() - start, 2)
         write_text(done, json.dumps({"pretraining": seconds}))
     checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
@@ -193,7 +205,7 @@ def _result(cell: Cell, folder: Path, error: str | None) -> CellResult:
         metrics = json.loads(file.read_text(encoding="utf-8"))
     seconds = None
     if cell.settings.pretrain is not None:
-        timing = pretraining_folder(cell.settings, folder) / "seconds.json"
+        timing = pretraining_folder(cell.pretraining, folder) / "seconds.json"
         if timing.is_file():
             seconds = json.loads(timing.read_text(encoding="utf-8"))["pretraining"]
     return CellResult(cell, metrics, error, seconds)

@@ -84,7 +84,8 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     cube = scene()
     whole = SpectralGraph(5).fit(cube)
     expected = whole.smooth(cube)
-    monkeypatch.setattr(graph, "CHUNK", 8 * 42)  # two pixels' distances, and one channel
+    monkeypatch.setattr(graph, "CHUNK", 8 * 42)  # one channel
+    monkeypatch.setattr(graph, "CACHED", 8 * 42)  # two pixels' distances
     np.testing.assert_array_equal(whole.smooth(cube), expected)
     np.testing.assert_allclose(SpectralGraph(5).fit(cube).smooth(cube), expected, atol=1e-6)
 

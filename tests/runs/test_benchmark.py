@@ -49,6 +49,19 @@ def test_cells_are_every_method_on_every_split_seed_by_seed() -> None:
     assert len(shared) == 2  # one per seed, for both splits
 
 
+def test_seeds_may_share_pretrainings() -> None:
+    plain = {**SIMPLE, "seeds": [3, 4, 5, 6, 7], "pretrainings": 2}
+    cells = benchmark_cells(BenchmarkSettings.from_dict(plain), CONFIGS)
+    own = [cell for cell in cells if cell.row == "diffcrn" and cell.column.endswith("blocks")]
+    assert [cell.settings.seed for cell in own] == [3, 4, 5, 6, 7]
+    assert [cell.pretraining.seed for cell in own] == [3, 4, 3, 4, 3]
+    assert {cell.pretraining_seed for cell in cells if cell.row == "svm"} == {None}
+    usual = benchmark_cells(BenchmarkSettings.from_dict(SIMPLE), CONFIGS)
+    assert all(cell.pretraining is cell.settings for cell in usual)
+    with pytest.raises(ConfigurationError, match="pretrainings must be at least 1"):
+        BenchmarkSettings.from_dict({**SIMPLE, "pretrainings": 0})
+
+
 def test_methods_may_vary_and_have_seeds_and_settings_of_their_own() -> None:
     method = {
         "method": "spectraldiff",

@@ -29,6 +29,18 @@ def cell(row: str, changes: dict[str, Any] | None = None, *, seed: int = 0) -> C
     return Cell(row, "10", RunSettings.from_dict(settings))
 
 
+def test_seeds_may_share_one_pretraining(tmp_path: Path) -> None:
+    own, other = cell("preset", seed=1), cell("preset", seed=2)
+    shared = replace(other, pretraining_seed=1)
+    assert shared.name != other.name
+    results = run_grid([own, shared], tmp_path, say=lambda _: None)
+    assert [result.error for result in results] == [None, None]
+    (folder,) = (tmp_path / "pretrained").iterdir()
+    assert folder == pretraining_folder(own.settings, tmp_path)
+    assert results[0].pretraining_seconds == results[1].pretraining_seconds is not None
+    assert results[0].metrics != results[1].metrics  # another split
+
+
 def test_cells_share_pretrainings_and_are_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
