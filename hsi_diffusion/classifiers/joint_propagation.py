@@ -64,7 +64,7 @@ class JointPropagation:
         return _joined(*self._logarithms(labels, train, num_classes), self.share)
 
     def smooth(
-        self, answers: NDArray[np.floating[Any]], alpha: float = 0.97, iterations: int = 100
+        self, answers: NDArray[np.floating[Any]], alpha: float = 0.95, iterations: int = 100
     ) -> NDArray[np.float32]:
         """Let pixels agree with those that they are joined to.
 
@@ -106,7 +106,7 @@ class JointPropagation:
         train: NDArray[np.integer[Any]],
         *,
         weight: float = 1.0,
-        alpha: float = 0.97,
+        alpha: float = 0.95,
         iterations: int = 100,
     ) -> NDArray[np.float32]:
         """Labels that are spread, times answers that are smoothed.

@@ -78,6 +78,15 @@ class FeatureCube:
         array = np.concatenate([self.array, angles.astype(np.float32, copy=False)], axis=2)
         return FeatureCube(array, {**self.description, "angles": True})
 
+    def parts(self) -> tuple[NDArray[np.float32], ...]:
+        """The features of each (timestep, level), or of each separate reduction, without angles.
+
+        Returns:
+            Views of shape (H, W, d), in the order of the channels.
+        """
+        stops = np.cumsum(self.description["channels"])
+        return tuple(np.split(self.array[:, :, : stops[-1]], stops[:-1], axis=2))
+
     def per_timestep(self) -> NDArray[np.float32]:
         """The same features with the timesteps apart: a view of shape (T, H, W, D / T).
 

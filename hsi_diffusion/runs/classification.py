@@ -10,7 +10,7 @@ import numpy as np
 
 from hsi_diffusion.features import choose_by_validation
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
-from hsi_diffusion.runs.learners import build_learner
+from hsi_diffusion.runs.learners import build_learner, cube_parts
 from hsi_diffusion.runs.spreading import joint_propagation, scene_graph
 from hsi_diffusion.runs.stages import band_space
 
@@ -78,6 +78,11 @@ class Classification:
             return None
         return joint_propagation(self.graph, cubes, self.data, self.settings, self.place)
 
+    def spread_along(self, cube: Cube) -> JointPropagation | None:
+        """What labels are spread along: the scene's graph and those of what is classified."""
+        estimator = self.settings.classifier.estimator
+        return self.spread(cube_parts(cube, each=estimator is not None and estimator.each))
+
     def learner(self, cube: Cube, spread: JointPropagation | None) -> Learner:
         """What shall learn from a cube."""
         return build_learner(cube, self.data, self.settings, self.place, spread)
@@ -108,7 +113,7 @@ class Classification:
 
         def learner_of(space: SpaceSettings) -> Learner:
             cube = band_space(self.data, space, device=self.place.device)
-            return self.learner(cube, self.spread([cube]))
+            return self.learner(cube, self.spread_along(cube))
 
         choice = self.choose(self.settings.raw_bands.spaces, learner_of)
         return Outcome(choice, learner_of(choice.best).learn("raw_bands"))

@@ -25,6 +25,8 @@ from hsi_diffusion.runs.stages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from hsi_diffusion.classifiers import Estimator, JointPropagation
@@ -129,7 +131,20 @@ class Learner(ABC):
         return metrics
 
     def _array(self) -> NDArray[np.float32]:
-        return self.cube.array if isinstance(self.cube, FeatureCube) else self.cube
+        (array,) = cube_parts(self.cube, each=False)
+        return array
+
+
+def cube_parts(cube: Cube, *, each: bool) -> tuple[NDArray[np.float32], ...]:
+    """What one estimator each, and one graph each, is made of.
+
+    Args:
+        cube: Features or raw bands, (H, W, D).
+        each: Features of every timestep and level by themselves.
+    """
+    if isinstance(cube, FeatureCube):
+        return cube.parts() if each else (cube.array,)
+    return (cube,)
 
 
 class NetworkLearner(Learner):
@@ -242,66 +257,85 @@ class EstimatorLearner(Learner):
 
     def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
-        rows, classes = self._rows()
-        estimator = self._estimator().fit(rows[split.train], classes[split.train])
-        truth = classes[split.val]
-        if self.spread is None:
+        estimators = self._fitted(split.train)
+        truth = self._classes[split.val]
+        if self.spread is None and len(estimators) == 1:
+            (estimator,), (rows,) = estimators, self._rows
             return float((estimator.predict(rows[split.val]) == truth).mean()), math.nan
-        found = self._joined(self.spread, estimator, split.train)
-        found = found.reshape(len(rows), -1)[split.val]
-        right = found[np.arange(len(truth)), truth]
-        return float((found.argmax(axis=1) == truth).mean()), float(-np.log(right).mean())
+        found = self._answers(estimators, split.train).reshape(self.data.labels.size, -1)
+        right = np.maximum(found[split.val, truth], np.finfo(np.float32).tiny)
+        predicted = found[split.val].argmax(axis=1)
+        return float((predicted == truth).mean()), float(-np.log(right).mean())
 
     def learn(self, stage: str) -> Classified:
         """See :meth:`Learner.learn`."""
-        rows, classes = self._rows()
         pixels = self.data.require_split().labelled
         with self.place.logging(stage) as logger:
             start = time.perf_counter()
-            estimator = self._estimator().fit(rows[pixels], classes[pixels])
+            estimators = self._fitted(pixels)
             fitted = time.perf_counter()
-            if self.spread is None:
+            if self.spread is None and len(estimators) == 1:
+                (estimator,), (rows,) = estimators, self._rows
                 predicted = estimator.predict(rows).reshape(self.data.shape) + 1
             else:
-                predicted = self._joined(self.spread, estimator, pixels).argmax(axis=2) + 1
+                predicted = self._answers(estimators, pixels).argmax(axis=2) + 1
             mapped = time.perf_counter()
             metrics = self._measured(predicted, logger)
         costs = Costs(None, fitted - start, mapped - fitted)
-        found = estimator.describe()
+        found = estimators[0].describe()
+        if len(estimators) > 1:
+            found = {"name": found["name"], "each": [one.describe() for one in estimators]}
         if self.spread is None:
             return Classified(predicted, metrics, costs, seen=1, found=found)
-        return Classified(
-            predicted, metrics, costs, seen=None, found={**found, SHARE: self.spread.share}
-        )
+        found[SHARE] = self.spread.share
+        return Classified(predicted, metrics, costs, seen=None, found=found)
 
-    def _joined(
-        self, spread: JointPropagation, estimator: Estimator, pixels: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """The answers and the labels of ``pixels``, both spread: probabilities, (H, W, K)."""
-        wanted, classes = self.settings.classifier.propagation, self.data.num_classes
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.float32], ...]:
+        """Every pixel as a row, for each estimator."""
+        wanted = self.settings.classifier.estimator
+        each = wanted is not None and wanted.each
+        return tuple(part.reshape(-1, part.shape[2]) for part in cube_parts(self.cube, each=each))
+
+    @cached_property
+    def _classes(self) -> NDArray[np.int64]:
+        """The class 0..K-1 of every pixel; -1 where it has none."""
+        return self.data.labels.ravel() - 1
+
+    def _fitted(self, pixels: NDArray[np.int64]) -> list[Estimator]:
+        """The estimators, which have learned ``pixels``."""
+        wanted = self.settings.classifier.estimator
         if wanted is None:
-            raise ConfigurationError("classifier.propagation must say how to spread, got None")
-        rows, _ = self._rows()
-        answers = estimator.answers(rows, classes).reshape(*self.data.shape, classes)
-        return spread.with_answers(
+            raise ConfigurationError("classifier.estimator must name an estimator, got None")
+        return [
+            build_estimator(wanted.name, wanted.options, self.settings.seed).fit(
+                rows[pixels], self._classes[pixels]
+            )
+            for rows in self._rows
+        ]
+
+    def _answers(
+        self, estimators: Sequence[Estimator], pixels: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Mean of their answers, joined with the spread labels of ``pixels``: (H, W, K)."""
+        data, wanted = self.data, self.settings.classifier.propagation
+        answers: NDArray[np.float32] = np.mean(
+            [
+                estimator.answers(rows, data.num_classes)
+                for estimator, rows in zip(estimators, self._rows, strict=True)
+            ],
+            axis=0,
+        ).reshape(*data.shape, data.num_classes)
+        if self.spread is None or wanted is None:
+            return answers
+        return self.spread.with_answers(
             answers,
-            self.data.labels,
+            data.labels,
             pixels,
             weight=wanted.answer_weight,
             alpha=wanted.answer_alpha,
             iterations=wanted.answer_iterations,
         )
-
-    def _estimator(self) -> Estimator:
-        wanted = self.settings.classifier.estimator
-        if wanted is None:
-            raise ConfigurationError("classifier.estimator must name an estimator, got None")
-        return build_estimator(wanted.name, wanted.options, self.settings.seed)
-
-    def _rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Every pixel as a row, and its class 0..K-1; -1 where it has none."""
-        array = self._array()
-        return array.reshape(-1, array.shape[2]), self.data.labels.ravel() - 1
 
 
 class PropagationLearner(Learner):

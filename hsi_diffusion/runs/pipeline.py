@@ -252,7 +252,7 @@ def _on_features(
     def learner_of(candidate: FeatureCandidate) -> Learner:
         # from its file whenever it is asked for: all of them together may not fit into memory
         features = extract(pretrained, data, settings, place, candidate)
-        return classification.learner(features, shared or classification.spread([features.array]))
+        return classification.learner(features, shared or classification.spread_along(features))
 
     with watch.stage("choice", "Choice among them without test pixels"):
         choice = classification.choose(candidates, learner_of)

@@ -229,7 +229,7 @@ class PropagationSettings:
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
     own_width: float = 1.0
     answer_weight: float = 1.0
-    answer_alpha: float = 0.97
+    answer_alpha: float = 0.95
     answer_iterations: int = 100
 
 
@@ -241,10 +241,14 @@ class EstimatorSettings:
         name: Such as ``"svm"``, see :func:`~hsi_diffusion.classifiers.build_estimator`; or
             ``"label_propagation"``, :class:`~hsi_diffusion.classifiers.LabelPropagation` alone.
         options: Its arguments.
+        each: Fit one to each timestep and level (to each separate reduction), and average their
+            answers; the graphs of ``propagation.own: classified`` are then as many. False: one, to
+            all channels side by side.
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    each: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,6 +366,11 @@ class RunSettings:
             )
         estimator = self.classifier.estimator
         alone = estimator is not None and estimator.name == "label_propagation"
+        if alone and estimator is not None and estimator.each:
+            raise ConfigurationError(
+                "classifier.estimator.each averages the answers of estimators, and "
+                "label_propagation gives none: leave it out"
+            )
         if alone and self.classifier.propagation is not None:
             raise ConfigurationError(
                 "classifier.propagation joins the answers of a classifier: leave it out where "
