@@ -68,6 +68,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--out", type=Path, metavar="DIR", help="default: runs/NAME-OF-FILE or runs/benchmark"
     )
     parser.add_argument(
+        "--also",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folders with benchmark.csv and per_class.csv of the same benchmark, computed before "
+        "or elsewhere: what they hold is not run again, and stands in the tables too",
+    )
+    parser.add_argument(
         "--tables-only", action="store_true", help="run nothing, write tables of what is there"
     )
     parser.add_argument("--progress", action="store_true", help="progress bars of every stage")
@@ -146,8 +155,10 @@ def wanted(
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing and write the tables; 0 = all done, 1 = some failed, 2 = bad input."""
     from hsi_diffusion.errors import HsiDiffusionError
+    from hsi_diffusion.reports import read_measurements
     from hsi_diffusion.runs import (
         benchmark_cells,
+        cell_key,
         grid_results,
         quieten,
         run_grid,
@@ -161,12 +172,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = settings_from(options)
         cells = benchmark_cells(settings, CONFIGS)
+        earlier = [
+            measurement
+            for also in options.also
+            for measurement in read_measurements(also / "benchmark.csv", also / "per_class.csv")
+        ]
+        known_before = {(m.row, m.column, m.seed) for m in earlier}
         chosen = [] if options.tables_only else wanted(settings, cells, options)
+        chosen = [cell for cell in chosen if cell_key(cell) not in known_before]
         results = {r.cell.name: r for r in run_grid(chosen, folder, progress=options.progress)}
         # what was run before, and is not asked for now, belongs into the tables as well
         known = [results.get(r.cell.name, r) for r in grid_results(cells, folder)]
         command = shlex.join(["python", "experiments/benchmark.py", *options.arguments])
-        write_benchmark(settings, known, folder, command=command)
+        write_benchmark(settings, known, folder, command=command, earlier=earlier)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
 from hsi_diffusion.reports.maps import classification_map, false_colour, split_map
 from hsi_diffusion.reports.papers import grid_table, paper_table
+from hsi_diffusion.reports.reading import read_measurements
 from hsi_diffusion.reports.reconstructions import (
     reconstruction_images,
     reconstruction_spectra,
@@ -53,6 +54,7 @@ __all__ = [
     "paired",
     "paper_table",
     "per_class_csv",
+    "read_measurements",
     "reconstruction_images",
     "reconstruction_spectra",
     "render_report",

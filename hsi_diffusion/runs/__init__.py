@@ -1,7 +1,7 @@
 """Whole runs: plain settings in, a folder with figures, maps and a report out."""
 
 from hsi_diffusion.runs.benchmark import BenchmarkSettings, benchmark_cells
-from hsi_diffusion.runs.benchmark_report import write_benchmark
+from hsi_diffusion.runs.benchmark_report import cell_key, write_benchmark
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.console import quieten
 from hsi_diffusion.runs.folder import check_output, prepare_output
@@ -29,6 +29,7 @@ __all__ = [
     "RunSettings",
     "SplitSettings",
     "benchmark_cells",
+    "cell_key",
     "check_output",
     "choice_splits",
     "default_folder",

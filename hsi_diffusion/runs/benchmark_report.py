@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.modules import SceneDataModule
     from hsi_diffusion.runs.benchmark import BenchmarkSettings, ColumnSettings, MethodSettings
-    from hsi_diffusion.runs.grid import CellResult
+    from hsi_diffusion.runs.grid import Cell, CellResult
 
 LEGEND = (
     "Test pixels only: per class, OA, AA, kappa, FWIoU and MIoU in percent (kappa times 100), mean "
@@ -54,7 +54,12 @@ FIXED = (
 
 
 def write_benchmark(
-    settings: BenchmarkSettings, results: Sequence[CellResult], folder: Path, *, command: str
+    settings: BenchmarkSettings,
+    results: Sequence[CellResult],
+    folder: Path,
+    *,
+    command: str,
+    earlier: Sequence[Measurement] = (),
 ) -> None:
     """Write ``benchmark.md``, ``.tex`` and ``.csv``, ``per_class.csv`` and the maps as figures.
 
@@ -63,8 +68,9 @@ def write_benchmark(
         results: What became of every cell; those without metrics are left out of the tables.
         folder: The benchmark's folder, which holds the cells.
         command: The command line that repeats it.
+        earlier: Measurements of the same benchmark from elsewhere, for cells without metrics.
     """
-    found = measurements(results, control_row)
+    found = _joined(results, earlier)
     write_text(folder / "benchmark.csv", measurements_csv(found))
     write_text(folder / "per_class.csv", per_class_csv(found))
     shared = settings.pretrainings
@@ -72,9 +78,10 @@ def write_benchmark(
     text, latex = [f"# {settings.title}", LEGEND.format(seeds=seeds)], []
     for number, column in enumerate(settings.columns, start=1):
         own = [m for m in found if m.column == column.name]
-        here = [r for r in results if r.cell.column == column.name and r.metrics is not None]
-        if not here:
+        if not own:
             continue
+        measured = {measurement.row for measurement in own}
+        here = [r for r in results if r.cell.column == column.name and r.cell.row in measured]
         data = labelled_scene(here[0].cell.settings)
         text += [f"## {column.name}", *_notes(here)]
         rows = [m for m in own if m.row not in _grid_rows(settings)]
@@ -88,12 +95,34 @@ def write_benchmark(
         text += _gallery(settings, here, data, folder / f"maps-{number}.png")
     if failed := failures(results):
         text += ["Failed, and left out:", "\n".join(failed)]
-    missing = sum(result.metrics is None and result.error is None for result in results)
+    known = {(m.row, m.column, m.seed) for m in found}
+    missing = sum(cell_key(result.cell) not in known and not result.error for result in results)
     if missing:
         text.append(f"Not run yet: {missing} of {len(results)} runs.")
     text += [f"```bash\n{command}\n```", f"Machine: {describe_hardware()}"]
     write_text(folder / "benchmark.tex", "\n\n".join(latex) + "\n")
     write_text(folder / "benchmark.md", "\n\n".join(text) + "\n")
+
+
+def cell_key(cell: Cell) -> tuple[str, str, int]:
+    """Row, column and seed: what tells the measurements of a benchmark apart."""
+    return cell.row, cell.column, cell.settings.seed
+
+
+def _joined(results: Sequence[CellResult], earlier: Sequence[Measurement]) -> list[Measurement]:
+    """Measurements of all cells in their order; the earlier ones where a cell was not run here."""
+    before: dict[tuple[str, str, int], Measurement] = {
+        (m.row, m.column, m.seed): m for m in earlier
+    }
+    found = []
+    for result in results:
+        if result.metrics is not None:
+            found += measurements([result], control_row)
+            continue
+        row, column, seed = cell_key(result.cell)
+        keys = ((row, column, seed), (control_row(row), column, seed))
+        found += [before[key] for key in keys if key in before]
+    return found
 
 
 def _notes(here: Sequence[CellResult]) -> list[str]:

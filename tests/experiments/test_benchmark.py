@@ -108,6 +108,29 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
             image.verify()
 
 
+def test_what_was_measured_elsewhere_is_not_run_again(
+    finished: Path, script: ModuleType, plan: Path, tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in ("benchmark.csv", "per_class.csv"):
+        lines = (finished / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("kNN,ten,1")]
+        (part / name).write_text("".join(kept), encoding="utf-8")
+    place = tmp_path / "rest"
+    assert script.main([str(plan), "--out", str(place), "--also", str(part)]) == 0
+    assert [folder.name.split("-seed")[0] for folder in (place / "cells").iterdir()] == ["kNN-ten"]
+    assert figures(place) == figures(finished)
+    text = (place / "benchmark.md").read_text(encoding="utf-8")
+    assert "## tenth" in text
+    assert "Not run yet" not in text
+    missing = ["--tables-only", "--out", str(tmp_path / "none")]
+    assert script.main([str(plan), *missing, "--also", str(part)]) == 0
+    text = (tmp_path / "none" / "benchmark.md").read_text(encoding="utf-8")
+    assert "Not run yet: 1 of 10 runs" in text
+    assert script.main([str(plan), *missing, "--also", str(tmp_path)]) == 2
+
+
 def test_one_pretraining_serves_all_that_can_use_it(finished: Path) -> None:
     assert len(list((finished / "pretrained").glob("*/checkpoints/pretrain.ckpt"))) == 2
 

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.reports import Measurement, measurements_csv, per_class_csv, read_measurements
+from hsi_diffusion.reports.tables import SCORES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def measured(row: str, seed: int, classes: list[float | None] | None) -> Measurement:
+    figures: dict[str, object] = dict.fromkeys(SCORES, 0.1 * seed + 1 / 3)
+    if classes is not None:
+        figures["per_class_accuracy"] = classes
+    return Measurement(row, "a scene, 10 %", seed, figures, 2.5, 1.25, None, 1000)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    wanted = [
+        measured("DiffCRN: raw bands", 0, [1.0, None, 2 / 3]),
+        measured("DiffCRN: raw bands", 1, [0.0, 0.5, 1 / 7]),
+        measured('with "quotes", and commas', 1, None),
+    ]
+    figures, classes = tmp_path / "benchmark.csv", tmp_path / "per_class.csv"
+    figures.write_text(measurements_csv(wanted), encoding="utf-8")
+    classes.write_text(per_class_csv(wanted), encoding="utf-8")
+    assert read_measurements(figures, classes) == wanted
+    without = read_measurements(figures, tmp_path / "none.csv")
+    assert without == read_measurements(figures)
+    assert [dict(m.figures) for m in without] == [
+        {name: m.figures[name] for name in SCORES} for m in wanted
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row,column,seed\n", "it lacks"),
+        ("", "it lacks"),
+        (None, "give the folder of a benchmark"),
+        (measurements_csv([]) + "x,y,z" + ",1" * 9 + "\n", "'z' as seed"),
+        (measurements_csv([]) + "x,y," + ",1" * 9 + "\n", "without a seed"),
+        (measurements_csv([]) + "x,y,3" + ",much" * 9 + "\n", "'much' as"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "benchmark.csv"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        read_measurements(path)
