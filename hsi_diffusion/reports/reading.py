@@ -6,7 +6,8 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.comparison import COSTS, SCORES, Measurement
+from hsi_diffusion.reports.comparison import COSTS, Measurement
+from hsi_diffusion.reports.tables import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
