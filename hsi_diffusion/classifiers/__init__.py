@@ -28,6 +28,7 @@ from hsi_diffusion.classifiers.estimators import (
 )
 from hsi_diffusion.classifiers.fusion import FUSIONS, FusionClassifier
 from hsi_diffusion.classifiers.graph import SpectralGraph
+from hsi_diffusion.classifiers.graph_classifier import GraphClassifier
 from hsi_diffusion.classifiers.joint_propagation import JointPropagation
 from hsi_diffusion.classifiers.mini_gcn import MiniGCN
 from hsi_diffusion.classifiers.propagation import LabelPropagation
@@ -115,6 +116,7 @@ __all__ = [
     "Ensemble",
     "Estimator",
     "FusionClassifier",
+    "GraphClassifier",
     "JointPropagation",
     "LabelPropagation",
     "MiniGCN",

@@ -10,7 +10,8 @@ import numpy as np
 
 from hsi_diffusion.features import choose_by_validation
 from hsi_diffusion.runs.candidates import choice_splits, feature_candidates
-from hsi_diffusion.runs.learners import build_learner, cube_parts
+from hsi_diffusion.runs.learner_base import cube_parts
+from hsi_diffusion.runs.learners import build_learner
 from hsi_diffusion.runs.spreading import joint_propagation, scene_graph
 from hsi_diffusion.runs.stages import band_space
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
     from hsi_diffusion.features import Choice
     from hsi_diffusion.modules import SceneDataModule
-    from hsi_diffusion.runs.learners import Classified, Cube, Learner
+    from hsi_diffusion.runs.learner_base import Classified, Cube, Learner
     from hsi_diffusion.runs.settings import RunSettings, SpaceSettings
     from hsi_diffusion.runs.workplace import Workplace
 

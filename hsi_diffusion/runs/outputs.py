@@ -25,7 +25,7 @@ from hsi_diffusion.reports import (
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
-from hsi_diffusion.runs.learners import SHARE
+from hsi_diffusion.runs.learner_base import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,7 @@ from hsi_diffusion.runs.folder import (
     prepare_output,
     remove_if_only_begun,
 )
-from hsi_diffusion.runs.learners import EPOCH_STEPS
+from hsi_diffusion.runs.network_learner import EPOCH_STEPS
 from hsi_diffusion.runs.stages import (
     build_scene_data,
     extract,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.modules import DiffusionPretrainModule, SceneDataModule
     from hsi_diffusion.runs.candidates import FeatureCandidate
-    from hsi_diffusion.runs.learners import Learner
+    from hsi_diffusion.runs.learner_base import Learner
     from hsi_diffusion.runs.settings import RunSettings
 
 

@@ -45,6 +45,16 @@ def key(**changes: Any) -> dict[str, Any]:
     return feature_key(**parts | changes)
 
 
+def test_parts_are_the_timesteps_and_levels_without_angles() -> None:
+    whole = cube((6, 5, 9), channels=[2, 3, 4])
+    angles = np.ones((6, 5, 2), dtype=np.float32)
+    for given in (whole, whole.with_angles(angles)):
+        first, second, third = given.parts()
+        assert np.array_equal(first, whole.array[:, :, :2])
+        assert np.array_equal(second, whole.array[:, :, 2:5])
+        assert np.array_equal(third, whole.array[:, :, 5:9])
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "new" / "folder")
     assert store.load(KEY) is None

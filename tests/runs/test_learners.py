@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,24 +11,23 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neighbors import KNeighborsClassifier
 
-from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+from hsi_diffusion.classifiers import GraphClassifier, JointPropagation, LabelPropagation
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.runs import RunSettings
-from hsi_diffusion.runs.learners import (
-    EstimatorLearner,
-    Learner,
-    NetworkLearner,
-    PropagationLearner,
-    build_learner,
-    check_learner,
-)
+from hsi_diffusion.runs.estimator_learners import EstimatorLearner, PropagationLearner
+from hsi_diffusion.runs.learners import build_learner, check_learner
+from hsi_diffusion.runs.network_learner import NetworkLearner
 from hsi_diffusion.runs.pipeline import labelled_scene
+from hsi_diffusion.runs.settings import EstimatorSettings
 from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from hsi_diffusion.runs.learner_base import Learner
 
 SCENE = {"name": "simulated", "height": 30, "width": 32, "bands": 12, "num_classes": 4}
 
@@ -116,6 +116,31 @@ def test_answers_of_an_estimator_are_joined_with_the_spread_labels(tmp_path: Pat
     assert classified.seen is None  # labels reach a pixel from anywhere
     assert classified.found is not None
     assert classified.found["own_share"] == 0
+
+
+def test_there_may_be_an_estimator_for_each_timestep_and_level(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    plain = learner(tmp_path, {"name": "knn"})
+    data, place = plain.data, plain.place
+    noise = random.normal(size=(*data.shape, 5)).astype(np.float32)
+    array = np.concatenate([data.cube.numpy(), noise], axis=2)
+    facts = {"timesteps": [5, 9], "levels": ["up1"], "channels": [12, 5]}
+    cube = FeatureCube(array, facts)
+    settings = RunSettings.from_dict(
+        {"classifier": {"estimator": {"name": "knn", "each": True}}, "scene": SCENE}
+    )
+    found = build_learner(cube, data, settings, place).learn("features")
+    expected = GraphClassifier([array[:, :, :12], noise], None, estimator="knn").fit(
+        data.labels, data.require_split().labelled, 4
+    )
+    assert np.array_equal(found.predicted, expected.predict().argmax(axis=2) + 1)
+    assert found.seen == 1
+    assert found.found is not None
+    assert [one["channels"] for one in found.found["each"]] == [12, 5]
+    joined = replace(settings.classifier, estimator=EstimatorSettings(name="knn"))
+    one = build_learner(cube, data, replace(settings, classifier=joined), place).learn("features")
+    assert one.found is not None
+    assert one.found["channels"] == 17
 
 
 def test_without_an_estimator_there_is_a_network(tmp_path: Path) -> None:
