@@ -3,7 +3,8 @@
 What is compared stands in a YAML file (experiments/benchmarks) or on the command line. Runs that
 can share a pretraining do; finished ones are kept, so that a benchmark that was stopped goes on
 where it stopped; one that fails is told and left out. Writes benchmark.md, .tex and .csv,
-per_class.csv and maps-N.png into --out; they hold all runs of the file that are finished.
+per_class.csv, maps-N.png and differences.png into --out; they hold all runs of the file that are
+finished.
 """
 
 from __future__ import annotations

@@ -52,6 +52,21 @@ class GraphClassifier:
     Attributes:
         estimators: What :meth:`fit` has learned, one for each cube.
 
+    Example:
+        >>> import numpy as np
+        >>> from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
+        >>> labels = np.repeat([[1, 2]], 6, axis=0).repeat(5, axis=1)  # two fields, 6 x 5 pixels
+        >>> random = np.random.default_rng(0)
+        >>> bands = labels[..., None] + 0.3 * random.normal(size=(6, 10, 4))
+        >>> features = bands[..., :2] ** 2
+        >>> graphs = [LabelPropagation().fit(cube) for cube in (bands, features)]
+        >>> spread = JointPropagation(graphs[0], graphs[1:], share=0.25)
+        >>> one_svm = {"sigmas": [0.7], "costs": [100], "standardise": True}
+        >>> model = GraphClassifier([features], spread, options=one_svm)
+        >>> found = model.fit(labels, train=np.array([0, 7, 32, 39]), num_classes=2).predict()
+        >>> found.shape, float((found.argmax(axis=2) + 1 == labels).mean())
+        ((6, 10, 2), 1.0)
+
     Raises:
         ConfigurationError: There is no cube, the cubes differ in height or width, or a setting is
             outside what is allowed.

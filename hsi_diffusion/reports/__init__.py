@@ -8,6 +8,7 @@ from hsi_diffusion.reports.comparison import (
     spread,
 )
 from hsi_diffusion.reports.confusion import confusion_matrix
+from hsi_diffusion.reports.differences import differences_figure
 from hsi_diffusion.reports.figures import save_figure
 from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
@@ -44,6 +45,7 @@ __all__ = [
     "classification_map",
     "comparison_table",
     "confusion_matrix",
+    "differences_figure",
     "false_colour",
     "false_colour_image",
     "grid_table",

@@ -9,6 +9,7 @@ import numpy as np
 from hsi_diffusion.files import write_text
 from hsi_diffusion.reports import (
     Measurement,
+    differences_figure,
     grid_table,
     map_gallery,
     measurements_csv,
@@ -61,7 +62,7 @@ def write_benchmark(
     command: str,
     earlier: Sequence[Measurement] = (),
 ) -> None:
-    """Write ``benchmark.md``, ``.tex`` and ``.csv``, ``per_class.csv`` and the maps as figures.
+    """Write ``benchmark.md``, ``.tex`` and ``.csv``, ``per_class.csv``, maps and differences.
 
     Args:
         settings: What was compared.
@@ -93,6 +94,9 @@ def write_benchmark(
         text += _grids(settings, own)
         text += _significance(settings, own)
         text += _gallery(settings, here, data, folder / f"maps-{number}.png")
+    if pairs := _pairs(settings, found):
+        save_figure(differences_figure(found, pairs), folder / "differences.png")
+        text.append("## All differences\n\n![Differences of OA, seed by seed](differences.png)")
     if failed := failures(results):
         text += ["Failed, and left out:", "\n".join(failed)]
     known = {(m.row, m.column, m.seed) for m in found}
@@ -177,12 +181,18 @@ def _grids(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]
     return parts
 
 
-def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+def _pairs(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[tuple[str, str]]:
+    """Every method with its control, and the pairs that are asked for."""
     rows = list(dict.fromkeys(m.row for m in own))
     pairs = [(row, control_row(row)) for row in rows if control_row(row) in rows]
     pairs += [
         (first, second) for first, second in settings.pairs if first in rows and second in rows
     ]
+    return pairs
+
+
+def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+    pairs = _pairs(settings, own)
     if not pairs:
         return []
     return ["Paired over the seeds, OA in points:", significance_table(own, pairs).to_markdown()]

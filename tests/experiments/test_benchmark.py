@@ -103,8 +103,8 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
     rows = figures(finished)
     assert len(rows) == 1 + 2 + 2 * 2 + 4 + 2
     assert (finished / "per_class.csv").read_text(encoding="utf-8").count("\n") > len(rows)
-    for number in (1, 2):
-        with Image.open(finished / f"maps-{number}.png") as image:
+    for name in ("maps-1", "maps-2", "differences"):
+        with Image.open(finished / f"{name}.png") as image:
             image.verify()
 
 
