@@ -11,7 +11,7 @@ from hsi_diffusion.classifiers.propagation import passed_on, shares_of
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -167,19 +167,66 @@ class JointPropagation:
         self.share = shares[0]
         if len(shares) == 1:
             return self.share
-        classes = labels.ravel()
-        parts = []
-        for split in splits:
+
+        def answers(split: Split) -> list[NDArray[np.float32]]:
             logarithms = self._logarithms(labels, split.train, num_classes)
-            found = [_joined(*logarithms, share).argmax(axis=2).ravel() + 1 for share in shares]
-            parts.append(np.stack(found)[:, split.val] == classes[split.val])
-        usual, *others = np.concatenate(parts, axis=1)
+            return [_joined(*logarithms, share) for share in shares]
+
+        usual, *others = _right(answers, labels, splits)
         most = -math.inf
         for share, right in zip(shares[1:], others, strict=True):
             gained, lost = int((right & ~usual).sum()), int((usual & ~right).sum())
             if gained and lost - gained <= math.sqrt(gained + lost) and gained - lost > most:
                 self.share, most = share, gained - lost
         return self.share
+
+    def choose_alpha(
+        self,
+        alphas: Sequence[float],
+        labels: NDArray[np.integer[Any]],
+        splits: Sequence[Split],
+        num_classes: int,
+    ) -> float:
+        """Take the reach of the labels that validation pixels speak for, the same on all graphs.
+
+        Labels that lie close together need not be spread far. The first one stands against the
+        others: the best of those is taken if it is better by more than one standard error of the
+        difference.
+
+        Args:
+            alphas: What to choose among, first what to do without evidence; each is the ``alpha``
+                of :class:`~hsi_diffusion.classifiers.LabelPropagation`.
+            labels: Label map, shape (H, W), classes 1..K.
+            splits: Labels of each one's training pixels are spread, and compared on its validation
+                pixels.
+            num_classes: Number of classes K.
+
+        Returns:
+            The reach, from now on that of this object; the graphs that it was made of keep theirs.
+
+        Raises:
+            ConfigurationError: A reach is outside what is allowed.
+        """
+        reaching = [self._reaching(alpha) for alpha in alphas]
+        chosen = 0
+        if len(alphas) > 1:
+
+            def answers(split: Split) -> list[NDArray[np.float32]]:
+                return [one.predict(labels, split.train, num_classes) for one in reaching]
+
+            usual, *others = _right(answers, labels, splits)
+            most = 0
+            for number, right in enumerate(others, start=1):
+                gained, lost = int((right & ~usual).sum()), int((usual & ~right).sum())
+                if gained - lost > max(most, math.sqrt(gained + lost)):
+                    chosen, most = number, gained - lost
+        self.scene, self.own = reaching[chosen].scene, reaching[chosen].own
+        return self.scene.alpha
+
+    def _reaching(self, alpha: float) -> JointPropagation:
+        """The same graphs, along which labels reach as far as ``alpha`` says."""
+        scene, *own = (graph.reaching(alpha) for graph in (self.scene, *self.own))
+        return JointPropagation(scene, own, self.share)
 
     def _logarithms(
         self, labels: NDArray[np.integer[Any]], train: NDArray[np.integer[Any]], num_classes: int
@@ -196,6 +243,20 @@ class JointPropagation:
             raise ConfigurationError(f"share must be from 0 to 1, got {share}")
         if share and not self.own:
             raise ConfigurationError(f"share must be 0 without further graphs, got {share}")
+
+
+def _right(
+    answers: Callable[[Split], Sequence[NDArray[np.float32]]],
+    labels: NDArray[np.integer[Any]],
+    splits: Sequence[Split],
+) -> NDArray[np.bool_]:
+    """Which validation pixels of all splits each of several answers has right, (answers, N)."""
+    classes = labels.ravel()
+    parts = []
+    for split in splits:
+        found = [shares.argmax(axis=2).ravel() + 1 for shares in answers(split)]
+        parts.append(np.stack(found)[:, split.val] == classes[split.val])
+    return np.concatenate(parts, axis=1)
 
 
 def _joined(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any, Self
 
@@ -58,8 +59,7 @@ class LabelPropagation:
             raise ConfigurationError(f"spatial must be at least 0, got {spatial}")
         if not 0 < width < math.inf:
             raise ConfigurationError(f"width must be above 0 and finite, got {width}")
-        if not 0 < alpha < 1:
-            raise ConfigurationError(f"alpha must lie between 0 and 1, got {alpha}")
+        check_alpha(alpha)
         self.neighbours = neighbours
         self.spatial = spatial
         self.width = width
@@ -130,6 +130,17 @@ class LabelPropagation:
         scores = passed_on(graph, start, self.alpha, self.iterations)
         return shares_of(scores).reshape(*labels.shape, num_classes)
 
+    def reaching(self, alpha: float) -> LabelPropagation:
+        """The same graph with another ``alpha``.
+
+        Raises:
+            ConfigurationError: It does not lie between 0 and 1.
+        """
+        check_alpha(alpha)
+        other = copy.copy(self)
+        other.alpha = alpha
+        return other
+
     @property
     def graph(self) -> sparse.csr_array:
         """The symmetrically normalised weights S, shape (H * W, H * W), float64.
@@ -140,6 +151,16 @@ class LabelPropagation:
         if self._graph is None:
             raise NotSetUpError("LabelPropagation has no graph yet: call fit(cube) first")
         return self._graph
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a share of neighbours that is none.
+
+    Raises:
+        ConfigurationError: It does not lie between 0 and 1.
+    """
+    if not 0 < alpha < 1:
+        raise ConfigurationError(f"alpha must lie between 0 and 1, got {alpha}")
 
 
 def passed_on(

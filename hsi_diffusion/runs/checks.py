@@ -104,8 +104,10 @@ def _check_labels(data: SceneDataModule, settings: RunSettings) -> None:
         raise SplitError("the split has no test pixels to measure at; leave some out of training")
     candidates = () if settings.pretrain is None else feature_candidates(settings.features)
     spread = settings.classifier.propagation
-    shares = () if spread is None else spread.own_shares
-    if max(len(candidates), len(settings.raw_bands.spaces), len(shares)) > 1:
+    choices = [len(candidates), len(settings.raw_bands.spaces)]
+    if spread is not None:
+        choices += [len(spread.own_shares), 1 + len(spread.other_alphas)]
+    if max(choices) > 1:
         choice_splits(data, settings.choice)
 
 

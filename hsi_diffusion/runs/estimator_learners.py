@@ -12,7 +12,14 @@ import numpy as np
 from hsi_diffusion.classifiers import GraphClassifier, LabelPropagation
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_options
-from hsi_diffusion.runs.learner_base import SHARE, Classified, Costs, Cube, Learner, cube_parts
+from hsi_diffusion.runs.learner_base import (
+    Classified,
+    Costs,
+    Cube,
+    Learner,
+    cube_parts,
+    spread_facts,
+)
 from hsi_diffusion.runs.settings import PropagationSettings
 
 if TYPE_CHECKING:
@@ -90,7 +97,7 @@ class EstimatorLearner(Learner):
         facts = found[0] if len(found) == 1 else {"name": found[0]["name"], "each": found}
         if self.spread is None:
             return Classified(predicted, metrics, costs, seen=1, found=facts)
-        facts[SHARE] = self.spread.share
+        facts |= spread_facts(self.spread)
         return Classified(predicted, metrics, costs, seen=None, found=facts)
 
     @property

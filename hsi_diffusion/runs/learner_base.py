@@ -15,6 +15,7 @@ from hsi_diffusion.runs.stages import measure
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hsi_diffusion.classifiers import JointPropagation
     from hsi_diffusion.metrics import HSIMetrics
     from hsi_diffusion.modules import SceneDataModule
     from hsi_diffusion.patches import Split
@@ -26,6 +27,9 @@ Cube = FeatureCube | np.ndarray[Any, np.dtype[np.float32]]
 
 SHARE = "own_share"
 """What a learner found: the weight of its own graphs, where labels were spread."""
+
+ALPHA = "alpha"
+"""What a learner found: how far labels reach, where they were spread."""
 
 
 class Costs(NamedTuple):
@@ -121,3 +125,8 @@ def cube_parts(cube: Cube, *, each: bool) -> tuple[NDArray[np.float32], ...]:
     if isinstance(cube, FeatureCube):
         return cube.parts() if each else (cube.array,)
     return (cube,)
+
+
+def spread_facts(spread: JointPropagation) -> dict[str, Any]:
+    """What was chosen for the graphs, as plain data."""
+    return {SHARE: spread.share, ALPHA: spread.scene.alpha}

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsi_diffusion.runs.learner_base import SHARE, Classified, Costs, Cube, Learner
+from hsi_diffusion.runs.learner_base import Classified, Costs, Cube, Learner, spread_facts
 from hsi_diffusion.runs.stages import predict_map, train_classifier, validate
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class NetworkLearner(Learner):
             Costs(parameters, trained - start, mapped - trained),
             classifier.patch_size,
             None if weights is None else weights.cpu().numpy(),
-            None if self.spread is None else {SHARE: self.spread.share},
+            None if self.spread is None else spread_facts(self.spread),
         )
 
     def _patches(

@@ -204,6 +204,8 @@ class PropagationSettings:
         spatial: Weight of the pixels around it.
         width: Of the weights.
         alpha: Share of a pixel's scores that comes from its neighbours.
+        other_alphas: Tried in its place, and taken where validation pixels speak for one, see
+            :meth:`~hsi_diffusion.classifiers.JointPropagation.choose_alpha`.
         iterations: How often the scores are passed on.
         own: What the method's own graphs are made of: ``"restored"``, the scene as the denoiser
             restores it, a graph for each timestep of the features; ``"classified"``, the features
@@ -224,6 +226,7 @@ class PropagationSettings:
     spatial: float = 3.0
     width: float = 2.0
     alpha: float = 0.99
+    other_alphas: tuple[float, ...] = ()
     iterations: int = 200
     own: Literal["restored", "classified"] = "restored"
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)

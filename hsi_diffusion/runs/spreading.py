@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hsi_diffusion.classifiers import JointPropagation, LabelPropagation
 from hsi_diffusion.classifiers.joint_propagation import check_smoothing
+from hsi_diffusion.classifiers.propagation import check_alpha
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs.candidates import choice_splits
 from hsi_diffusion.runs.stages import band_space
@@ -46,12 +47,21 @@ def joint_propagation(
         place: Where to compute.
     """
     wanted = settings.classifier.propagation
-    if wanted is None or not any(wanted.own_shares):
+    if wanted is None:
         return JointPropagation(scene)
-    own = [propagation(wanted, wanted.own_width).fit(cube, device=place.device) for cube in cubes]
+    own: list[LabelPropagation] = []
+    shares: tuple[float, ...] = (0.0,)
+    if any(wanted.own_shares):
+        shares = wanted.own_shares
+        own = [
+            propagation(wanted, wanted.own_width).fit(cube, device=place.device) for cube in cubes
+        ]
     joint = JointPropagation(scene, own)
-    splits = choice_splits(data, settings.choice) if len(wanted.own_shares) > 1 else ()
-    joint.choose_share(wanted.own_shares, data.labels, splits, data.num_classes)
+    choosing = len(shares) > 1 or len(wanted.other_alphas) > 0
+    splits = choice_splits(data, settings.choice) if choosing else ()
+    joint.choose_share(shares, data.labels, splits, data.num_classes)
+    alphas = (wanted.alpha, *wanted.other_alphas)
+    joint.choose_alpha(alphas, data.labels, splits, data.num_classes)
     return joint
 
 
@@ -78,6 +88,8 @@ def check_propagation(settings: PropagationSettings) -> None:
     """
     propagation(settings, settings.width)
     propagation(settings, settings.own_width)
+    for alpha in settings.other_alphas:
+        check_alpha(alpha)
     check_smoothing(settings.answer_alpha, settings.answer_iterations, settings.answer_weight)
     shares = settings.own_shares
     if not shares or not all(0 <= share <= 1 for share in shares):

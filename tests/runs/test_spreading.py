@@ -46,7 +46,7 @@ def test_labels_spread_along_the_scene_and_what_the_denoiser_restores(tmp_path: 
     for own, outcome in ((restored, result.method), ([bands(6)], result.control)):
         joint = JointPropagation(bands(4), own)
         share = joint.choose_share(SHARES, data.labels, folds, data.num_classes)
-        assert outcome.classified.found == {"own_share": share}
+        assert outcome.classified.found == {"own_share": share, "alpha": 0.99}
 
     write_outputs(result, settings, tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
