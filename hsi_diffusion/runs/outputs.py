@@ -25,7 +25,7 @@ from hsi_diffusion.reports import (
     write_report,
 )
 from hsi_diffusion.runs.hardware import describe_hardware
-from hsi_diffusion.runs.learner_base import SHARE
+from hsi_diffusion.runs.learner_base import ALPHA, SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,12 +115,13 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 if outcome is not None
             ]
             + [
-                _share_choice(what, outcome, result, settings)
+                choice
                 for what, outcome in (
                     (_own_graphs(settings), _on_features(result)),
                     ("the raw bands that are classified", _on_raw_bands(result)),
                 )
                 if outcome is not None and SHARE in (outcome.classified.found or {})
+                for choice in _spread_choices(what, outcome, result, settings)
             ],
             "timesteps": None
             if weights is None
@@ -256,23 +257,35 @@ def _own_graphs(settings: RunSettings) -> str:
     return "the features that are classified" if classified else "the restored scenes"
 
 
-def _share_choice(
+def _spread_choices(
     what: str, outcome: Outcome, result: RunResult, settings: RunSettings
-) -> ChoiceReport:
-    """How much graphs of what is classified count where labels are spread."""
+) -> list[ChoiceReport]:
+    """How much graphs of what is classified count where labels are spread, and how far they go."""
     spreading = settings.classifier.propagation
-    given = spreading is not None and len(spreading.own_shares) == 1
-    share = (outcome.classified.found or {})[SHARE]
+    if spreading is None:
+        return []
+    found = outcome.classified.found or {}
     labelled = len(result.data.require_split().labelled)
-    return {
-        "what": f"Share of {what} in the graphs that labels are spread along",
-        "chosen": f"{100 * share:.0f} %",
-        "how": "Given by the settings."
-        if given
-        else "By the labels that arrive at validation pixels, or in a cross-validation inside "
-        f"the {labelled} training and validation pixels. Test pixels were not looked at.",
-        "candidates": [],
-    }
+    chosen = (
+        "By the labels that arrive at validation pixels, or in a cross-validation inside "
+        f"the {labelled} training and validation pixels. Test pixels were not looked at."
+    )
+    return [
+        {
+            "what": f"{quantity} in the graphs that labels are spread along",
+            "chosen": value,
+            "how": chosen if several else "Given by the settings.",
+            "candidates": [],
+        }
+        for quantity, value, several in (
+            (f"Share of {what}", f"{100 * found[SHARE]:.0f} %", len(spreading.own_shares) > 1),
+            (
+                f"Share of the neighbours (alpha), with {what},",
+                f"{found[ALPHA]:g}",
+                len(spreading.other_alphas) > 0,
+            ),
+        )
+    ]
 
 
 def _choice(

@@ -174,3 +174,57 @@ def test_impossible_smoothing_is_refused(options: dict[str, Any], message: str) 
         joint.with_answers(answers(), LABELS, np.array([0]), **options)
     with pytest.raises(ConfigurationError, match="over the 256 pixels"):
         joint.smooth(answers()[1:])
+
+
+def reaching(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
+    """The reach that is chosen where each is right (1) or wrong (0) at pixels 1, 2, ..."""
+    pixels = len(next(iter(right.values())))
+    labels = np.ones((1, pixels + 1), dtype=np.int64)
+
+    def answer(self: JointPropagation, *_: object) -> NDArray[np.float32]:
+        wrong = np.array([[0, *(letter == "0" for letter in right[self.scene.alpha])]])
+        return np.stack([1 - wrong, wrong], axis=2).astype(np.float32)
+
+    monkeypatch.setattr(JointPropagation, "predict", answer)
+    split = Split.from_labels(
+        labels,
+        train=np.array([0]),
+        val=np.arange(1, pixels + 1),
+        test=np.empty(0, dtype=np.int64),
+        settings={"kind": "by hand"},
+    )
+    scene, own = graph(0.1), graph(0.1, 1)
+    joint = JointPropagation(scene, [own], 0.25)
+    found = joint.choose_alpha(tuple(right), labels, [split], 2)
+    assert joint.scene.alpha == joint.own[0].alpha == found
+    assert joint.share == 0.25
+    # they may be those of another classifier as well
+    assert scene.alpha == own.alpha == 0.99
+    assert joint.scene.graph is scene.graph
+    return found
+
+
+@pytest.mark.parametrize(
+    ("right", "chosen"),
+    [
+        ({0.99: "1000", 0.9: "1111"}, 0.9),
+        ({0.99: "1100", 0.9: "1110"}, 0.99),  # one gained: no more than the standard error
+        ({0.99: "110000", 0.9: "001111"}, 0.99),  # four gained, two lost
+        ({0.99: "1111", 0.9: "1000"}, 0.99),
+        ({0.99: "10000", 0.9: "11110", 0.5: "11111"}, 0.5),
+        ({0.99: "10000", 0.9: "11111", 0.5: "11110"}, 0.9),
+    ],
+)
+def test_another_reach_must_be_better(
+    monkeypatch: pytest.MonkeyPatch, right: dict[float, str], chosen: float
+) -> None:
+    assert reaching(monkeypatch, right) == chosen
+
+
+def test_a_single_reach_needs_no_validation_and_an_impossible_one_is_refused() -> None:
+    joint = JointPropagation(graph(0.1))
+    before = joint.predict(LABELS, np.array([0, 9]), 3)
+    assert joint.choose_alpha((0.5,), LABELS, [], 3) == 0.5
+    assert not np.array_equal(joint.predict(LABELS, np.array([0, 9]), 3), before)
+    with pytest.raises(ConfigurationError, match=r"between 0 and 1, got 1\.0"):
+        joint.choose_alpha((0.9, 1.0), LABELS, [], 3)

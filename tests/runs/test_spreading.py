@@ -67,6 +67,7 @@ def test_answers_of_an_svm_spread_along_the_features_that_it_learned_from(tmp_pa
                 "space": {"transform": "mnf", "components": 4},
                 "own": "classified",
                 "own_shares": [0.25],
+                "other_alphas": [0.5],
             },
         },
     }
@@ -82,6 +83,8 @@ def test_answers_of_an_svm_spread_along_the_features_that_it_learned_from(tmp_pa
     joint = JointPropagation(
         LabelPropagation(width=2.0).fit(bands), [LabelPropagation(width=1.0).fit(features)], 0.25
     )
+    folds = cross_validation_folds(data.require_split(), data.labels, 3, seed=settings.seed)
+    alpha = joint.choose_alpha((0.99, 0.5), data.labels, folds, data.num_classes)
     rows, pixels = features.reshape(-1, features.shape[2]), data.require_split().labelled
     svm = build_estimator("svm", {"sigmas": [1.0], "costs": [10.0]})
     svm.fit(rows[pixels], data.labels.ravel()[pixels] - 1)
@@ -93,5 +96,9 @@ def test_answers_of_an_svm_spread_along_the_features_that_it_learned_from(tmp_pa
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "Share of the features that are classified in the graphs" in report
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["found"]["own_share"] == 0.25
+    assert (metrics["found"]["own_share"], metrics["found"]["alpha"]) == (0.25, alpha)
+    assert (
+        "Share of the neighbours (alpha), with the features that are classified, in the graphs"
+        in report
+    )
     assert metrics["leakage"] is None
