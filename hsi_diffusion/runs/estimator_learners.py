@@ -15,7 +15,6 @@ from hsi_diffusion.options import check_options
 from hsi_diffusion.runs.learner_base import (
     Classified,
     Costs,
-    Cube,
     Learner,
     cube_parts,
     spread_facts,
@@ -25,47 +24,29 @@ from hsi_diffusion.runs.settings import PropagationSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hsi_diffusion.classifiers import JointPropagation
-    from hsi_diffusion.modules import SceneDataModule
     from hsi_diffusion.patches import Split
-    from hsi_diffusion.runs.settings import ClassifierSettings, RunSettings
-    from hsi_diffusion.runs.workplace import Workplace
+    from hsi_diffusion.runs.settings import ClassifierSettings
 
 
 class EstimatorLearner(Learner):
-    """Fit classical classifiers to single pixels of the cube.
+    """Fit classical classifiers to single pixels of the cube."""
 
-    Args:
-        cube: What to learn from.
-        data: The scene, set up.
-        settings: Everything that decides the run.
-        place: Where to compute and write.
-        spread: What labels and answers are spread along; None: nothing.
-    """
-
-    def __init__(
-        self,
-        cube: Cube,
-        data: SceneDataModule,
-        settings: RunSettings,
-        place: Workplace,
-        spread: JointPropagation | None = None,
-    ) -> None:
-        super().__init__(cube, data, settings, place)
-        self.spread = spread
-        wanted = settings.classifier.estimator
+    @cached_property
+    def classifier(self) -> GraphClassifier:
+        """The estimators, and the graphs along which they agree, if there are any."""
+        wanted = self.settings.classifier.estimator
         if wanted is None:
             raise ConfigurationError("classifier.estimator must name an estimator, got None")
-        spreading = settings.classifier.propagation or PropagationSettings()
-        self.classifier = GraphClassifier(
-            cube_parts(cube, each=wanted.each),
-            spread,
+        spreading = self.settings.classifier.propagation or PropagationSettings()
+        return GraphClassifier(
+            cube_parts(self.cube, each=wanted.each),
+            self.spread,
             estimator=wanted.name,
             options=wanted.options,
             weight=spreading.answer_weight,
             alpha=spreading.answer_alpha,
             iterations=spreading.answer_iterations,
-            seed=settings.seed,
+            seed=self.settings.seed,
         )
 
     def score(self, split: Split) -> tuple[float, float]:

@@ -76,11 +76,18 @@ class Learner(ABC):
         data: The scene, set up.
         settings: Everything that decides the run.
         place: Where to compute and write.
+        spread: What labels are spread along beside the learner's own answers; None: nothing.
     """
 
     def __init__(
-        self, cube: Cube, data: SceneDataModule, settings: RunSettings, place: Workplace
+        self,
+        cube: Cube,
+        data: SceneDataModule,
+        settings: RunSettings,
+        place: Workplace,
+        spread: JointPropagation | None = None,
     ) -> None:
+        self.spread = spread
         self.cube = cube
         self.data = data
         self.settings = settings

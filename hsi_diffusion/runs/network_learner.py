@@ -6,44 +6,23 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsi_diffusion.runs.learner_base import Classified, Costs, Cube, Learner, spread_facts
+from hsi_diffusion.runs.learner_base import Classified, Costs, Learner, spread_facts
 from hsi_diffusion.runs.stages import predict_map, train_classifier, validate
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsi_diffusion.classifiers import JointPropagation
-    from hsi_diffusion.modules import FeatureDataModule, SceneDataModule
+    from hsi_diffusion.modules import FeatureDataModule
     from hsi_diffusion.patches import Split
-    from hsi_diffusion.runs.settings import ClassifierSettings, RunSettings
-    from hsi_diffusion.runs.workplace import Workplace
+    from hsi_diffusion.runs.settings import ClassifierSettings
 
 EPOCH_STEPS = 100
 """Steps between two validations, checkpoints and lines of the log."""
 
 
 class NetworkLearner(Learner):
-    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube.
-
-    Args:
-        cube: What to learn from.
-        data: The scene, set up.
-        settings: Everything that decides the run.
-        place: Where to compute and write.
-        spread: What labels are spread along beside; None: nothing.
-    """
-
-    def __init__(
-        self,
-        cube: Cube,
-        data: SceneDataModule,
-        settings: RunSettings,
-        place: Workplace,
-        spread: JointPropagation | None = None,
-    ) -> None:
-        super().__init__(cube, data, settings, place)
-        self.spread = spread
+    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube."""
 
     def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""

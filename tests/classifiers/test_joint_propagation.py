@@ -56,10 +56,21 @@ def test_the_better_graph_gets_the_share(noise: tuple[float, float], better: flo
     assert accuracy(joint.predict(LABELS, split.labelled, 3)) > 0.9
 
 
-def counting(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
-    """The share that is chosen where each is right (1) or wrong (0) at pixels 1, 2, ..."""
+def pixels_in_a_row(right: dict[float, str]) -> tuple[NDArray[np.int64], Split]:
+    """A scene of one class and one row: its first pixel trains, the others validate."""
     pixels = len(next(iter(right.values())))
     labels = np.ones((1, pixels + 1), dtype=np.int64)
+    none = np.empty(0, dtype=np.int64)
+    first, others = np.array([0]), np.arange(1, pixels + 1)
+    split = Split.from_labels(
+        labels, train=first, val=others, test=none, settings={"kind": "by hand"}
+    )
+    return labels, split
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
+    """The share that is chosen where each is right (1) or wrong (0) at pixels 1, 2, ..."""
+    labels, split = pixels_in_a_row(right)
     joint = JointPropagation(graph(0.1), [graph(0.1)])
 
     def answer(_: object, __: object, share: float) -> NDArray[np.float32]:
@@ -68,13 +79,6 @@ def counting(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
 
     monkeypatch.setattr(joint, "_logarithms", lambda *_: (None, None))
     monkeypatch.setattr("hsi_diffusion.classifiers.joint_propagation._joined", answer)
-    split = Split.from_labels(
-        labels,
-        train=np.array([0]),
-        val=np.arange(1, pixels + 1),
-        test=np.empty(0, dtype=np.int64),
-        settings={"kind": "by hand"},
-    )
     return joint.choose_share(tuple(right), labels, [split], 2)
 
 
@@ -178,21 +182,13 @@ def test_impossible_smoothing_is_refused(options: dict[str, Any], message: str) 
 
 def reaching(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:
     """The reach that is chosen where each is right (1) or wrong (0) at pixels 1, 2, ..."""
-    pixels = len(next(iter(right.values())))
-    labels = np.ones((1, pixels + 1), dtype=np.int64)
+    labels, split = pixels_in_a_row(right)
 
     def answer(self: JointPropagation, *_: object) -> NDArray[np.float32]:
         wrong = np.array([[0, *(letter == "0" for letter in right[self.scene.alpha])]])
         return np.stack([1 - wrong, wrong], axis=2).astype(np.float32)
 
     monkeypatch.setattr(JointPropagation, "predict", answer)
-    split = Split.from_labels(
-        labels,
-        train=np.array([0]),
-        val=np.arange(1, pixels + 1),
-        test=np.empty(0, dtype=np.int64),
-        settings={"kind": "by hand"},
-    )
     scene, own = graph(0.1), graph(0.1, 1)
     joint = JointPropagation(scene, [own], 0.25)
     found = joint.choose_alpha(tuple(right), labels, [split], 2)
