@@ -140,10 +140,11 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
     classifiers = {result.cell.row: result.cell.settings.classifier for result in here}
     helped = [row for row, classifier in classifiers.items() if classifier.propagation is not None]
     if helped:
+        controls = "its control" if len(helped) == 1 else "their controls"
         notes.append(
             "Labels are also spread along graphs, one of the scene's bands and some of what is "
             f"classified (features, the scenes that a denoiser restores, or raw bands), for "
-            f"{', '.join(helped)} and their controls alike, and for no other method."
+            f"{', '.join(helped)} and {controls} alike, and for no other method."
         )
     return notes
 

@@ -190,7 +190,7 @@ def test_a_stopped_training_says_how_to_go_on(
     def stop(*_: Any, **__: Any) -> None:
         raise SystemExit(1)  # what Lightning makes of Ctrl-C
 
-    monkeypatch.setattr("hsi_diffusion.runs.learners.train_classifier", stop)
+    monkeypatch.setattr("hsi_diffusion.runs.network_learner.train_classifier", stop)
     options = [str(plan), "--methods", "SpectralDiff", "--out", str(tmp_path)]
     assert script.main(options) == 130
     assert "stopped; the same command goes on" in capsys.readouterr().err

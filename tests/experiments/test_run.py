@@ -189,7 +189,7 @@ def test_an_interrupted_run_is_resumed(
 
     out = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr("hsi_diffusion.runs.learners.predict_map", stop)
+        patch.setattr("hsi_diffusion.runs.network_learner.predict_map", stop)
         assert main([*TINY, "--out", str(out), "--split", "0.2", "--seed", "5"]) == 130
     trained = (out / "checkpoints" / "pretrain.ckpt").stat().st_mtime
     assert main(["--resume", str(out), "--seed", "4"]) == 2

@@ -82,7 +82,7 @@ def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("hsi_diffusion.runs.learners.predict_map", stop)
+        patch.setattr("hsi_diffusion.runs.network_learner.predict_map", stop)
         with pytest.raises(KeyboardInterrupt):
             run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
     (resumed,) = run_grid([cell("preset")], tmp_path / "cut", say=lambda _: None)
