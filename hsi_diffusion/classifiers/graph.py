@@ -19,7 +19,7 @@ CHUNK = 2**28
 
 
 CACHED = 2**22
-"""Likewise on a CPU, whose caches hold so much: 2.8 times as fast as :data:`CHUNK`."""
+"""Likewise of distances on a CPU, whose caches hold so much: larger pieces are slower there."""
 
 
 class SpectralGraph:
