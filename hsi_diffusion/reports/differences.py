@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.reports.comparison import Measurement
 
+ABREAST = 3
+"""Panels in a row of the figure; more of them would be too small to read on a page."""
+
 
 def differences_figure(
     measurements: Sequence[Measurement],
@@ -46,10 +49,16 @@ def differences_figure(
         raise ConfigurationError("pairs must hold at least one pair of rows, got none")
     columns = list(dict.fromkeys(m.column for m in measurements))
     values = fractions(measurements, figure)
+    abreast = min(ABREAST, len(pairs))
+    rows = math.ceil(len(pairs) / abreast)
     drawn = Figure(
-        figsize=(2.2 + 3.2 * len(pairs), 1.3 + 0.42 * len(columns)), layout="constrained"
+        figsize=(2.2 + 3.2 * abreast, 0.5 + rows * (0.8 + 0.42 * len(columns))),
+        layout="constrained",
     )
-    panels = drawn.subplots(1, len(pairs), squeeze=False, sharey=True)[0]
+    grid = drawn.subplots(rows, abreast, squeeze=False, sharey=True)
+    panels, spare = np.split(grid.ravel(), [len(pairs)])
+    for axis in spare:
+        axis.remove()
     for axis, (first, second) in zip(panels, pairs, strict=True):
         axis.axvline(0, color="0.6", linewidth=1)
         for place, column in enumerate(columns):

@@ -46,6 +46,17 @@ def test_dots_are_seeds_and_the_bar_is_the_interval_of_their_mean(tmp_path: Path
     assert save_figure(figure, tmp_path / "differences.png").stat().st_size > 5_000
 
 
+def test_panels_stand_in_rows_of_three() -> None:
+    found = [*measured("a", "10 %", [0.9, 0.8]), *measured("b", "10 %", [0.7, 0.75])]
+    figure = differences_figure(found, [("a", "b")] * 4)
+    places = [axis.get_subplotspec() for axis in figure.axes]
+    rows = [place.rowspan.start for place in places if place is not None]
+    columns = [place.colspan.start for place in places if place is not None]
+    assert list(zip(rows, columns, strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    one = differences_figure(found, [("a", "b")]).get_size_inches()
+    assert one[0] < figure.get_size_inches()[0]
+
+
 def test_without_pairs_there_is_no_figure() -> None:
     with pytest.raises(ConfigurationError, match="at least one pair"):
         differences_figure(measured("features", "10 %", [0.5]), [])
