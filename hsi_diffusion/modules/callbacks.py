@@ -29,15 +29,13 @@ from hsi_diffusion.seeding import generator
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lightning.pytorch.loggers import Logger
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 
 def log_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
     """Give a figure to the Trainer's loggers; only the first process does anything.
-
-    W&B and TensorBoard take it as an image; beside a CSV log it becomes ``figures/NAME.png``. Other
-    loggers have no place for images.
 
     Args:
         trainer: Its loggers and its step are used.
@@ -47,14 +45,29 @@ def log_figure(trainer: L.Trainer, name: str, figure: Figure) -> None:
     if not trainer.is_global_zero:
         return
     for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            buffer = BytesIO()
-            figure.savefig(buffer, format="png", dpi=150)
-            logger.log_image(name, [Image.open(buffer)])
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_figure(name, figure, global_step=trainer.global_step)
-        elif isinstance(logger, CSVLogger):
-            save_figure(figure, Path(logger.log_dir) / "figures" / f"{name}.png")
+        give_figure(logger, name, figure, trainer.global_step)
+
+
+def give_figure(logger: Logger, name: str, figure: Figure, step: int) -> None:
+    """Give a figure to a logger.
+
+    W&B and TensorBoard take it as an image; beside a CSV log it becomes ``figures/NAME.png``. Other
+    loggers have no place for images.
+
+    Args:
+        logger: The logger.
+        name: Name of the figure.
+        figure: The figure.
+        step: Training steps before it.
+    """
+    if isinstance(logger, WandbLogger):
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=150)
+        logger.log_image(name, [Image.open(buffer)])
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_figure(name, figure, global_step=step)
+    elif isinstance(logger, CSVLogger):
+        save_figure(figure, Path(logger.log_dir) / "figures" / f"{name}.png")
 
 
 class ReconstructionFigures(L.Callback):
@@ -170,22 +183,29 @@ class ClassificationMap(L.Callback):
 
     Args:
         folder: Also write the map here as ``classification_map.png``.
+        probabilities: Also keep the probabilities of all classes, K float32 per pixel.
 
     Attributes:
         predicted: After a prediction: classes 1..K, int64, shape (H, W); 0 where nothing was
             predicted.
+        probabilities: After a prediction, if they were asked for: float32, shape (H, W, K); 0 where
+            nothing was predicted.
     """
 
     predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, *, probabilities: bool = False) -> None:
         self.folder = None if folder is None else Path(folder)
+        self._wants_probabilities = probabilities
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start with an empty map."""
         del pl_module
         data = _patch_data(trainer)
-        self._found = torch.zeros(data.shape[0] * data.shape[1], dtype=torch.int64)
+        pixels = data.shape[0] * data.shape[1]
+        self._found = torch.zeros(pixels, dtype=torch.int64)
+        self._shares = torch.zeros(pixels, data.num_classes if self._wants_probabilities else 0)
 
     def on_predict_batch_end(  # noqa: PLR0917  (Lightning's signature)
         self,
@@ -201,6 +221,8 @@ class ClassificationMap(L.Callback):
         index = outputs["index"].cpu()
         real = index >= 0
         self._found[index[real]] = outputs["prediction"].cpu()[real] + 1
+        if self._wants_probabilities:
+            self._shares[index[real]] = outputs["probabilities"].cpu()[real]
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Join the processes' parts, which share no pixel; log and write the map."""
@@ -208,6 +230,9 @@ class ClassificationMap(L.Callback):
         joined = trainer.strategy.reduce(found, reduce_op="sum")
         data = _patch_data(trainer)
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
+        if self._wants_probabilities:
+            shares = trainer.strategy.reduce(self._shares.to(pl_module.device), reduce_op="sum")
+            self.probabilities = torch.as_tensor(shares).cpu().numpy().reshape(*data.shape, -1)
         if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
         figure = classification_map(self.predicted, data.info, truth=data.labels)

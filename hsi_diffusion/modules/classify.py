@@ -191,15 +191,17 @@ class FeatureClassifierModule(L.LightningModule):
 
         Returns:
             ``index`` int64 (B,), flat pixel numbers (-1 fills the last batch); ``prediction`` int64
-            (B,), classes 0..K-1; ``probability`` float32 (B,), of the predicted class.
+            (B,), classes 0..K-1; ``probability`` float32 (B,), of the predicted class;
+            ``probabilities`` float32 (B, K), of all classes.
         """
         del batch_idx
-        scores = self._scores(batch)
-        probability, prediction = scores.float().softmax(dim=1).max(dim=1)
+        probabilities = self._scores(batch).float().softmax(dim=1)
+        probability, prediction = probabilities.max(dim=1)
         return {
             "index": batch["index"],
             "prediction": prediction,
             "probability": probability,
+            "probabilities": probabilities,
         }
 
     @torch.no_grad()

@@ -10,6 +10,8 @@ from lightning.pytorch.loggers import Logger
 
 from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.metrics import SCALARS
+from hsi_diffusion.modules.callbacks import give_figure
+from hsi_diffusion.reports import classification_map
 from hsi_diffusion.runs.stages import measure
 
 if TYPE_CHECKING:
@@ -113,9 +115,11 @@ class Learner(ABC):
     def _measured(
         self, predicted: NDArray[np.int64], logger: Logger | bool, steps: int = 0
     ) -> HSIMetrics:
-        """The map's figures at the test pixels, logged after so many training steps."""
+        """The map's figures at the test pixels; logged, as the map is, after so many steps."""
         metrics = measure(predicted, self.data, self.data.require_split().test)
         if isinstance(logger, Logger):
+            drawn = classification_map(predicted, self.data.info, truth=self.data.labels)
+            give_figure(logger, "classification_map", drawn, steps)
             figures = metrics.compute()
             logger.log_metrics({f"test/{name}": figures[name].item() for name in SCALARS}, steps)
             logger.save()

@@ -23,6 +23,9 @@ ANY = "any"
 def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
     """Read a preset of a method: ``CONFIGS/METHOD/PRESET.yaml``, or ``any.yaml`` beside it.
 
+    A file may name another method as its ``base``: that method's preset of the same name, over
+    which it is laid.
+
     Args:
         configs: Folder with a folder per method.
         method: Name of the method.
@@ -32,8 +35,27 @@ def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
         Plain data, for :func:`preset_for`, with the names of method and preset.
 
     Raises:
-        ConfigurationError: There is no such method, or it has no such preset.
+        ConfigurationError: There is no such method, it has no such preset, or a method is its own
+            base.
     """
+    return {"method": method, "preset": preset, **_based(configs, method, preset, ())}
+
+
+def _based(configs: Path, method: str, preset: str, above: tuple[str, ...]) -> dict[str, Any]:
+    """A preset laid over its base, that of the methods ``above``."""
+    if method in above:
+        raise ConfigurationError(
+            f"a method can't be its own base, got {' -> '.join((*above, method))} in {configs}"
+        )
+    plain = read_yaml(_preset_file(configs, method, preset))
+    base = plain.pop("base", None)
+    if base is None:
+        return plain
+    return merge(_based(configs, str(base), preset, (*above, method)), plain)
+
+
+def _preset_file(configs: Path, method: str, preset: str) -> Path:
+    """Where a preset stands."""
     methods = sorted(folder.name for folder in configs.iterdir() if folder.is_dir())
     if method not in methods:
         raise ConfigurationError(f"method must be one of {', '.join(methods)}, got {method!r}")
@@ -45,7 +67,7 @@ def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in (configs / method).glob("*.yaml")))
         raise ConfigurationError(f"preset of {method} must be one of {there}, got {preset!r}")
-    return {"method": method, "preset": preset, **read_yaml(file)}
+    return file
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

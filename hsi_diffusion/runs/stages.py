@@ -331,8 +331,8 @@ def predict_map(
     settings: ClassifierSettings,
     place: Workplace,
     *,
-    logger: Logger | bool = False,
-) -> NDArray[np.int64]:
+    probabilities: bool = False,
+) -> ClassificationMap:
     """Predict the class of every pixel.
 
     Args:
@@ -340,15 +340,15 @@ def predict_map(
         data: Patches of the cube that it was trained on.
         settings: For the precision.
         place: Where to compute.
-        logger: Where the map goes as a picture.
+        probabilities: Keep the probabilities of all classes too.
 
     Returns:
-        Classes 1..K, shape (H, W).
+        What was collected.
     """
-    collect = ClassificationMap()
-    trainer = place.make_trainer(precision=settings.precision, logger=logger, callbacks=[collect])
+    collect = ClassificationMap(probabilities=probabilities)
+    trainer = place.make_trainer(precision=settings.precision, callbacks=[collect])
     trainer.predict(module, datamodule=data, return_predictions=False)
-    return collect.predicted
+    return collect
 
 
 def measure(
