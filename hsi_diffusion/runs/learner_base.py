@@ -118,11 +118,11 @@ class Learner(ABC):
         """The map's figures at the test pixels; logged, as the map is, after so many steps."""
         metrics = measure(predicted, self.data, self.data.require_split().test)
         if isinstance(logger, Logger):
-            drawn = classification_map(predicted, self.data.info, truth=self.data.labels)
-            give_figure(logger, "classification_map", drawn, steps)
             figures = metrics.compute()
             logger.log_metrics({f"test/{name}": figures[name].item() for name in SCALARS}, steps)
             logger.save()
+            drawn = classification_map(predicted, self.data.info, truth=self.data.labels)
+            give_figure(logger, "classification_map", drawn, steps)
         return metrics
 
 

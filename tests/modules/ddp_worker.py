@@ -41,7 +41,7 @@ def main(devices: int, out: Path) -> None:
     trainer = L.Trainer(**quiet)
     (val,) = trainer.validate(classifier, data, verbose=False)
     (test,) = trainer.test(classifier, data, verbose=False)
-    collect = ClassificationMap()
+    collect = ClassificationMap(probabilities=True)
     L.Trainer(**quiet, callbacks=[collect]).predict(classifier, data, return_predictions=False)
 
     scene = SimulatedSceneDataModule(
@@ -59,6 +59,7 @@ def main(devices: int, out: Path) -> None:
             "test": test,
             "pretrain": pre,
             "map": collect.predicted.tolist(),
+            "certain": collect.probabilities.max(axis=2).tolist(),
             "steps": trainer.global_step,
         }
         out.write_text(json.dumps(result))

@@ -107,11 +107,14 @@ def test_the_map_holds_every_pixel(
     data = small_scene()
     torch.manual_seed(0)
     module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
-    callback = ClassificationMap(folder=tmp_path)
+    callback = ClassificationMap(folder=tmp_path, probabilities=True)
     trainer = quiet_trainer(callbacks=[callback])
     batches = cast("list[dict[str, torch.Tensor]]", trainer.predict(module, data))
     expected = torch.cat([batch["prediction"] for batch in batches]).numpy() + 1
     assert (callback.predicted.ravel() == expected).all()
+    shares = torch.cat([batch["probabilities"] for batch in batches]).numpy()
+    assert callback.probabilities.shape == (*callback.predicted.shape, 4)
+    assert (callback.probabilities.reshape(-1, 4) == shares).all()
     assert (tmp_path / "classification_map.png").is_file()
 
 

@@ -60,6 +60,10 @@ def test_learns_and_agrees_with_scikit_learn(
     assert figures[f"test/accuracy/{first}"] == pytest.approx(share)
     probability = torch.cat([batch["probability"] for batch in batches])
     assert ((probability > 0.25 - 1e-6) & (probability <= 1)).all()
+    shares = torch.cat([batch["probabilities"] for batch in batches])
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
+    assert torch.equal(shares.max(dim=1).values, probability)
+    assert shares.argmax(dim=1).tolist() == predicted.tolist()
 
 
 def test_validation_loss_is_the_mean_over_pixels(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -20,6 +21,7 @@ from hsi_diffusion.runs.learners import build_learner, check_learner
 from hsi_diffusion.runs.network_learner import NetworkLearner
 from hsi_diffusion.runs.pipeline import labelled_scene
 from hsi_diffusion.runs.settings import EstimatorSettings
+from hsi_diffusion.runs.stages import train_classifier
 from hsi_diffusion.runs.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -141,6 +143,42 @@ def test_there_may_be_an_estimator_for_each_timestep_and_level(tmp_path: Path) -
     one = build_learner(cube, data, replace(settings, classifier=joined), place).learn("features")
     assert one.found is not None
     assert one.found["channels"] == 17
+
+
+def test_answers_of_a_network_are_smoothed_where_that_is_wanted(tmp_path: Path) -> None:
+    cube = learner(tmp_path, None).data.cube.numpy()
+    joint = JointPropagation(LabelPropagation(4).fit(cube))
+    wanted = {"smooth": True, "answer_weight": 2.0, "answer_alpha": 0.8, "answer_iterations": 9}
+    found = learner(tmp_path, None, wanted, spread=joint)
+    data, classifier = found.data, replace(found.settings.classifier, steps=4)
+    found.settings = replace(found.settings, classifier=classifier)
+    classified = found.learn("raw_bands")
+    pixels = data.require_split().labelled
+    patches = data.with_features(
+        cube, patch_size=3, batch_size=64, train_on="labelled", samples_per_epoch=6400
+    )
+    module = train_classifier(patches, classifier, found.place, 0, steps=4).eval()
+    answers = np.zeros((*data.shape, 4), dtype=np.float32)
+    with torch.no_grad():
+        for batch in patches.predict_dataloader():
+            index = batch["index"][batch["index"] >= 0].numpy()
+            shares = module(batch["image"]).softmax(dim=1).numpy()[: len(index)]
+            answers.reshape(-1, 4)[index] = shares
+    joined = joint.with_answers(answers, data.labels, pixels, weight=2, alpha=0.8, iterations=9)
+    assert np.array_equal(classified.predicted, joined.argmax(axis=2) + 1)
+    assert (classified.predicted != answers.argmax(axis=2) + 1).any()
+    assert classified.seen is None  # other pixels' answers reach a pixel from anywhere
+    # candidates are compared by the network alone: the same without graphs
+    assert found.score(data.require_split()) == learner(tmp_path, None).score(data.require_split())
+
+
+def test_maps_go_to_the_logger_whatever_has_learned(tmp_path: Path) -> None:
+    for number, estimator in enumerate((None, {"name": "knn"})):
+        one = learner(tmp_path / str(number), estimator)
+        one.place = replace(one.place, logger="csv")
+        one.settings = replace(one.settings, classifier=replace(one.settings.classifier, steps=1))
+        one.learn("raw_bands")
+        assert len(list(one.place.folder.rglob("figures/classification_map.png"))) == 1
 
 
 def test_without_an_estimator_there_is_a_network(tmp_path: Path) -> None:

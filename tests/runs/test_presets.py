@@ -17,9 +17,13 @@ from hsi_diffusion.runs import (
 CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*/*.yaml"))
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_presets_are_valid_for_every_scene(file: Path) -> None:
-    preset = read_yaml(file)
+METHODS = sorted({file.parent.name for file in CONFIGS})
+
+
+@pytest.mark.parametrize("name", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("method", METHODS)
+def test_presets_are_valid_for_every_scene(method: str, name: str) -> None:
+    preset = read_preset(CONFIGS[0].parents[1], method, name)
     for scene in (*preset.get("scenes", {}), "custom"):
         for split in ("0.1", "10"):
             settings = RunSettings.from_dict(preset_for(preset, scene=scene, split=split))
@@ -32,7 +36,7 @@ def test_there_are_presets() -> None:
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
-@pytest.mark.parametrize("method", sorted({file.parent.name for file in CONFIGS}))
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_every_preset(method: str, preset: str) -> None:
     found = read_preset(CONFIGS[0].parents[1], method, preset)
     assert (found["method"], found["preset"]) == (method, preset)
@@ -44,6 +48,31 @@ def test_a_preset_of_its_own_wins_over_the_one_for_all(tmp_path: Path) -> None:
         (tmp_path / "svm" / f"{name}.yaml").write_text(f"seed: {seed}")
     seeds = [read_preset(tmp_path, "svm", name)["seed"] for name in ("quick", "cpu", "paper")]
     assert seeds == [1, 2, 1]
+
+
+def test_a_preset_is_laid_over_that_of_its_base(tmp_path: Path) -> None:
+    for method, name, text in (
+        ("one", "quick", "{seed: 1, classifier: {steps: 5, patch_size: 7}}"),
+        ("one", "any", "{seed: 2, classifier: {steps: 50}}"),
+        ("two", "any", "{base: one, classifier: {steps: 6}}"),
+        ("three", "cpu", "{base: two, seed: 3}"),
+    ):
+        (tmp_path / method).mkdir(exist_ok=True)
+        (tmp_path / method / f"{name}.yaml").write_text(text)
+    assert read_preset(tmp_path, "two", "quick") == {
+        "method": "two",
+        "preset": "quick",
+        "seed": 1,
+        "classifier": {"steps": 6, "patch_size": 7},
+    }
+    assert read_preset(tmp_path, "three", "cpu")["classifier"] == {"steps": 6}
+    assert read_preset(tmp_path, "three", "cpu")["seed"] == 3
+    (tmp_path / "one" / "any.yaml").write_text("base: three")
+    with pytest.raises(ConfigurationError, match="its own base, got three -> two -> one -> three"):
+        read_preset(tmp_path, "three", "cpu")
+    (tmp_path / "one" / "any.yaml").write_text("base: four")
+    with pytest.raises(ConfigurationError, match="method must be one of one, three, two, got 'fo"):
+        read_preset(tmp_path, "three", "cpu")
 
 
 def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
