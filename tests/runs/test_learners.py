@@ -49,7 +49,9 @@ def learner(
                 "estimator": estimator,
                 "patch_size": 3,
                 "propagation": propagation,
+                "module": {"classifier_options": {"dim": 8, "heads": 1, "head_dim": 8}},
             },
+            "choice": {"steps": 3},
         }
     )
     place = Workplace(folder, "cpu", 1, "none", "test", {}, progress=False)
