@@ -126,8 +126,9 @@ class BenchmarkSettings:
         title: Headline.
         preset: Preset of the methods.
         seeds: Each rules split, pretraining and classifiers of its runs.
-        pretrainings: How many pretrainings of a kind the seeds share, taking turns: those of the
-            first seeds. None: every seed has its own.
+        pretrainings: How many pretrainings P of a kind the seeds share, taking turns: seed S has
+            that of seed S mod P, also where only some of the seeds are run, here or on another
+            machine. None: every seed has its own.
         root: Folder of the scenes' files.
         logger: Where the runs are followed; in W&B, as one group.
         set: Changes of the settings of all methods.
@@ -229,11 +230,10 @@ def benchmark_cells(settings: BenchmarkSettings, configs: Path) -> list[Cell]:
                 seed=seed,
                 pretraining_seed=None
                 if settings.pretrainings is None
-                else seeds[number % settings.pretrainings % len(seeds)],
+                else seed % settings.pretrainings,
             )
             for method in methods
-            for seeds in [column.seeds or method.seeds or settings.seeds]
-            for number, seed in enumerate(seeds)
+            for seed in column.seeds or method.seeds or settings.seeds
             for variant in method.variants()
         ]
         # what is compared seed by seed is then soon there to be compared
