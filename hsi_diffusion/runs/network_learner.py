@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsi_diffusion.modules import FeatureClassifierModule, FeatureDataModule
+    from hsi_diffusion.modules import FeatureDataModule
     from hsi_diffusion.patches import Split
     from hsi_diffusion.runs.settings import ClassifierSettings
 
@@ -22,11 +22,7 @@ EPOCH_STEPS = 100
 
 
 class NetworkLearner(Learner):
-    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube.
-
-    Labels that are spread, if any are, join the answers of each pixel, or the answers of the whole
-    scene, smoothed, see :class:`~hsi_diffusion.runs.settings.PropagationSettings`.
-    """
+    """Train :class:`~hsi_diffusion.modules.FeatureClassifierModule` on patches of the cube."""
 
     def score(self, split: Split) -> tuple[float, float]:
         """See :meth:`Learner.score`."""
@@ -54,7 +50,7 @@ class NetworkLearner(Learner):
                 checkpoint=self.place.folder / "checkpoints" / f"{stage}.ckpt",
             )
             trained = time.perf_counter()
-            predicted = self._map(module, patches)
+            predicted = predict_map(module, patches, classifier, self.place)
             mapped = time.perf_counter()
             metrics = self._measured(predicted, logger, classifier.steps)
         weights = None
@@ -66,35 +62,10 @@ class NetworkLearner(Learner):
             predicted,
             metrics,
             Costs(parameters, trained - start, mapped - trained),
-            None if self._smooths else classifier.patch_size,
+            classifier.patch_size,
             None if weights is None else weights.cpu().numpy(),
             None if self.spread is None else spread_facts(self.spread),
         )
-
-    @property
-    def _smooths(self) -> bool:
-        """Whether the answers are smoothed along the graphs."""
-        spreading = self.settings.classifier.propagation
-        return self.spread is not None and spreading is not None and spreading.smooth
-
-    def _map(
-        self, module: FeatureClassifierModule, patches: FeatureDataModule
-    ) -> NDArray[np.int64]:
-        """Classes 1..K of every pixel."""
-        classifier, spreading = self.settings.classifier, self.settings.classifier.propagation
-        found = predict_map(module, patches, classifier, self.place, probabilities=self._smooths)
-        if self.spread is None or spreading is None or not spreading.smooth:
-            return found.predicted
-        joined = self.spread.with_answers(
-            found.probabilities,
-            self.data.labels,
-            self.data.require_split().labelled,
-            weight=spreading.answer_weight,
-            alpha=spreading.answer_alpha,
-            iterations=spreading.answer_iterations,
-        )
-        classes: NDArray[np.int64] = joined.argmax(axis=2) + 1
-        return classes
 
     def _patches(
         self, pixels: NDArray[np.int64], *, split: Split | None = None, train_on: str
@@ -102,7 +73,7 @@ class NetworkLearner(Learner):
         """To learn ``pixels`` from, and what their labels say of the others by propagation."""
         data, stage = self.data, self.settings.classifier
         prior = None
-        if self.spread is not None and not self._smooths:
+        if self.spread is not None:
             prior = self.spread.predict(data.labels, pixels, data.num_classes)
         return data.with_features(
             self.cube,

@@ -194,9 +194,8 @@ class SpaceSettings:
 class PropagationSettings:
     """How labels are spread, see :class:`~hsi_diffusion.classifiers.LabelPropagation`.
 
-    What arrives is joined with an estimator's answers, and if ``smooth`` says so with a network's,
-    by :meth:`~hsi_diffusion.classifiers.JointPropagation.with_answers`; else with a network's by
-    ``classifier.module.prior_weight``.
+    What arrives is joined with a network's answers by ``classifier.module.prior_weight``, and with
+    an estimator's by :meth:`~hsi_diffusion.classifiers.JointPropagation.with_answers`.
 
     Attributes:
         space: Space of the bands in which pixels are compared. This graph is that of the scene, one
@@ -215,10 +214,7 @@ class PropagationSettings:
             the label budget, or the validation pixels, choose among several, see
             :meth:`~hsi_diffusion.classifiers.JointPropagation.choose_share`; ``[0]`` does without.
         own_width: Of the weights of these graphs.
-        smooth: Whether a network's answers are smoothed along the graphs before they are joined
-            with the labels, as an estimator's always are. Candidates (features, spaces of the raw
-            bands) are then compared by what the network says by itself.
-        answer_weight: Power of the smoothed answers in the product.
+        answer_weight: Power of an estimator's smoothed answers in the product.
         answer_alpha: Share of a pixel's answer that comes from its neighbours.
         answer_iterations: How often the answers are passed on.
     """
@@ -235,7 +231,6 @@ class PropagationSettings:
     own: Literal["restored", "classified"] = "restored"
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
     own_width: float = 1.0
-    smooth: bool = False
     answer_weight: float = 1.0
     answer_alpha: float = 0.95
     answer_iterations: int = 100

@@ -330,9 +330,7 @@ def predict_map(
     data: PatchDataModule,
     settings: ClassifierSettings,
     place: Workplace,
-    *,
-    probabilities: bool = False,
-) -> ClassificationMap:
+) -> NDArray[np.int64]:
     """Predict the class of every pixel.
 
     Args:
@@ -340,15 +338,14 @@ def predict_map(
         data: Patches of the cube that it was trained on.
         settings: For the precision.
         place: Where to compute.
-        probabilities: Keep the probabilities of all classes too.
 
     Returns:
-        What was collected.
+        Classes 1..K, shape (H, W).
     """
-    collect = ClassificationMap(probabilities=probabilities)
+    collect = ClassificationMap()
     trainer = place.make_trainer(precision=settings.precision, callbacks=[collect])
     trainer.predict(module, datamodule=data, return_predictions=False)
-    return collect
+    return collect.predicted
 
 
 def measure(
