@@ -119,15 +119,17 @@ def test_a_pretraining_is_used_again(
 ) -> None:
     out = tmp_path / "other"
     checkpoint = str(finished / "checkpoints" / "pretrain.ckpt")
+    # other labels may choose other features, so all candidates' are kept to be compared
     arguments = [*TINY, "--pretrained", checkpoint, "--split", "10", "--out", str(out)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--set", "features.keep=all"]) == 0
     assert not (out / "checkpoints" / "pretrain.ckpt").exists()
     report = (out / "report.md").read_text()
     assert "reconstruction.png" not in report, "nothing was drawn, so nothing is shown"
     assert "base_channels: 2" in report
     # the same denoiser on the same scene: the same features, byte for byte
     names = {path.name for path in (finished / "features").iterdir()}
-    assert {path.name for path in (out / "features").iterdir()} == names
+    assert len(names) == 1
+    assert names < {path.name for path in (out / "features").iterdir()}
 
 
 def test_an_existing_run_is_kept(
