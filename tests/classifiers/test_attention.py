@@ -48,6 +48,20 @@ def test_attention_never_looks_at_a_token_of_bias_minus_infinity() -> None:
     torch.testing.assert_close(found, attention(tokens[..., :2, :]))
 
 
+def test_attention_in_bfloat16_learns_what_float32_does() -> None:
+    torch.manual_seed(0)
+    attention = Attention(8, heads=2, head_dim=4)
+    tokens, bias = torch.randn(3, 5, 8), torch.randn(3, 5)
+    gradients: list[torch.Tensor] = []
+    for reduced in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            mixed = attention(tokens, bias)
+        assert mixed.dtype == (torch.bfloat16 if reduced else torch.float32)
+        loss = mixed.float().square().sum()
+        gradients += torch.autograd.grad(loss, [attention.to_qkv.weight])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.1, atol=0.05)
+
+
 @pytest.mark.parametrize("biased", [False, True])
 def test_cross_attention_against_plain_loops(biased: bool) -> None:
     torch.manual_seed(0)
