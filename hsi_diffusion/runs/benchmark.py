@@ -139,6 +139,7 @@ class BenchmarkSettings:
     columns: tuple[ColumnSettings, ...]
     methods: tuple[MethodSettings, ...]
     title: str = "Benchmark"
+    note: str | None = None
     preset: str = "cpu"
     seeds: tuple[int, ...] = (0, 1, 2)
     pretrainings: int | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from hsi_diffusion.files import write_text
 from hsi_diffusion.reports import (
     Measurement,
+    comparison_table,
     differences_figure,
     grid_table,
     map_gallery,
@@ -76,7 +77,11 @@ def write_benchmark(
     write_text(folder / "per_class.csv", per_class_csv(found))
     shared = settings.pretrainings
     seeds = SEEDS if shared is None else SHARED.format(number=shared)
-    text, latex = [f"# {settings.title}", LEGEND.format(seeds=seeds)], []
+    text, latex = [f"# {settings.title}"], []
+    if settings.note is not None:
+        text.append(" ".join(settings.note.split()))
+    text.append(LEGEND.format(seeds=seeds))
+    text += _overview(settings, found)
     for number, column in enumerate(settings.columns, start=1):
         own = [m for m in found if m.column == column.name]
         if not own:
@@ -127,6 +132,14 @@ def _joined(results: Sequence[CellResult], earlier: Sequence[Measurement]) -> li
         keys = ((row, column, seed), (control_row(row), column, seed))
         found += [before[key] for key in keys if key in before]
     return found
+
+
+def _overview(settings: BenchmarkSettings, found: Sequence[Measurement]) -> list[str]:
+    """Overall accuracy of all methods on all splits, where there are several splits."""
+    rows = [m for m in found if m.row not in _grid_rows(settings)]
+    if len({m.column for m in rows}) < 2:
+        return []
+    return ["## Overall accuracy", comparison_table(rows).to_markdown()]
 
 
 def _notes(here: Sequence[CellResult]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ DIFFUSION = {
 }
 PLAN: dict[str, Any] = {
     "title": "A tiny benchmark",
+    "note": "Of no use,\nbut quick.",
     "preset": "quick",
     "seeds": 2,
     "methods": [
@@ -88,13 +90,19 @@ def figures(folder: Path) -> list[list[str]]:
 
 def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
     text = (finished / "benchmark.md").read_text(encoding="utf-8")
-    header = next(line for line in text.splitlines() if "SpectralDiff" in line and "|" in line)
+    header = next(line for line in text.splitlines() if line.startswith("| class"))
     assert [cell.strip() for cell in header.split("|")[2:-1]] == [
         "kNN",
         "SpectralDiff",
         "SpectralDiff: raw bands",
     ]
-    for part in ("# A tiny benchmark", "## ten", "## tenth", "Published OA", "67.07"):
+    for part in (
+        "# A tiny benchmark\n\nOf no use, but quick.\n",
+        "## ten",
+        "## tenth",
+        "Published OA",
+        "67.07",
+    ):
         assert part in text
     # timesteps down, levels across
     assert "`features.timesteps` down and `features.levels` across" in text
@@ -106,6 +114,27 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
     for name in ("maps-1", "maps-2", "differences"):
         with Image.open(finished / f"{name}.png") as image:
             image.verify()
+
+
+def test_all_methods_on_all_splits_stand_in_one_table(finished: Path) -> None:
+    text = (finished / "benchmark.md").read_text(encoding="utf-8")
+    overview = text.split("## Overall accuracy")[1].split("##")[0]
+    with (finished / "benchmark.csv").open(encoding="utf-8") as file:
+        values = [
+            100 * float(line["overall_accuracy"])
+            for line in csv.DictReader(file)
+            if line["row"] == "kNN"
+        ]
+    of_ten, of_tenth = (
+        f"{statistics.mean(part):.2f} ± {statistics.stdev(part):.2f}"
+        for part in (values[:2], values[2:])
+    )
+    rows = [line for line in overview.splitlines() if line.startswith("|")][2:]
+    assert rows[0] == f"| kNN | {of_ten} | {of_tenth} |"
+    assert [row.split(" | ")[0] for row in rows[1:]] == [
+        "| SpectralDiff",
+        "| SpectralDiff: raw bands",
+    ]
 
 
 def test_what_was_measured_elsewhere_is_not_run_again(
