@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.classifiers.attention import PatchTransformer
 from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
 from hsi_diffusion.classifiers.base import PatchClassifier
 from hsi_diffusion.classifiers.cnn1d import CNN1D
@@ -31,6 +30,7 @@ from hsi_diffusion.classifiers.graph import SpectralGraph
 from hsi_diffusion.classifiers.graph_classifier import GraphClassifier
 from hsi_diffusion.classifiers.joint_propagation import JointPropagation
 from hsi_diffusion.classifiers.mini_gcn import MiniGCN
+from hsi_diffusion.classifiers.patch_transformer import PatchTransformer
 from hsi_diffusion.classifiers.propagation import LabelPropagation
 from hsi_diffusion.classifiers.spectral_former import SpectralFormer
 from hsi_diffusion.classifiers.spectral_transformer import SpectralTransformer

@@ -1,4 +1,4 @@
-"""What the transformers share: attention, feed-forward layers, blocks, a trunk over pixels."""
+"""What the transformers are made of: attention, feed-forward layers, blocks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from einops import rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
-from hsi_diffusion.classifiers.base import PatchClassifier, centre_pixel, check_sizes
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.classifiers.base import check_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -23,7 +22,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 
     In bfloat16 on a CPU the fused kernel's backward pass is slow: with 122 tokens and 4 heads of
     16 channels, forward and backward together take 3 times as long as in float32 (torch 2.13,
-    AVX-512), and a training step of :class:`PatchTransformer` 1.5 times. There it runs in float32.
+    AVX-512), and a training step of a patch transformer 1.5 times. There it runs in float32.
 
     Args:
         query: Shape (B, heads, M, D).
@@ -170,24 +169,6 @@ class FeedForward(nn.Sequential):
         )
 
 
-def pixel_embedding(channels: int, dim: int, groups: int = 1) -> nn.Module:
-    """A 3x3 convolution, BatchNorm and ReLU: from patches to one token per pixel.
-
-    Args:
-        channels: Channels of a patch, of each group.
-        dim: Channels of a token, of each group.
-        groups: Number of groups of channels that have a convolution each.
-
-    Returns:
-        A module from (B, groups * channels, P, P) to (B, groups * dim, P, P).
-    """
-    return nn.Sequential(
-        nn.Conv2d(groups * channels, groups * dim, 3, padding=1, groups=groups),
-        nn.BatchNorm2d(groups * dim),
-        nn.ReLU(),
-    )
-
-
 class TransformerBlock(nn.ModuleList):
     """Attention, then a feed-forward layer, each pre-norm and added to what was there.
 
@@ -275,85 +256,3 @@ class TransformerEncoder(nn.ModuleList):
         for number, block in enumerate(self):
             tokens = block(tokens, wanted if number == last else None)
         return tokens
-
-
-class PatchTransformer(PatchClassifier):
-    """Classify the centre pixel of a patch with a transformer over the patch's pixels.
-
-    A class token and learned positions, times a learned scale that starts small, are added to the
-    pixels' tokens; transformer blocks; a two-layer head. Subclasses say how pixels become tokens,
-    and may bring other blocks.
-
-    Args:
-        embed: Makes the module from patches (B, in_channels, P, P) to tokens (B, dim, P, P). A
-            function, so that all sizes are checked before anything is made of them.
-        in_channels: Channels of a patch.
-        num_classes: Number of classes K.
-        patch_size: Side P of the patch in pixels.
-        dim: Channels of a token.
-        depth: Number of transformer blocks.
-        heads: Attention heads per block.
-        head_dim: Channels of a head.
-        mlp_dim: Hidden channels of the feed-forward layers.
-        dropout: Dropout inside the transformer.
-        head_dropout: Dropout in the class head.
-        readout: What the head sees: ``"class"``, the class token, or ``"centre"``, the sum of the
-            class token and the centre pixel's token.
-        encoder: Makes the blocks, a module from tokens (B, 1 + P * P, dim) and the numbers of the M
-            tokens that are read to (B, M, dim), from ``dim``, ``depth``, ``heads``, ``head_dim``,
-            ``mlp_dim`` and ``dropout``, by name.
-
-    Raises:
-        ConfigurationError: A size is below 1 or ``readout`` is unknown.
-    """
-
-    def __init__(
-        self,
-        embed: Callable[[], nn.Module],
-        in_channels: int,
-        num_classes: int,
-        patch_size: int,
-        *,
-        dim: int,
-        depth: int,
-        heads: int,
-        head_dim: int,
-        mlp_dim: int,
-        dropout: float,
-        head_dropout: float,
-        readout: str,
-        encoder: Callable[..., nn.Module] = TransformerEncoder,
-    ) -> None:
-        sizes = {
-            "dim": dim,
-            "depth": depth,
-            "heads": heads,
-            "head_dim": head_dim,
-            "mlp_dim": mlp_dim,
-        }
-        super().__init__(in_channels, num_classes, patch_size, **sizes)
-        if readout not in ("class", "centre"):
-            raise ConfigurationError(f"readout must be 'class' or 'centre', got {readout!r}")
-        self.readout = readout
-        self.embed = embed()
-        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.position = nn.Parameter(torch.randn(1, patch_size**2 + 1, dim))
-        self.position_scale = nn.Parameter(torch.tensor(0.01))
-        self.blocks = encoder(**sizes, dropout=dropout)
-        self.head = nn.Sequential(
-            nn.Linear(dim, 128),
-            nn.BatchNorm1d(128),
-            nn.Dropout(head_dropout),
-            nn.ReLU(),
-            nn.Linear(128, num_classes),
-        )
-
-    def _logits(self, image: Tensor) -> Tensor:
-        pixels = rearrange(self.embed(image), "b d h w -> b (h w) d")
-        tokens = torch.cat([self.class_token.expand(len(pixels), -1, -1), pixels], dim=1)
-        wanted = [0]
-        if self.readout == "centre":
-            wanted.append(1 + centre_pixel(self.patch_size))
-        read = self.blocks(tokens + self.position * self.position_scale, wanted)
-        logits: Tensor = self.head(read.sum(dim=1))
-        return logits

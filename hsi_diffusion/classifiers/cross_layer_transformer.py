@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from hsi_diffusion.classifiers.attention import PatchTransformer, pixel_embedding
 from hsi_diffusion.classifiers.cross_layer import CrossLayerEncoder
+from hsi_diffusion.classifiers.patch_transformer import PatchTransformer, pixel_embedding
 
 
 class CrossLayerTransformer(PatchTransformer):

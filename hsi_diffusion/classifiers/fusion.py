@@ -8,10 +8,10 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from hsi_diffusion.classifiers.attention import PatchTransformer, pixel_embedding
 from hsi_diffusion.classifiers.awam import AWAM, WeightedMean
 from hsi_diffusion.classifiers.base import check_sizes
 from hsi_diffusion.classifiers.ctssfm import CTSSFM
+from hsi_diffusion.classifiers.patch_transformer import PatchTransformer, pixel_embedding
 from hsi_diffusion.classifiers.timestep_gate import TimestepGate
 from hsi_diffusion.errors import ConfigurationError
 
