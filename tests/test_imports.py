@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ ORDER = (
 """A folder imports only from folders before it."""
 
 
-def imported(path: Path) -> set[str]:
-    """First names below ``hsi_diffusion`` that a file imports, absolute or relative."""
+def imported_names(path: Path) -> set[str]:
+    """Dotted names below ``hsi_diffusion`` that a file imports, absolute or relative."""
     package = ("hsi_diffusion", *path.relative_to(PACKAGE).parts[:-1])
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -41,12 +42,24 @@ def imported(path: Path) -> set[str]:
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             stem = ".".join(part for part in (base, node.module or "") if part)
             modules = [f"{stem}.{alias.name}" for alias in node.names]
-        names |= {
-            module.split(".")[1]
-            for module in modules
-            if module.startswith("hsi_diffusion.") and module.count(".") >= 1
-        }
+        names |= {module for module in modules if module.startswith("hsi_diffusion.")}
     return names
+
+
+def imported(path: Path) -> set[str]:
+    """First names below ``hsi_diffusion`` that a file imports."""
+    return {name.split(".")[1] for name in imported_names(path)}
+
+
+def file_of(name: str) -> Path:
+    """The file that a dotted name stands in, or is."""
+    parts = name.split(".")[1:]
+    for length in range(len(parts), 0, -1):
+        place = PACKAGE.joinpath(*parts[:length])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return PACKAGE / "__init__.py"
 
 
 @pytest.mark.parametrize("folder", ORDER)
@@ -61,6 +74,14 @@ def test_folder_imports_only_from_folders_above_it(folder: str) -> None:
         if name not in allowed
     }
     assert not wrong
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Not even for types."""
+    files = {
+        path: {file_of(name) for name in imported_names(path)} for path in PACKAGE.rglob("*.py")
+    }
+    TopologicalSorter(files).prepare()  # a CycleError names the files
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:

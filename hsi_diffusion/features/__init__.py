@@ -2,16 +2,15 @@
 
 from hsi_diffusion.features.angles import spectral_angle, spectral_angle_maps
 from hsi_diffusion.features.compute import compute_features
-from hsi_diffusion.features.extract import (
+from hsi_diffusion.features.extract import extract_features, iter_feature_tiles
+from hsi_diffusion.features.reduce import ChannelScale, Reduction, StreamingPCA
+from hsi_diffusion.features.request import (
     FeatureBlock,
     FeatureSettings,
     NoiseMode,
     Precision,
-    extract_features,
     feature_blocks,
-    iter_feature_tiles,
 )
-from hsi_diffusion.features.reduce import ChannelScale, Reduction, StreamingPCA
 from hsi_diffusion.features.restore import restored_scenes
 from hsi_diffusion.features.selection import (
     Choice,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.tiles import Progress
     from hsi_diffusion.types import Prediction
 

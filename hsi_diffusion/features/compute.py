@@ -11,8 +11,9 @@ import torch
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.angles import spectral_angle_maps
-from hsi_diffusion.features.extract import check_request, feature_blocks, iter_feature_tiles
+from hsi_diffusion.features.extract import iter_feature_tiles
 from hsi_diffusion.features.reduce import StreamingPCA
+from hsi_diffusion.features.request import check_request, feature_blocks
 from hsi_diffusion.features.store import FeatureCube, feature_key
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.extract import FeatureSettings
     from hsi_diffusion.features.reduce import Reduction
+    from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.store import FeatureStore
     from hsi_diffusion.features.tiles import Progress, Tile
     from hsi_diffusion.types import Prediction

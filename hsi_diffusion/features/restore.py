@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsi_diffusion.diffusion import check_prediction
-from hsi_diffusion.features.extract import check_request
+from hsi_diffusion.features.request import check_request
 from hsi_diffusion.features.tiles import TiledPass, like_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.tiles import Progress
     from hsi_diffusion.types import Prediction
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.extract import FeatureSettings
+    from hsi_diffusion.features.request import FeatureSettings
 
     Progress = Callable[[int, int], None]
     Tile = tuple[slice, slice, Tensor]

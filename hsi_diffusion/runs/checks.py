@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
 from hsi_diffusion.features.compute import check_components
-from hsi_diffusion.features.extract import check_request, feature_blocks
+from hsi_diffusion.features.request import check_request, feature_blocks
 from hsi_diffusion.patches import build_transform
 from hsi_diffusion.patches.gather import check_patch_settings
 from hsi_diffusion.runs.building import build_classification, feature_request

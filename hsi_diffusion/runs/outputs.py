@@ -24,6 +24,7 @@ from hsi_diffusion.reports import (
     timestep_table,
     write_report,
 )
+from hsi_diffusion.runs.folder import IMAGES
 from hsi_diffusion.runs.hardware import describe_hardware
 from hsi_diffusion.runs.learner_base import ALPHA, SHARE
 
@@ -38,17 +39,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.runs.classification import Outcome
     from hsi_diffusion.runs.pipeline import RunResult
     from hsi_diffusion.runs.settings import RunSettings
-
-IMAGES = {
-    "Ground truth and classification": "classification_map.png",
-    "False colour": "false_colour.png",
-    "Training, validation and test pixels": "split.png",
-    "Confusion matrix of the test pixels": "confusion_matrix.png",
-    "Timesteps that the classifier trusts": "timesteps.png",
-    "What the denoiser restores from several timesteps": "reconstruction.png",
-    "Spectra that the denoiser restores": "reconstruction_spectra.png",
-}
-"""Caption and file of each picture in the report."""
 
 
 def plain_figures(metrics: HSIMetrics) -> dict[str, Any]:

@@ -227,23 +227,6 @@ def test_numpy_cube_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"timesteps": ()}, "timesteps must hold at least one"),
-        ({"timesteps": (3, 3)}, "timesteps must hold.*each once"),
-        ({"levels": (-1,)}, "levels must hold.*from 0"),
-        ({"noise": "some"}, "noise must be one of none, fixed, mean, but is 'some'"),
-        ({"precision": "half"}, "precision must be one of float32, bfloat16"),
-        ({"draws": 0}, "draws must be at least 1"),
-        ({"tile": 0}, "tile must be at least 1"),
-    ],
-)
-def test_settings_refuse_what_is_not_allowed(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        FeatureSettings(**settings)
-
-
-@pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [
         ((6, 6, BANDS + 1), {}, rf"cube must be \(height, width, {BANDS}\)"),
@@ -258,21 +241,3 @@ def test_refuses_what_does_not_fit_before_computing(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         iter_feature_tiles(unet(), SCHEDULE, torch.zeros(shape), FeatureSettings(**settings))
-
-
-def test_identity_leaves_out_what_changes_nothing() -> None:
-    base = FeatureSettings(timesteps=(5, 9))
-    assert (
-        base.identity()
-        == FeatureSettings(
-            timesteps=[5, 9],  # type: ignore[arg-type]
-            tile=9,
-            draws=3,
-            seed=4,
-        ).identity()
-    )
-    fixed = FeatureSettings(noise="fixed", draws=3).identity()
-    assert fixed == FeatureSettings(noise="fixed").identity()
-    assert fixed != FeatureSettings(noise="fixed", seed=1).identity()
-    mean = FeatureSettings(noise="mean").identity()
-    assert mean != FeatureSettings(noise="mean", draws=3).identity()

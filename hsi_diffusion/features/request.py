@@ -1,0 +1,119 @@
+"""What is asked of a denoiser: timesteps, levels, noise; where each channel then comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
+
+NoiseMode = Literal["none", "fixed", "mean"]
+"""What a denoiser sees at extraction: x_t without noise, with one draw, or with several draws."""
+
+Precision = Literal["float32", "bfloat16"]
+"""In what the denoiser computes; features come out in float32 either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """Which features of a scene to compute, and how.
+
+    Attributes:
+        timesteps: Steps t of the noise schedule, from 0 to T - 1.
+        levels: Numbers of levels in the denoiser's ``feature_info``.
+        noise: "none": x_t = sqrt(abar_t) x_0. "fixed": one seeded noise field per timestep, as
+            published recipes have it. "mean": the features (not the images) averaged over ``draws``
+            noise fields.
+        draws: Number of noise fields per timestep with noise "mean"; not used otherwise.
+        seed: Of the noise fields; not used with noise "none".
+        tile: Height and width of a tile in pixels, without its halo. Changes memory and speed, not
+            the features.
+        precision: "float32", or "bfloat16" for autocast.
+
+    Raises:
+        ConfigurationError: If a value is outside what is allowed.
+    """
+
+    timesteps: tuple[int, ...] = (5,)
+    levels: tuple[int, ...] = (0,)
+    noise: NoiseMode = "none"
+    draws: int = 8
+    seed: int = 0
+    tile: int = 64
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("timesteps", "levels"):
+            values = tuple(getattr(self, name))  # a list out of a YAML file will do
+            object.__setattr__(self, name, values)
+            if not values or len(set(values)) < len(values) or min(values) < 0:
+                raise ConfigurationError(
+                    f"{name} must hold at least one number from 0, each once, but is {values}"
+                )
+        for name, allowed in (("noise", get_args(NoiseMode)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(
+                    f"{name} must be one of {', '.join(allowed)}, but is {getattr(self, name)!r}"
+                )
+        for name in ("draws", "tile"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least 1, but is {getattr(self, name)}")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings on which the features depend, as plain data: no tile, no unused draws."""
+        facts: dict[str, Any] = {
+            "timesteps": list(self.timesteps),
+            "levels": list(self.levels),
+            "noise": self.noise,
+            "precision": self.precision,
+        }
+        if self.noise != "none":
+            facts["seed"] = self.seed
+        if self.noise == "mean":
+            facts["draws"] = self.draws
+        return facts
+
+
+class FeatureBlock(NamedTuple):
+    """Neighbouring channels of a feature cube that come from one place.
+
+    Attributes:
+        timestep: Step t of the noise schedule.
+        level: Number of the level in the denoiser's ``feature_info``.
+        name: The level's name.
+        channels: How many channels.
+    """
+
+    timestep: int
+    level: int
+    name: str
+    channels: int
+
+
+def feature_blocks(denoiser: Denoiser, settings: FeatureSettings) -> tuple[FeatureBlock, ...]:
+    """Where each channel comes from: timestep by timestep, and within it level by level."""
+    info = denoiser.feature_info
+    return tuple(
+        FeatureBlock(timestep, level, info[level].name, info[level].channels)
+        for timestep, level in product(settings.timesteps, settings.levels)
+    )
+
+
+def check_request(
+    denoiser: Denoiser, schedule: NoiseSchedule, shape: tuple[int, ...], settings: FeatureSettings
+) -> None:
+    """Raise a ConfigurationError unless these can work together on a cube of ``shape``."""
+    if len(shape) != 3 or shape[2] != denoiser.num_bands or 0 in shape:
+        raise ConfigurationError(
+            f"cube must be (height, width, {denoiser.num_bands}), since the denoiser was made for "
+            f"{denoiser.num_bands} bands, but has shape {tuple(shape)}; apply the band transform "
+            f"that the denoiser was trained with"
+        )
+    for timestep in settings.timesteps:
+        schedule.check_step(timestep)
+    denoiser.check_indices(settings.levels)
