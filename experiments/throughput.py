@@ -320,6 +320,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     options = parse_arguments(arguments)
     quieten()
     paces: list[Pace] = []
+    large: list[str] = []
     try:
         runs = [settings_for(method, options) for method in options.methods]
         size = f"{runs[0].scene.height} x {runs[0].scene.width} x {runs[0].scene.bands}"
@@ -338,11 +339,12 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
                     paces += measuring.run()
                 except torch.OutOfMemoryError as error:
                     say(f"{settings.method} needs more memory than the card has: {error}")
+                    large.append(settings.method)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     say("\n" + table(paces).to_markdown())
-    large = [f"{pace.method}, {pace.stage}" for pace in paces if (pace.memory or 0) > CARD]
+    large += [f"{pace.method}, {pace.stage}" for pace in paces if (pace.memory or 0) > CARD]
     if large:
         say(f"\ntoo large for a card of 24 GB: {'; '.join(large)}")
     elif any(pace.memory is not None for pace in paces):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention, fused, in the dtype that is fastest where it runs.
 
-    In bfloat16 on a CPU the fused kernel's backward pass is slow: with 122 tokens and 4 heads of
-    16 channels, forward and backward together take 3 times as long as in float32 (torch 2.13,
-    AVX-512), and a training step of a patch transformer 1.5 times. There it runs in float32.
+    In bfloat16 on a CPU the fused kernel's backward pass is slower than in float32 by more than
+    the rest of a patch transformer gains (seen with torch 2.13 and AVX-512). There it runs in
+    float32.
 
     Args:
         query: Shape (B, heads, M, D).
