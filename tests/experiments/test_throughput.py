@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from tests.experiments.scripts import load_script
 from tests.experiments.tiny import TINY
@@ -62,3 +63,16 @@ def test_what_cannot_be_timed_is_told(
     with pytest.raises(SystemExit):
         script.main(["--steps", "0"])
     assert "--steps must be at least 1" in capsys.readouterr().err
+
+
+def test_what_ran_out_of_memory_is_not_said_to_fit(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(script.Measuring, "run", run)
+    said: list[str] = []
+    assert script.main(["--methods", "spectraldiff", *SMALL], say=said.append) == 0
+    assert "spectraldiff needs more memory than the card has" in said[-3]
+    assert said[-1] == "\ntoo large for a card of 24 GB: spectraldiff"
