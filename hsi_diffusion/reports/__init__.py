@@ -30,10 +30,17 @@ from hsi_diffusion.reports.report import (
     write_report,
 )
 from hsi_diffusion.reports.significance import PairedTest, paired, significance_table
-from hsi_diffusion.reports.tables import TextTable, class_table, results_table, split_table
+from hsi_diffusion.reports.tables import (
+    TRAINING_ACCURACY,
+    TextTable,
+    class_table,
+    results_table,
+    split_table,
+)
 from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 
 __all__ = [
+    "TRAINING_ACCURACY",
     "CandidateReport",
     "ChoiceReport",
     "Measurement",

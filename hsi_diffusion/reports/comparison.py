@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.tables import NOTHING, SCORES, TextTable
+from hsi_diffusion.reports.tables import NOTHING, SCORES, TRAINING_ACCURACY, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +31,10 @@ class Measurement:
         column: The split, or the scene and its split.
         seed: The seed of split, pretraining and classifier.
         figures: Overall accuracy and the other scalar figures of merit by name, as fractions. It
-            may also hold ``"per_class_accuracy"``, a list of K fractions; None and NaN stand for
-            what there is not, such as the accuracy of a class without test pixels.
+            may also hold ``"per_class_accuracy"``, a list of K fractions, and
+            ``"training_accuracy"``, the overall accuracy on the pixels that were learned from; None
+            and NaN stand for what there is not, such as the accuracy of a class without test
+            pixels.
         seconds: Time of everything, pretraining included; None where it is unknown, as of a run
             that was stopped on its way.
         training_seconds: Time of all that is learnt, pretraining included; None = unknown.
@@ -178,12 +180,13 @@ def measurements_csv(measurements: Sequence[Measurement]) -> str:
     """Every measurement as a line of CSV, figures as fractions; no lists, see per_class_csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS])
+    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS, TRAINING_ACCURACY])
     for m in measurements:
         figures = [m.figures.get(name) for name in SCORES]
         costs = [getattr(m, name) for name in COSTS]
+        learned = m.figures.get(TRAINING_ACCURACY)
         # what is None is written as nothing
-        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs])
+        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs, learned])
     return text.getvalue()
 
 

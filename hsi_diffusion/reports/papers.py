@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import best, by_seed, class_accuracies, spread
-from hsi_diffusion.reports.tables import NOTHING, SCORES, TextTable
+from hsi_diffusion.reports.tables import NOTHING, SCORES, TRAINING_ACCURACY, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     """The figures of all methods on one split, a column per method.
 
     Laid out as the tables of SpectralDiff (Chen et al., TGRS 2023): first the accuracy of each
-    class, then OA, AA and kappa. FWIoU, MIoU and the last four rows are ours.
+    class, then OA, AA and kappa. FWIoU, MIoU and the rows below them are ours.
 
     Args:
         measurements: Of one column of a comparison, in the order that the methods shall have.
@@ -29,8 +29,9 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     Returns:
         A table of the class accuracies, OA, AA, FWIoU and MIoU in percent and kappa times 100, each
         as mean and sample standard deviation over the seeds, which is left out where there is one
-        value; then the number of seeds, the mean times of training and test in seconds, and the
-        mean number of parameters. The best mean of each row of accuracies is bold, and so is every
+        value; then, where a method knows it, the overall accuracy on the pixels that it learned
+        from; the number of seeds, the mean times of training and test in seconds, and the mean
+        number of parameters. The best mean of each row of accuracies is bold, and so is every
         other one that looks the same with two decimals; nothing is bold where the methods don't all
         have the same seeds. A dash where nothing is known, such as for a class without test pixels;
         a seed without a value does not count.
@@ -68,9 +69,11 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     scored = [
         (label, [[100 * value for value in cell] for cell in cells]) for label, cells in fractions
     ]
+    learned = [[100 * value for value in cell] for cell in of_score(TRAINING_ACCURACY)]
     seeds = [f"{len(values)}" for values in of_methods(lambda m: m.seed)]
     rows = [
         *((label, *map(spread, cells)) for label, cells in scored),
+        *([("OA of what it learned from", *map(spread, learned))] if any(learned) else []),
         ("seeds", *seeds),
         ("training time, s", *map(_seconds, of_methods(lambda m: m.training_seconds))),
         ("test time, s", *map(_seconds, of_methods(lambda m: m.test_seconds))),

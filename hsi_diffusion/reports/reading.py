@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import COSTS, Measurement
-from hsi_diffusion.reports.tables import SCORES
+from hsi_diffusion.reports.tables import SCORES, TRAINING_ACCURACY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,9 @@ def read_measurements(figures: Path, per_class: Path | None = None) -> list[Meas
         scores: dict[str, Any] = {name: _number(figures, line, name) for name in SCORES}
         if (classes := accuracies.get(key)) is not None:
             scores["per_class_accuracy"] = [classes[number] for number in sorted(classes)]
+        # tables of earlier versions have no such column
+        if (learned := _number(figures, line, TRAINING_ACCURACY)) is not None:
+            scores[TRAINING_ACCURACY] = learned
         row, column, seed = key
         costs = {name: _number(figures, line, name) for name in COSTS}
         total = _number(figures, line, "seconds")
@@ -70,8 +73,8 @@ def _lines(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Key, dict[str, 
 
 
 def _number(path: Path, line: dict[str, str], name: str) -> float | None:
-    """A number; None where there is nothing."""
-    value = line[name]
+    """A number; None where there is nothing, or no such column."""
+    value = line.get(name)
     if not value:
         return None
     try:

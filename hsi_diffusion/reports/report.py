@@ -11,6 +11,7 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.files import write_text
 from hsi_diffusion.reports.tables import (
     NOTHING,
+    TRAINING_ACCURACY,
     TextTable,
     class_table,
     percent,
@@ -103,8 +104,9 @@ class RunReport(TypedDict):
     Keys:
         title: Headline, such as "spectraldiff on Indian Pines".
         metrics: For each method its metrics on the test pixels, as
-            :func:`~hsi_diffusion.reports.tables.results_table` takes them. The first one is the
-            run's own method; ``"raw_bands"`` is the control.
+            :func:`~hsi_diffusion.reports.tables.results_table` takes them, and, where it is known,
+            ``"training_accuracy"``, its overall accuracy on the training and validation pixels. The
+            first one is the run's own method; ``"raw_bands"`` is the control.
         class_names: K names.
         split: Which pixels trained, validated and tested.
         choices: What was chosen on the validation pixels.
@@ -166,6 +168,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
         "## Results",
         LEGEND,
         results_table(run["metrics"]).to_markdown(),
+        *_learned(run["metrics"]),
         "Accuracy of each class in percent; a dash marks classes without test pixels.",
         class_table(run["metrics"], run["class_names"]).to_markdown(),
         *_images(images),
@@ -233,6 +236,24 @@ def _summary(run: RunReport) -> str:
         f"{readable(name)}: {percent(other.get('overall_accuracy'))} %" for name, other in others
     )
     return f"{text} ({rest})." if rest else f"{text}."
+
+
+def _learned(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How well each classifier knows the pixels that it learned from."""
+    known = {
+        readable(method): found[TRAINING_ACCURACY]
+        for method, found in metrics.items()
+        if found.get(TRAINING_ACCURACY) is not None
+    }
+    if not known:
+        return []
+    shares = ", ".join(f"{method} {percent(accuracy)} %" for method, accuracy in known.items())
+    text = (
+        f"On the training and validation pixels, which the last training learned from: {shares}. "
+        "Where this is far below 100 %, a longer training or a larger classifier may help; where "
+        "it is far above the test pixels, more labels do."
+    )
+    return [text]
 
 
 def _images(images: Mapping[str, str]) -> list[str]:

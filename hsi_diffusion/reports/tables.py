@@ -26,6 +26,10 @@ SCORES = {
 }
 """Names of the scalar metrics, and how papers abbreviate them."""
 
+TRAINING_ACCURACY = "training_accuracy"
+"""Name of the overall accuracy on the pixels that a classifier learned from. It says nothing about
+how good the classifier is, but whether it learned what it was shown."""
+
 NOTHING = "-"
 """What a cell shows where there is no value, such as the accuracy of an absent class."""
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.patches import blur_radius
 from hsi_diffusion.reports import (
+    TRAINING_ACCURACY,
     class_table,
     classification_map,
     confusion_matrix,
@@ -219,11 +220,17 @@ def _seen(result: RunResult) -> int | None:
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:
     """The figures of the method and, where there is one, of its control."""
     outcomes = {"diffusion_features": _on_features(result), "raw_bands": _on_raw_bands(result)}
-    return {
-        name: plain_figures(outcome.classified.metrics)
-        for name, outcome in outcomes.items()
-        if outcome is not None
-    }
+    labelled = result.data.require_split().labelled
+    truth = result.data.labels.ravel()[labelled]
+    found = {}
+    for name, outcome in outcomes.items():
+        if outcome is not None:
+            learned = outcome.classified.predicted.ravel()[labelled] == truth
+            found[name] = {
+                **plain_figures(outcome.classified.metrics),
+                TRAINING_ACCURACY: float(learned.mean()),
+            }
+    return found
 
 
 def _settings(result: RunResult, settings: RunSettings) -> dict[str, Any]:

@@ -87,7 +87,12 @@ def test_csv_has_costs_behind_and_no_lists() -> None:
             "ours",
             "10 %",
             0,
-            {"overall_accuracy": 0.5, "kappa": None, "per_class_accuracy": [0.25, None]},
+            {
+                "overall_accuracy": 0.5,
+                "kappa": None,
+                "per_class_accuracy": [0.25, None],
+                "training_accuracy": 0.75,
+            },
             training_seconds=3.5,
             test_seconds=0,
             parameters=120,
@@ -96,9 +101,9 @@ def test_csv_has_costs_behind_and_no_lists() -> None:
     header, line = measurements_csv(measured).splitlines()
     assert header == (
         "row,column,seed,overall_accuracy,average_accuracy,kappa,fwiou,miou,seconds,"
-        "training_seconds,test_seconds,parameters"
+        "training_seconds,test_seconds,parameters,training_accuracy"
     )
-    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120"
+    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120,0.75"
 
 
 def test_csv_of_classes() -> None:

@@ -149,6 +149,20 @@ def test_methods_keep_their_order_and_costs_are_means() -> None:
     )
 
 
+def test_what_methods_learned_stands_below_the_test_pixels() -> None:
+    def learned(row: str, seed: int, accuracy: float | None) -> Measurement:
+        return Measurement(row, "10 %", seed, {"training_accuracy": accuracy})
+
+    table = paper_table(
+        [learned("ours", 0, 0.75), learned("ours", 1, 0.25), learned("kNN", 0, None)], CLASSES
+    )
+    assert cell(table, "OA of what it learned from", "ours") == "50.00 ± 35.36"
+    assert cell(table, "OA of what it learned from", "kNN") == "-"
+    assert "OA of what it learned from" not in {
+        row[0] for row in paper_table([learned("kNN", 0, None)], CLASSES).rows
+    }
+
+
 def test_measurements_must_fit() -> None:
     one = measured("ours", 0, [0.5, 0.5, 0.5], 0.5)
     other = Measurement("ours", "blocks", 0, {"overall_accuracy": 0.5})

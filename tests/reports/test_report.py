@@ -106,6 +106,19 @@ def test_report_holds(run: RunReport, line: str) -> None:
     assert line in render_report(run).splitlines()
 
 
+def test_report_says_how_well_the_training_pixels_are_known(run: RunReport) -> None:
+    assert "learned from" not in render_report(run)
+    features, raw = run["metrics"]["diffusion_features"], run["metrics"]["raw_bands"]
+    metrics = {
+        "diffusion_features": {**features, "training_accuracy": 0.9996},
+        "raw_bands": {**raw, "training_accuracy": 0.854},
+    }
+    known = render_report({**run, "metrics": metrics})
+    assert "learned from: diffusion features 99.96 %, raw bands 85.40 %." in known
+    known = render_report({**run, "metrics": {**metrics, "raw_bands": raw}})
+    assert "learned from: diffusion features 99.96 %." in known
+
+
 def test_settings_can_be_read_back(run: RunReport) -> None:
     block = re.search(r"```yaml\n(.*?)```", render_report(run), re.DOTALL)
     assert block is not None

@@ -73,6 +73,10 @@ def test_metrics_are_those_of_the_result(result: RunResult, folder: Path) -> Non
     test = result.data.labels.ravel()[split.test]
     assert found["raw_bands"]["overall_accuracy"] == pytest.approx((test != 2).mean())
     assert found["raw_bands"]["per_class_accuracy"] == [1, 0, 1, 1]
+    # the control calls everything 1
+    labelled = result.data.labels.ravel()[split.labelled]
+    assert found["training_accuracy"] == 1
+    assert found["raw_bands"]["training_accuracy"] == pytest.approx((labelled == 1).mean())
     assert found["raw_bands"]["space"] == "mnf-5"
     assert found["pixels"] == {
         "train": len(split.train),
