@@ -160,9 +160,11 @@ def main(arguments: list[str] | None = None) -> int:
     from hsi_diffusion.runs import (
         benchmark_cells,
         cell_key,
+        control_row,
         grid_results,
         quieten,
         run_grid,
+        without_strangers,
         write_benchmark,
     )
 
@@ -178,6 +180,15 @@ def main(arguments: list[str] | None = None) -> int:
             for also in options.also
             for measurement in read_measurements(also / "benchmark.csv", also / "per_class.csv")
         ]
+        earlier, strangers = without_strangers(earlier, cells, control_row)
+        if strangers:
+            first = strangers[0]
+            print(
+                f"warning: --also: {len(strangers)} measurements were made with other settings "
+                f"than this benchmark's, and are left out (the first: {first.row}, {first.column}, "
+                f"seed {first.seed}); give the same --preset and --set as there",
+                file=sys.stderr,
+            )
         known_before = {(m.row, m.column, m.seed) for m in earlier}
         chosen = [] if options.tables_only else wanted(settings, cells, options)
         chosen = [cell for cell in chosen if cell_key(cell) not in known_before]

@@ -42,6 +42,8 @@ class Measurement:
             unknown.
         parameters: Numbers that are learnt, over all networks of the method; None where they are
             unknown, or there is nothing to count, as with nearest neighbours.
+        recipe: A name of the settings that it was made with, the same wherever they are; None =
+            unknown.
     """
 
     row: str
@@ -52,6 +54,7 @@ class Measurement:
     training_seconds: float | None = None
     test_seconds: float | None = None
     parameters: float | None = None
+    recipe: str | None = None
 
 
 def comparison_table(
@@ -180,13 +183,15 @@ def measurements_csv(measurements: Sequence[Measurement]) -> str:
     """Every measurement as a line of CSV, figures as fractions; no lists, see per_class_csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS, TRAINING_ACCURACY])
+    writer.writerow(
+        ["row", "column", "seed", *SCORES, "seconds", *COSTS, TRAINING_ACCURACY, "recipe"]
+    )
     for m in measurements:
         figures = [m.figures.get(name) for name in SCORES]
         costs = [getattr(m, name) for name in COSTS]
         learned = m.figures.get(TRAINING_ACCURACY)
         # what is None is written as nothing
-        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs, learned])
+        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs, learned, m.recipe])
     return text.getvalue()
 
 

@@ -42,13 +42,14 @@ def read_measurements(figures: Path, per_class: Path | None = None) -> list[Meas
         scores: dict[str, Any] = {name: _number(figures, line, name) for name in SCORES}
         if (classes := accuracies.get(key)) is not None:
             scores["per_class_accuracy"] = [classes[number] for number in sorted(classes)]
-        # tables of earlier versions have no such column
+        # tables of earlier versions have neither this column nor the last one
         if (learned := _number(figures, line, TRAINING_ACCURACY)) is not None:
             scores[TRAINING_ACCURACY] = learned
         row, column, seed = key
         costs = {name: _number(figures, line, name) for name in COSTS}
         total = _number(figures, line, "seconds")
-        found.append(Measurement(row, column, seed, scores, total, **costs))
+        made = line.get("recipe") or None
+        found.append(Measurement(row, column, seed, scores, total, **costs, recipe=made))
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.reports import Measurement
+from hsi_diffusion.runs.recipe import recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +46,37 @@ def measurements(results: Sequence[CellResult], control: Callable[[str], str]) -
         found.append(_measurement(cell, cell.row, metrics, costs["method"], total))
         if "raw_bands" in metrics:
             row, figures = control(cell.row), metrics["raw_bands"]
-            found.append(_measurement(cell, row, figures, costs["control"], alone))
+            raw = _measurement(cell, row, figures, costs["control"], alone)
+            found.append(replace(raw, recipe=recipe(cell, control=True)))
     return found
+
+
+def without_strangers(
+    earlier: Sequence[Measurement], cells: Sequence[Cell], control: Callable[[str], str]
+) -> tuple[list[Measurement], list[Measurement]]:
+    """Tell measurements from elsewhere that cells would give too from those of other settings.
+
+    Args:
+        earlier: From elsewhere; where one doesn't know what it was made with, its row, column and
+            seed decide.
+        cells: All cells of the grid.
+        control: Names the row of a cell's control from the cell's row.
+
+    Returns:
+        Those that may stand in the tables of the grid, and those that bear the name of a cell but
+        were made with other settings.
+    """
+    expected = {}
+    for cell in cells:
+        of_seed = (cell.column, cell.settings.seed)
+        expected[cell.row, *of_seed] = recipe(cell)
+        expected[control(cell.row), *of_seed] = recipe(cell, control=True)
+    fitting: list[Measurement] = []
+    strangers: list[Measurement] = []
+    for m in earlier:
+        own = expected.get((m.row, m.column, m.seed), m.recipe)
+        (fitting if m.recipe in (own, None) else strangers).append(m)
+    return fitting, strangers
 
 
 def failures(results: Sequence[CellResult]) -> list[str]:
@@ -69,4 +100,5 @@ def _measurement(
         training_seconds=None if total is None else round(total - costs["test_seconds"], 2),
         test_seconds=costs["test_seconds"],
         parameters=costs["parameters"],
+        recipe=recipe(cell),
     )

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 
+from hsi_diffusion.runs.batches import share_of_step
 from hsi_diffusion.runs.building import build_pretraining
 from hsi_diffusion.runs.checks import check_stages
 from hsi_diffusion.runs.classification import Classification, Outcome
@@ -106,7 +107,7 @@ def run(
             here, reports by :func:`~hsi_diffusion.runs.outputs.write_outputs`.
         overwrite: Replace an earlier run there.
         resume: Go on with the run there, which had the same settings: the pretraining from its last
-            checkpoint, bit for bit, and feature files that are there are used again.
+            checkpoint, on a CPU bit for bit, and feature files that are there are used again.
         progress: Show progress bars.
         say: Called with a line of text where a stage begins.
 
@@ -191,6 +192,7 @@ def _place(settings: RunSettings, folder: Path, progress: bool) -> Workplace:
         group=settings.group,
         config=settings.to_dict(),
         progress=progress,
+        deterministic=settings.deterministic,
     )
 
 
@@ -270,6 +272,7 @@ def scene_data(settings: RunSettings) -> SceneDataModule:
     stage = settings.pretrain
     if stage is None:
         return labelled_scene(settings)
+    share = share_of_step(stage, settings.devices * settings.num_nodes)
     data = build_scene_data(
         settings,
         transform=stage.transform,
@@ -277,13 +280,10 @@ def scene_data(settings: RunSettings) -> SceneDataModule:
         transform_options=stage.transform_options,
         task="pretrain",
         patch_size=stage.patch_size,
-        batch_size=stage.batch_size,
+        batch_size=share.batch_size,
         padding=stage.padding,
         # short epochs, so that validation and checkpoints come often enough
-        samples_per_epoch=stage.batch_size
-        * settings.devices
-        * settings.num_nodes
-        * min(EPOCH_STEPS, stage.steps),
+        samples_per_epoch=stage.batch_size * min(EPOCH_STEPS, stage.steps),
     )
     return _set_up(data)
 

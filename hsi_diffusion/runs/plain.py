@@ -38,6 +38,34 @@ def to_plain(settings: object) -> dict[str, Any]:
     return cast("dict[str, Any]", _lists_for_tuples(data))
 
 
+def changed(settings: object) -> dict[str, Any]:
+    """What of settings differs from the defaults, as plain data.
+
+    It stays the same when later versions have further settings, so that a digest of it does too.
+    """
+    found = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]  # any dataclass will do
+        value = getattr(settings, field.name)
+        if value == _default(field):
+            continue
+        inner = dataclasses.is_dataclass(value)
+        found[field.name] = changed(value) if inner else _lists_for_tuples(_plain(value))
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _plain(value: Any) -> Any:
+    """A value with the dataclasses inside of tuples as plain data."""
+    if isinstance(value, tuple):
+        return [changed(item) if dataclasses.is_dataclass(item) else item for item in value]
+    return value
+
+
 def _convert(kind: Any, value: Any, path: str) -> Any:
     """``value`` as the annotation ``kind`` of a field wants it."""
     if dataclasses.is_dataclass(kind):

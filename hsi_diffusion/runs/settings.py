@@ -79,7 +79,11 @@ class PretrainSettings:
         components: Components that PCA or MNF keep.
         transform_options: Further arguments of the transform.
         patch_size: Side of its patches in pixels.
-        batch_size: Patches per step and process.
+        batch_size: Patches per step, of all processes together.
+        micro_batch_size: Patches that one process computes at once; where its share of a step is
+            larger, the step is taken in equal parts. What a network learns from the patches of a
+            batch together, BatchNorm's statistics and the contrasts, it then learns within each
+            part. None: its whole share.
         steps: Optimiser steps.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
@@ -93,6 +97,7 @@ class PretrainSettings:
     transform_options: dict[str, Any] = field(default_factory=dict)
     patch_size: int = 16
     batch_size: int = 256
+    micro_batch_size: int | None = None
     steps: int = 1000
     precision: AnyPrecision = "auto"
     gradient_clip: float = 0.0
@@ -310,6 +315,8 @@ class RunSettings:
         accelerator: Lightning's name of the hardware.
         devices: Processes per machine that pretrain together (DDP); everything else runs on one.
         num_nodes: Machines that pretrain together.
+        deterministic: On graphics cards, take PyTorch's deterministic algorithms, so that a run can
+            be repeated; it warns where there is none. Without, a card may be faster.
         scene: Which scene.
         split: Which pixels are for what.
         pretrain: How the denoiser learns the scene; None: there is none.
@@ -327,6 +334,7 @@ class RunSettings:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
+    deterministic: bool = True
     scene: SceneSettings = field(default_factory=SceneSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     pretrain: PretrainSettings | None = field(default_factory=PretrainSettings)

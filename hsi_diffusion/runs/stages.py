@@ -25,6 +25,7 @@ from hsi_diffusion.modules import (
     SimulatedSceneDataModule,
 )
 from hsi_diffusion.patches import build_transform, gaussian_blur
+from hsi_diffusion.runs.batches import share_of_step
 from hsi_diffusion.runs.building import build_classification, feature_request
 from hsi_diffusion.runs.candidates import FeatureCandidate
 
@@ -133,9 +134,11 @@ def pretrain(
         if stored["global_step"] >= settings.steps:
             module.load_state_dict(stored["state_dict"])
             return module.eval()
+    parts = share_of_step(settings, place.devices * place.num_nodes).parts
     with place.logging("pretrain") as logger:
         trainer = place.make_trainer(
             steps=settings.steps,
+            accumulate=parts,
             precision=settings.precision,
             gradient_clip=settings.gradient_clip,
             logger=logger,
@@ -146,7 +149,8 @@ def pretrain(
             callbacks=[ReconstructionFigures(folder=place.folder)],
         )
         trainer.fit(module, data, ckpt_path=checkpoint if interrupted else None)
-        if settings.steps % trainer.num_training_batches:  # Lightning stops before it validates
+        # Lightning stops before it validates
+        if settings.steps * parts % trainer.num_training_batches:
             trainer.validate(module, data, verbose=False)
     return module.eval()
 

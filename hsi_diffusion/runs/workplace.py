@@ -39,6 +39,8 @@ class Workplace:
         config: The run's settings as plain data, for loggers.
         group: Name of the runs that W&B shows together with this one; None: its stages only.
         progress: Show progress bars.
+        deterministic: Have a graphics card take PyTorch's deterministic algorithms, and warn where
+            there is none; a CPU gives the same numbers twice anyway.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Workplace:
     num_nodes: int = 1
     group: str | None = None
     progress: bool = True
+    deterministic: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +76,7 @@ class Workplace:
         self,
         *,
         steps: int = -1,
+        accumulate: int = 1,
         precision: AnyPrecision = "float32",
         gradient_clip: float = 0.0,
         logger: Logger | bool = False,
@@ -86,6 +90,7 @@ class Workplace:
 
         Args:
             steps: Optimiser steps; -1 for stages that don't train.
+            accumulate: Batches of each step.
             precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
             gradient_clip: Largest norm of a gradient; 0 = unlimited.
             logger: Where figures go.
@@ -106,6 +111,7 @@ class Workplace:
                     enable_version_counter=False,
                 )
             )
+        on_card = self.device.type == "cuda"
         # "auto" as Lightning means it may be hardware that self.device does not know
         accelerator = self.device.type if self.accelerator == "auto" else self.accelerator
         try:
@@ -115,8 +121,12 @@ class Workplace:
                 num_nodes=num_nodes,
                 max_steps=steps,
                 max_epochs=-1,
+                accumulate_grad_batches=accumulate,
                 precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
                 gradient_clip_val=gradient_clip or None,
+                # an error would forbid resizing and padding layers whose gradient is a sum in any
+                # order; it differs in the last digit
+                deterministic="warn" if self.deterministic and on_card else None,
                 logger=logger,
                 callbacks=used,
                 enable_checkpointing=checkpoint is not None,

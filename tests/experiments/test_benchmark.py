@@ -138,7 +138,11 @@ def test_all_methods_on_all_splits_stand_in_one_table(finished: Path) -> None:
 
 
 def test_what_was_measured_elsewhere_is_not_run_again(
-    finished: Path, script: ModuleType, plan: Path, tmp_path: Path
+    finished: Path,
+    script: ModuleType,
+    plan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     part = tmp_path / "part"
     part.mkdir()
@@ -154,6 +158,13 @@ def test_what_was_measured_elsewhere_is_not_run_again(
     assert "## tenth" in text
     assert "Not run yet" not in text
     missing = ["--tables-only", "--out", str(tmp_path / "none")]
+    other = [*missing, "--also", str(part), "--set", "classifier.steps=2"]
+    capsys.readouterr()
+    assert script.main([str(plan), *other]) == 0
+    said = capsys.readouterr()
+    assert "3 measurements were made with other settings" in said.err
+    assert "(the first: kNN, ten, seed 0)" in said.err
+    assert "Not run yet: 4 of 10 runs" in said.out  # SpectralDiff says its steps itself
     assert script.main([str(plan), *missing, "--also", str(part)]) == 0
     text = (tmp_path / "none" / "benchmark.md").read_text(encoding="utf-8")
     assert "Not run yet: 1 of 10 runs" in text

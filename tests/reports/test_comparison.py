@@ -96,14 +96,15 @@ def test_csv_has_costs_behind_and_no_lists() -> None:
             training_seconds=3.5,
             test_seconds=0,
             parameters=120,
+            recipe="0a1b",
         )
     ]
     header, line = measurements_csv(measured).splitlines()
     assert header == (
         "row,column,seed,overall_accuracy,average_accuracy,kappa,fwiou,miou,seconds,"
-        "training_seconds,test_seconds,parameters,training_accuracy"
+        "training_seconds,test_seconds,parameters,training_accuracy,recipe"
     )
-    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120,0.75"
+    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120,0.75,0a1b"
 
 
 def test_csv_of_classes() -> None:

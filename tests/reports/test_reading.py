@@ -17,7 +17,8 @@ def measured(row: str, seed: int, classes: list[float | None] | None) -> Measure
     if classes is not None:
         figures["per_class_accuracy"] = classes
         figures["training_accuracy"] = 0.875
-    return Measurement(row, "a scene, 10 %", seed, figures, 2.5, 1.25, None, 1000)
+    made = None if classes is None else "12345678"
+    return Measurement(row, "a scene, 10 %", seed, figures, 2.5, 1.25, None, 1000, made)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -38,10 +39,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_tables_from_before_training_accuracies_are_read(tmp_path: Path) -> None:
+def test_tables_of_earlier_versions_are_read(tmp_path: Path) -> None:
     wanted, path = measured("SVM", 0, None), tmp_path / "benchmark.csv"
     lines = measurements_csv([wanted]).splitlines()
-    path.write_text("\n".join(line.rpartition(",")[0] for line in lines), encoding="utf-8")
+    path.write_text("\n".join(line.rsplit(",", 2)[0] for line in lines), encoding="utf-8")
     assert read_measurements(path) == [wanted]
 
 

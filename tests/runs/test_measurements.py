@@ -1,8 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.runs import Cell, CellResult, RunSettings, failures, measurements
+from hsi_diffusion.runs import (
+    Cell,
+    CellResult,
+    RunSettings,
+    failures,
+    measurements,
+    without_strangers,
+)
+
+if TYPE_CHECKING:
+    from hsi_diffusion.reports import Measurement
 
 COSTS = {"parameters": 10, "test_seconds": 2.0}
 
@@ -57,6 +68,36 @@ def test_times_that_nobody_knows_are_left_out() -> None:
     for measurement in measurements([stopped, elsewhere], str):
         assert measurement.seconds is measurement.training_seconds is None
         assert measurement.test_seconds == 2
+
+
+def test_measurements_of_other_settings_are_told_from_those_of_the_same() -> None:
+    def measured(settings: dict[str, Any]) -> tuple[Cell, list[Measurement]]:
+        metrics = {
+            "overall_accuracy": 0.9,
+            "raw_bands": {"overall_accuracy": 0.8},
+            "resumed": False,
+            "seconds": {"scene": 1.0},
+            "costs": {"method": COSTS, "control": COSTS},
+        }
+        found = result({"seed": 3, **settings}, metrics)
+        return found.cell, measurements([found], lambda row: f"{row}, raw")
+
+    cell, usual = measured({"scene": {"name": "salinas", "root": "here"}})
+    _, elsewhere = measured({"scene": {"name": "salinas", "root": "there"}, "accelerator": "cpu"})
+    _, longer = measured({"scene": {"name": "salinas"}, "pretrain": {"steps": 3}})
+    _, other = measured({"scene": {"name": "salinas"}, "classifier": {"steps": 3}})
+    unknown = [replace(m, recipe=None) for m in other]
+    unasked = [replace(m, row="another method") for m in other]
+
+    def split(earlier: list[Measurement]) -> tuple[list[Measurement], list[Measurement]]:
+        return without_strangers(earlier, [cell], lambda row: f"{row}, raw")
+
+    assert split(usual) == (usual, [])
+    assert split(elsewhere) == (elsewhere, [])
+    # the control owes nothing to the pretraining
+    assert split(longer) == (longer[1:], longer[:1])
+    assert split(other) == ([], other)
+    assert split([*unknown, *unasked]) == ([*unknown, *unasked], [])
 
 
 def test_what_failed_is_left_out() -> None:

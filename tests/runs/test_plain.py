@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs.plain import from_plain, to_plain
+from hsi_diffusion.runs.plain import changed, from_plain, to_plain
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,18 @@ def test_every_kind_of_field() -> None:
     back = to_plain(whole)
     assert back == {**plain, "parts": [{"size": 1}, {"size": 5}]}
     assert from_plain(Whole, back) == whole
+
+
+def test_only_what_differs_from_the_defaults_is_changed() -> None:
+    assert changed(Whole()) == {}
+    plain = {
+        "guard": 3,
+        "part": {"size": 4},
+        "parts": [{}, {"size": 5}],
+        "steps": [6],
+        "options": {"deep": {"er": [1, 2]}},
+    }
+    assert changed(from_plain(Whole, {"name": "a", **plain})) == plain
 
 
 def test_what_is_left_out_has_its_default() -> None:
