@@ -2,9 +2,10 @@
 
 What is compared stands in a YAML file (experiments/benchmarks) or on the command line. Runs that
 can share a pretraining do; finished ones are kept, so that a benchmark that was stopped goes on
-where it stopped; one that fails is told and left out. Writes benchmark.md, .tex and .csv,
-per_class.csv, maps-N.png and differences.png into --out; they hold all runs of the file that are
-finished.
+where it stopped; one that fails is told and left out. The same command in several processes, each
+with a card of its own (CUDA_VISIBLE_DEVICES=0, =1, ...), shares out the runs among them. Writes
+benchmark.md, .tex and .csv, per_class.csv, maps-N.png and differences.png into --out; they hold all
+runs of the file that are finished.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--logger", choices=("none", "csv", "wandb"), help="default: none")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: runs/NAME-OF-FILE or runs/benchmark"
+    )
+    parser.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="DIR",
+        help="folder of pretrainings, which benchmarks may share (default: OUT/pretrained)",
     )
     parser.add_argument(
         "--also",
@@ -192,9 +199,14 @@ def main(arguments: list[str] | None = None) -> int:
         known_before = {(m.row, m.column, m.seed) for m in earlier}
         chosen = [] if options.tables_only else wanted(settings, cells, options)
         chosen = [cell for cell in chosen if cell_key(cell) not in known_before]
-        results = {r.cell.name: r for r in run_grid(chosen, folder, progress=options.progress)}
+        pretrained = options.pretrained
+        ran = run_grid(chosen, folder, pretrained=pretrained, progress=options.progress)
+        results = {result.cell.name: result for result in ran}
         # what was run before, and is not asked for now, belongs into the tables as well
-        known = [results.get(r.cell.name, r) for r in grid_results(cells, folder)]
+        known = [
+            results.get(result.cell.name, result)
+            for result in grid_results(cells, folder, pretrained=pretrained)
+        ]
         command = shlex.join(["python", "experiments/benchmark.py", *options.arguments])
         write_benchmark(settings, known, folder, command=command, earlier=earlier)
     except HsiDiffusionError as error:

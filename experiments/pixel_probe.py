@@ -85,7 +85,7 @@ def feature_cubes(
 
     from hsi_diffusion.runs import load_pretrained, pretrain_alone, pretraining_folder
 
-    folder = pretraining_folder(settings, options.out)
+    folder = pretraining_folder(settings, options.out / "pretrained")
     pretrain_alone(settings, folder, progress=False)
     module = load_pretrained(folder / "checkpoints" / "pretrain.ckpt", data)
     wanted = settings.features

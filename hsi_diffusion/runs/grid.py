@@ -6,11 +6,13 @@ import json
 import time
 import traceback
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.files import digest_of, write_text
 from hsi_diffusion.runs.folder import FOLLOWED
+from hsi_diffusion.runs.locks import only_one
 from hsi_diffusion.runs.outputs import write_outputs
 from hsi_diffusion.runs.pipeline import check, pretrain_alone, run
 
@@ -79,6 +81,7 @@ def run_grid(
     cells: Sequence[Cell],
     folder: Path,
     *,
+    pretrained: Path | None = None,
     progress: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[CellResult]:
@@ -87,12 +90,15 @@ def run_grid(
     Cells whose scene, seed and pretraining are the same share one pretraining; the settings of a
     cell are checked before it. A cell that fails is told and left behind; the next call tries it
     again. Stopped at any moment, the next call goes on where this one stopped, within a pretraining
-    too.
+    too. Several processes may run the same grid in the same folder, each on a card of its own: a
+    cell that another one is at is left to it, and waited for in the end.
 
     Args:
         cells: What to run, in this order.
-        folder: Holds ``pretrained/``, ``cells/``, ``errors/`` with a trace for every cell that an
-            error in the code stopped, and what the caller makes of the results.
+        folder: Holds ``cells/``, ``errors/`` with a trace for every cell that an error in the code
+            stopped, ``locks/``, and what the caller makes of the results.
+        pretrained: Folder of the pretrainings, which several grids may share; None:
+            ``folder/pretrained``.
         progress: Show the progress bars of every stage.
         say: Called with a line of text for every cell.
 
@@ -108,39 +114,60 @@ def run_grid(
                 "a grid pretrains on one device; pretrain on several with experiments/run.py "
                 "--devices N, and give its checkpoints/pretrain.ckpt as pretrain.checkpoint"
             )
-    results: list[CellResult] = []
+    place = _Place(folder, pretrained or folder / "pretrained", progress)
+    results: dict[int, CellResult] = {}
     start = time.monotonic()
-    for number, cell in enumerate(cells, start=1):
-        place = folder / "cells" / cell.name
-        known = (place / "metrics.json").is_file()
-        passed = (time.monotonic() - start) / 60
-        say(
-            f"[{number}/{len(cells)}, {passed:.1f} min] {cell.row}, {cell.column}, "
-            f"seed {cell.settings.seed}{': done before' if known else ''}"
-        )
-        error = None
-        if not known:
-            error = _try_cell(cell, folder, progress)
+    for wait in (False, True):
+        for number, cell in enumerate(cells):
+            if number in results:
+                continue
+            passed = (time.monotonic() - start) / 60
+            known = place.finished(cell)
+            say(
+                f"[{number + 1}/{len(cells)}, {passed:.1f} min] {cell.row}, {cell.column}, "
+                f"seed {cell.settings.seed}{': done before' if known else ''}"
+            )
+            error = (
+                None
+                if known
+                else _attempt(cell, place, partial(check, cell.settings, place.cell(cell)))
+            )
+            if not known and error is None:
+                with only_one(folder / "locks" / f"{cell.name}.lock", wait=wait) as alone:
+                    if not alone:
+                        say("  another process is at it")
+                        continue
+                    if not place.finished(cell):
+                        error = _attempt(cell, place, partial(_run_cell, cell, place))
             if error is not None:
                 say(f"  failed, and left out: {error}")
-        results.append(_result(cell, folder, error))
-    return results
+            results[number] = _result(cell, place, error)
+    return [results[number] for number in range(len(cells))]
 
 
-def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
-    """Run one cell; why it failed, or None."""
-    place = folder / "cells" / cell.name
+@dataclass(frozen=True)
+class _Place:
+    """Where a grid keeps its files, and whether it shows progress bars."""
+
+    folder: Path
+    pretrained: Path
+    progress: bool = False
+
+    def cell(self, cell: Cell) -> Path:
+        """Folder of a cell's run."""
+        return self.folder / "cells" / cell.name
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether it was run to its end."""
+        return (self.cell(cell) / "metrics.json").is_file()
+
+
+def _attempt(cell: Cell, place: _Place, work: Callable[[], None]) -> str | None:
+    """Do something for a cell; why it failed, or None."""
     # not in the cell's folder, where no run would start beside a file that no run writes
-    trace = folder / "errors" / f"{cell.name}.txt"
+    trace = place.folder / "errors" / f"{cell.name}.txt"
     try:
-        check(cell.settings, place)
-        settings = _with_pretraining(cell, folder, progress)
-        # the features of many cells would fill a disk; they can be had again from the denoiser
-        settings = replace(settings, features=replace(settings.features, keep="none"))
-        started = (place / "config.yaml").is_file()
-        result = run(settings, place, resume=started, progress=progress, say=_say_nothing)
-        if result is not None:
-            write_outputs(result, settings, place)
+        work()
     except HsiDiffusionError as error:
         trace.unlink(missing_ok=True)  # of another failure
         return str(error)
@@ -152,60 +179,77 @@ def _try_cell(cell: Cell, folder: Path, progress: bool) -> str | None:
     return None
 
 
-def _with_pretraining(cell: Cell, folder: Path, progress: bool) -> RunSettings:
+def _run_cell(cell: Cell, place: _Place) -> None:
+    folder = place.cell(cell)
+    settings = _with_pretraining(cell, place)
+    # the features of many cells would fill a disk; they can be had again from the denoiser
+    settings = replace(settings, features=replace(settings.features, keep="none"))
+    started = (folder / "config.yaml").is_file()
+    result = run(settings, folder, resume=started, progress=place.progress, say=_say_nothing)
+    if result is not None:
+        write_outputs(result, settings, folder)
+
+
+def _with_pretraining(cell: Cell, place: _Place) -> RunSettings:
     """Settings that use the pretraining of all runs like this one, made if it is not there yet."""
     settings = cell.settings
     if settings.pretrain is None or settings.pretrain.checkpoint is not None:
         return settings
-    place = pretraining_folder(cell.pretraining, folder)
-    done = place / "seconds.json"
-    if not done.is_file():
-        resumed = place.exists()  # how long it took before is not known
-        start = time.monotonic()
-        pretrain_alone(cell.pretraining, place, progress=progress)
-        seconds = None if resumed else round(time.monotonic() - start, 2)
-        write_text(done, json.dumps({"pretraining": seconds}))
-    checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
+    folder = pretraining_folder(cell.pretraining, place.pretrained)
+    done = folder / "seconds.json"
+    resumed = folder.exists()  # how long it took before is not known
+    # the second of two processes waits for the pretraining of the first
+    with only_one(folder / "pretraining.lock"):
+        if not done.is_file():
+            start = time.monotonic()
+            pretrain_alone(cell.pretraining, folder, progress=place.progress)
+            seconds = None if resumed else round(time.monotonic() - start, 2)
+            write_text(done, json.dumps({"pretraining": seconds}))
+    checkpoint = str(folder / "checkpoints" / "pretrain.ckpt")
     return replace(settings, pretrain=replace(settings.pretrain, checkpoint=checkpoint))
 
 
-def pretraining_folder(settings: RunSettings, folder: Path) -> Path:
+def pretraining_folder(settings: RunSettings, pretrained: Path) -> Path:
     """Where a grid keeps the pretraining of a run: one folder for all runs that can share it.
 
     Args:
         settings: Of the run. Its scene, pretraining, seed and number of processes name the folder.
-        folder: The grid's folder.
+        pretrained: The folder of all pretrainings.
 
     Returns:
         The folder to give :func:`~hsi_diffusion.runs.pretrain_alone`, whether it is there or not.
     """
     plain = settings.to_dict()
     identity = {key: plain[key] for key in ("scene", "pretrain", "seed", "devices", "num_nodes")}
-    return folder / "pretrained" / digest_of(identity)[:16]
+    return pretrained / digest_of(identity)[:16]
 
 
-def grid_results(cells: Sequence[Cell], folder: Path) -> list[CellResult]:
+def grid_results(
+    cells: Sequence[Cell], folder: Path, *, pretrained: Path | None = None
+) -> list[CellResult]:
     """What is there of a grid, without running anything.
 
     Args:
         cells: Its cells.
         folder: The grid's folder.
+        pretrained: Folder of the pretrainings; None: ``folder/pretrained``.
 
     Returns:
         One result per cell, in the order of ``cells``, without metrics where a cell is not
         finished.
     """
-    return [_result(cell, folder, None) for cell in cells]
+    place = _Place(folder, pretrained or folder / "pretrained")
+    return [_result(cell, place, None) for cell in cells]
 
 
-def _result(cell: Cell, folder: Path, error: str | None) -> CellResult:
-    file = folder / "cells" / cell.name / "metrics.json"
+def _result(cell: Cell, place: _Place, error: str | None) -> CellResult:
     metrics = None
-    if error is None and file.is_file():
+    if error is None and place.finished(cell):
+        file = place.cell(cell) / "metrics.json"
         metrics = json.loads(file.read_text(encoding="utf-8"))
     seconds = None
     if cell.settings.pretrain is not None:
-        timing = pretraining_folder(cell.pretraining, folder) / "seconds.json"
+        timing = pretraining_folder(cell.pretraining, place.pretrained) / "seconds.json"
         if timing.is_file():
             seconds = json.loads(timing.read_text(encoding="utf-8"))["pretraining"]
     return CellResult(cell, metrics, error, seconds)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs import (
@@ -36,7 +37,7 @@ def test_seeds_may_share_one_pretraining(tmp_path: Path) -> None:
     results = run_grid([own, shared], tmp_path, say=lambda _: None)
     assert [result.error for result in results] == [None, None]
     (folder,) = (tmp_path / "pretrained").iterdir()
-    assert folder == pretraining_folder(own.settings, tmp_path)
+    assert folder == pretraining_folder(own.settings, tmp_path / "pretrained")
     assert results[0].pretraining_seconds == results[1].pretraining_seconds is not None
     assert results[0].metrics != results[1].metrics  # another split
 
@@ -113,6 +114,48 @@ def test_an_error_in_the_code_is_kept_for_the_reader_until_the_cell_succeeds(
     assert not trace.exists()
 
 
+def test_grids_may_share_their_pretrainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    (first,) = run_grid([cell("preset")], tmp_path / "a", pretrained=shared, say=lambda _: None)
+    assert not (tmp_path / "a" / "pretrained").exists()
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("this was pretrained before")
+
+    monkeypatch.setattr(grid, "pretrain_alone", never)
+    other = cell("other", {"classifier": {"patch_size": 7}})
+    (second,) = run_grid([other], tmp_path / "b", pretrained=shared, say=lambda _: None)
+    assert second.error is None
+    assert second.pretraining_seconds == first.pretraining_seconds is not None
+    assert grid_results([other], tmp_path / "b", pretrained=shared) == [second]
+
+
+def test_a_cell_that_another_process_is_at_is_waited_for_in_the_end(tmp_path: Path) -> None:
+    """flock tells open files apart, so that a lock of this process is one of another process."""
+    cells = [cell("preset"), cell("other", {"classifier": {"patch_size": 7}})]
+    said: list[str] = []
+    lock = FileLock(tmp_path / "locks" / f"{cells[0].name}.lock")
+    (tmp_path / "locks").mkdir()
+    lock.acquire()
+
+    def say(line: str) -> None:
+        said.append(line.rsplit("] ", maxsplit=1)[-1])
+        if len(said) == 4:  # the second look at it
+            lock.release()
+
+    results = run_grid(cells, tmp_path, say=say)
+    assert said == [
+        "preset, 10, seed 0",
+        "  another process is at it",
+        "other, 10, seed 0",
+        "preset, 10, seed 0",
+    ]
+    assert [result.cell for result in results] == cells
+    assert all(result.metrics is not None for result in results)
+
+
 def test_what_is_there_is_told_without_running_anything(tmp_path: Path) -> None:
     first, second = cell("preset"), cell("other", {"classifier": {"patch_size": 7}})
     (ran,) = run_grid([first], tmp_path, say=lambda _: None)
@@ -122,7 +165,7 @@ def test_what_is_there_is_told_without_running_anything(tmp_path: Path) -> None:
 
 
 def test_the_time_of_a_pretraining_that_was_stopped_is_not_known(tmp_path: Path) -> None:
-    place = pretraining_folder(cell("preset").settings, tmp_path)
+    place = pretraining_folder(cell("preset").settings, tmp_path / "pretrained")
     place.mkdir(parents=True)  # as a grid leaves it that was stopped early
     (ran,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
     assert ran.metrics is not None
@@ -142,7 +185,7 @@ def test_a_pretraining_has_one_folder_for_all_runs_that_can_share_it(tmp_path: P
         return pretraining_folder(cell("any", changes).settings, tmp_path)
 
     own = place({})
-    assert own.parent == tmp_path / "pretrained"
+    assert own.parent == tmp_path
     assert place({"classifier": {"steps": 9}, "split": {"kind": "5"}}) == own
     others: list[dict[str, Any]] = [
         {"seed": 1},
