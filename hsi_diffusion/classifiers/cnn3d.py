@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.classifiers.base import PatchClassifier, check_channels
+from hsi_diffusion.convolution import Conv3d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ class CNN3D(PatchClassifier):
             halving = (min(2, bands), min(2, side), min(2, side))  # what is 1 stays 1
             blocks.append(
                 nn.Sequential(
-                    nn.Conv3d(before, after, 3, padding=1, bias=False),
+                    Conv3d(before, after, 3, padding=1, bias=False),
                     nn.BatchNorm3d(after),  # takes away what a bias would add
                     nn.ReLU(),
                     # the last plane of an odd side is averaged by itself, and not left out

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsi_diffusion.convolution import Conv3d, conv3d
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
 from hsi_diffusion.errors import ConfigurationError
@@ -66,7 +67,7 @@ class Block3d(nn.Module):
     ) -> None:
         super().__init__()
         self.time_mlp = nn.Linear(time_channels, out_channels)
-        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=CONV_RADIUS)
+        self.conv1 = Conv3d(in_channels, out_channels, 3, padding=CONV_RADIUS)
         transform = nn.ConvTranspose3d if up else nn.Conv3d
         self.transform = transform(
             out_channels,
@@ -75,7 +76,7 @@ class Block3d(nn.Module):
             stride=(2, 1, 1),
             padding=(1, TRANSFORM_RADIUS, TRANSFORM_RADIUS),
         )
-        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=CONV_RADIUS)
+        self.conv2 = Conv3d(out_channels, out_channels, 3, padding=CONV_RADIUS)
         self.bnorm1 = nn.BatchNorm3d(out_channels)
         self.bnorm2 = nn.BatchNorm3d(out_channels)
 
@@ -90,9 +91,6 @@ class Block3d(nn.Module):
         Returns:
             Shape (B, out_channels, S / 2 or 2 S, H, W).
         """
-        if x.shape[2] == 2 and _wrong_gradients(x):
-            with torch.autocast("cpu", enabled=False):
-                return self.forward(x.float(), time.float(), twice=twice)
         # nothing needs the values that are overwritten in place, not even the backward pass
         h = self.bnorm1(F.relu_(self._conv_twice(x) if twice else self.conv1(x)))
         h += F.relu(self.time_mlp(time))[:, :, None, None, None]
@@ -103,7 +101,7 @@ class Block3d(nn.Module):
     def _conv_twice(self, x: Tensor) -> Tensor:
         """``conv1`` of ``x`` concatenated with itself, for half the work."""
         first, second = self.conv1.weight.chunk(2, dim=1)
-        return F.conv3d(x, first + second, self.conv1.bias, padding=CONV_RADIUS)
+        return conv3d(x, first + second, self.conv1.bias, padding=CONV_RADIUS)
 
 
 class UNet3D(Denoiser):
@@ -248,16 +246,6 @@ class UNet3D(Denoiser):
     def _pad_bands(self, x: Tensor) -> Tensor:
         last = x[:, -1:] if self.band_padding == "repeat" else torch.zeros_like(x[:, -1:])
         return torch.cat((x, last.expand(-1, self.extra_bands, -1, -1)), dim=1)
-
-
-def _wrong_gradients(x: Tensor) -> bool:
-    """Whether a 3x3x3 convolution over 2 bands learns nonsense here.
-
-    In bfloat16 on a CPU (seen with torch 2.13 and AVX-512) the gradient of its weights reads memory
-    that nobody has written: noise, now and then nan. Blocks see 2 bands where a network of 3 levels
-    gets 8 or 16; they stay in float32.
-    """
-    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
 
 
 def _flatten_bands(parts: Sequence[Tensor]) -> Tensor:

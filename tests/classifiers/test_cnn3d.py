@@ -8,6 +8,7 @@ import torch
 
 from hsi_diffusion.classifiers import CNN3D
 from tests.classifiers.loops import convolved, settle
+from tests.gradients import assert_learns_in_bfloat16
 
 
 @pytest.mark.parametrize(("bands", "side"), [(8, 4), (7, 5), (2, 1)])
@@ -42,3 +43,16 @@ def test_number_of_weights(bands: int, side: int, left: int) -> None:
     convolutions = 27 * (8 + 8 * 16 + 16 * 32)
     expected = convolutions + 2 * (8 + 16 + 32) + 32 * left * 16 + 16
     assert sum(p.numel() for p in CNN3D(bands, 16, side).parameters()) == expected
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4, 5, 8])
+def test_bfloat16_learns_what_float32_learns(bands: int) -> None:
+    """Blocks over 2 bands: the gradients that some CPUs make noise of."""
+    torch.manual_seed(0)
+    network = CNN3D(bands, 3, 9)
+    settle(network)  # a norm by the batch would blow up roundings where values hardly differ
+    image = torch.randn(4, bands, 9, 9)
+    # not with cast weights: torch has no average pooling of bfloat16 volumes on a CPU
+    assert_learns_in_bfloat16(
+        network, lambda net, dtype: net(image.to(dtype)), ("0.weight",), cast=False
+    )
