@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,7 +20,8 @@ CHUNK = 2**28
 
 
 CACHED = 2**22
-"""Likewise of distances on a CPU, whose caches hold so much: larger pieces are slower there."""
+"""Likewise of distances on a CPU, whose caches hold so much. Square pieces: in strips as wide as a
+large scene, few rows would share a walk through all others."""
 
 
 class SpectralGraph:
@@ -119,7 +121,8 @@ def pixel_rows(
         device: Where the rows shall lie.
 
     Returns:
-        float32, shape (H * W, D).
+        float32, shape (H * W, D), less the mean of every channel: distances stay, and keep their
+        digits where values are large against their differences, as raw counts are.
 
     Raises:
         ConfigurationError: The cube has another number of axes or holds nan or infinity, or it has
@@ -134,12 +137,24 @@ def pixel_rows(
         raise ConfigurationError(
             f"neighbours must be below the number of pixels, {pixels}, got {neighbours}"
         )
-    rows = cube.reshape(pixels, channels).to(device, torch.float32)
+    rows = _centred(cube.reshape(pixels, channels), device)
     if not bool(rows.isfinite().all()):
         raise ConfigurationError(
             "cube must be finite, but holds nan or infinity: a distance to such a pixel means "
             "nothing; leave the band out, or fill the pixels"
         )
+    return rows
+
+
+def _centred(values: Tensor, device: str | torch.device) -> Tensor:
+    """float32 on the device, less the mean of every column; (N, D)."""
+    step = max(1, CHUNK // (8 * values.shape[1]))
+    pieces = torch.split(values, step)
+    total = sum((piece.double().sum(dim=0) for piece in pieces), torch.zeros(()))
+    mean = total / len(values)
+    rows = torch.empty(values.shape, device=device)
+    for piece, place in zip(pieces, torch.split(rows, step), strict=True):
+        place.copy_(piece.double() - mean)
     return rows
 
 
@@ -152,14 +167,16 @@ def likest_graph(
         rows: float32, shape (N, D), finite.
         neighbours: How many, below N.
         width: Of the weights exp(-(d / s)^2), in units of the median distance to the most distant
-            of the likest rows.
+            of the likest rows, over the rows where that is above 0.
 
     Returns:
         Symmetric weights, shape (N, N), with an edge where one of two rows is among the likest of
         the other, and nothing on the diagonal; and the distance s that gives the weight exp(-1).
     """
     distance, likest = nearest_rows(rows, neighbours)
-    scale = width * float(distance[:, -1].median()) or 1.0
+    farthest = distance[:, -1]
+    apart = farthest[farthest > 0]  # pixels without data are all alike, and many in some scenes
+    scale = width * float(apart.median()) if len(apart) else 1.0
     own = np.repeat(np.arange(len(rows)), neighbours)
     weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
     graph = square_matrix(weights.ravel(), own, likest.cpu().numpy().ravel(), len(rows))
@@ -167,20 +184,65 @@ def likest_graph(
 
 
 def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Distances and numbers of the nearest other rows, (N, number) each, nearest first."""
+    """Distances and numbers of the nearest other rows, (N, number) each, nearest first.
+
+    They are looked for by |x|^2 - 2 x y + |y|^2, which rounds small distances between large values
+    away: rows should lie around 0 (:func:`pixel_rows`). Autocast plays no part.
+    """
     squares = rows.square().sum(dim=1)
-    distances, indices = [], []
-    chunk = max(1, (CHUNK if rows.is_cuda else CACHED) // (4 * len(rows)))
-    for start in range(0, len(rows), chunk):
-        part = slice(start, start + chunk)
+    height, width = _tile(rows)
+    with torch.autocast(rows.device.type, enabled=False):
+        parts = [
+            _likest(rows, squares, slice(start, start + height), number, width)
+            for start in range(0, len(rows), height)
+        ]
+    likest = torch.cat(parts)
+    # by their differences, so that equal rows are at a distance of exactly 0
+    own = torch.arange(len(rows), device=rows.device).repeat_interleave(number)
+    apart = row_distances(rows, own, likest.flatten()).view_as(likest)
+    ordered, places = apart.sort(dim=1, stable=True)
+    return ordered, likest.gather(1, places)
+
+
+def row_distances(
+    rows: Tensor, first: Tensor | NDArray[np.int64], second: Tensor | NDArray[np.int64]
+) -> Tensor:
+    """Distances between the rows with the numbers ``first`` and ``second``, shape (M,) all."""
+    chunk = max(1, CHUNK // (4 * rows.shape[1]))
+    return torch.cat(
+        [
+            (rows[first[start : start + chunk]] - rows[second[start : start + chunk]]).norm(dim=1)
+            for start in range(0, len(first), chunk)
+        ]
+    )
+
+
+def _tile(rows: Tensor) -> tuple[int, int]:
+    """Rows, and rows that they are compared with, whose distances are held at a time."""
+    if rows.is_cuda:
+        return max(1, CHUNK // (4 * len(rows))), len(rows)
+    side = max(1, math.isqrt(CACHED // 4))
+    return side, side
+
+
+def _likest(rows: Tensor, squares: Tensor, part: slice, number: int, width: int) -> Tensor:
+    """Numbers of the rows that are nearest to those of a part, (part, number)."""
+    own = torch.arange(part.start, min(part.stop, len(rows)), device=rows.device)
+    best = squares.new_empty(len(own), 0)
+    indices = own.new_empty(len(own), 0)
+    for start in range(0, len(rows), width):
+        others = slice(start, start + width)
         # without the row's own square, which moves all its distances alike
-        square = torch.addmm(squares, rows[part], rows.T, alpha=-2)
-        own = torch.arange(len(square), device=rows.device)
-        square[own, start + own] = torch.inf  # not by its distance of 0: there may be doubles
-        found = square.topk(number, dim=1, largest=False)
-        distances.append((found.values + squares[part, None]).clamp_min(0).sqrt())
-        indices.append(found.indices)
-    return torch.cat(distances), torch.cat(indices)
+        square = torch.addmm(squares[others], rows[part], rows[others].T, alpha=-2)
+        here = (own >= start) & (own < start + width)
+        # not by its distance of 0: there may be doubles
+        square[here, own[here] - start] = torch.inf
+        near = square.topk(min(number, square.shape[1]), dim=1, largest=False)
+        best = torch.cat((best, near.values), dim=1)
+        indices = torch.cat((indices, near.indices + start), dim=1)
+        best, places = best.topk(min(number, best.shape[1]), dim=1, largest=False)
+        indices = indices.gather(1, places)
+    return indices
 
 
 def square_matrix(

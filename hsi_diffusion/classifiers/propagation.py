@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from hsi_diffusion.classifiers.graph import CHUNK, likest_graph, pixel_rows, square_matrix
+from hsi_diffusion.classifiers.graph import (
+    likest_graph,
+    pixel_rows,
+    row_distances,
+    square_matrix,
+)
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError
 
 if TYPE_CHECKING:
@@ -81,17 +86,11 @@ class LabelPropagation:
                 scene has no more pixels than a pixel shall have neighbours.
         """
         rows = pixel_rows(cube, self.neighbours, device)
-        height, width, channels = cube.shape
+        height, width = cube.shape[:2]
         graph, scale = likest_graph(rows, self.neighbours, self.width)
         if self.spatial > 0:
             first, second = _around(height, width)
-            chunk = max(1, CHUNK // (4 * channels))
-            apart = torch.cat(
-                [
-                    (rows[first[i : i + chunk]] - rows[second[i : i + chunk]]).norm(dim=1)
-                    for i in range(0, len(first), chunk)
-                ]
-            )
+            apart = row_distances(rows, first, second)
             touching = self.spatial * torch.exp(-((apart / scale) ** 2)).cpu().numpy()
             around = square_matrix(touching, first, second, len(rows))
             graph = graph + around + around.T

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
 from hsi_diffusion.classifiers import graph
-from hsi_diffusion.classifiers.graph import SpectralGraph
+from hsi_diffusion.classifiers.graph import (
+    SpectralGraph,
+    likest_graph,
+    nearest_rows,
+    pixel_rows,
+)
 from hsi_diffusion.classifiers.propagation import LabelPropagation
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError
 
@@ -80,12 +85,13 @@ def test_noise_becomes_less_and_classes_stay_apart() -> None:
     assert after < before / 3
 
 
-def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side", [2, 9, 41])  # also fewer than neighbours, and one that is left
+def test_pieces_make_no_difference(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cube = scene()
     whole = SpectralGraph(5).fit(cube)
     expected = whole.smooth(cube)
     monkeypatch.setattr(graph, "CHUNK", 8 * 42)  # one channel
-    monkeypatch.setattr(graph, "CACHED", 8 * 42)  # two pixels' distances
+    monkeypatch.setattr(graph, "CACHED", 4 * side**2)
     np.testing.assert_array_equal(whole.smooth(cube), expected)
     np.testing.assert_allclose(SpectralGraph(5).fit(cube).smooth(cube), expected, atol=1e-6)
 
@@ -93,6 +99,44 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_equal_pixels_are_no_trouble() -> None:
     cube = np.ones((4, 4, 2), dtype=np.float32)
     np.testing.assert_allclose(SpectralGraph(3).fit(cube).smooth(cube), 1, rtol=1e-6)
+
+
+def nearest(cube: NDArray[Any], number: int) -> NDArray[np.int64]:
+    """The likest pixels of every pixel by plain differences in float64, (H * W, number)."""
+    rows = cube.reshape(-1, cube.shape[2]).astype(np.float64)
+    distance = np.array([np.linalg.norm(rows - row, axis=1) for row in rows])
+    np.fill_diagonal(distance, np.inf)
+    return distance.argsort(axis=1)[:, :number]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_large_values_with_small_differences_keep_their_neighbours(
+    dtype: type[Any], autocast: bool
+) -> None:
+    """Raw counts: their squares are 10^5 times as large as the distances, in float32."""
+    counts = np.random.default_rng(0).normal(5000, 3, size=(12, 20, 200)).round(2).astype(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        distance, found = nearest_rows(pixel_rows(counts, 5), 5)
+    expected = nearest(counts, 5)
+    rows = counts.reshape(240, 200).astype(np.float64)
+    apart = np.linalg.norm(rows[:, None] - rows[expected], axis=2)
+    np.testing.assert_allclose(distance.numpy(), apart, rtol=1e-5)
+    if dtype is not np.int16:  # rounded counts are equally far from several others
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_pixels_without_data_do_not_set_the_scale() -> None:
+    """Most of a scene may hold one value that stands for nothing."""
+    cube = np.full((10, 10, 4), 7.3, dtype=np.float32)
+    cube[6:] = np.random.default_rng(0).normal(5, 1, size=(4, 10, 4))
+    distance = np.linalg.norm(
+        cube[6:].reshape(-1, 1, 4) - cube.reshape(-1, 4)[nearest(cube, 3)[60:]], axis=2
+    )
+    joined, scale = likest_graph(pixel_rows(cube, 3), 3)
+    assert scale == pytest.approx(np.sort(distance[:, -1])[19], rel=1e-5)
+    edges = joined.toarray()[60:, 60:]
+    assert (edges.max(axis=1) > np.exp(-1)).mean() > 0.5
 
 
 def test_whole_numbers_are_taken() -> None:
