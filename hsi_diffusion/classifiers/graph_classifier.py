@@ -8,6 +8,7 @@ import numpy as np
 
 from hsi_diffusion.classifiers.estimators import build_estimator
 from hsi_diffusion.classifiers.joint_propagation import check_smoothing
+from hsi_diffusion.classifiers.propagation import check_training
 from hsi_diffusion.errors import ConfigurationError, NotFittedError
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class GraphClassifier:
             )
         check_smoothing(alpha, iterations, weight)
         build_estimator(estimator, options, seed)  # told before anything has been computed
+        self.shape = (cubes[0].shape[0], cubes[0].shape[1])
         self.rows = tuple(cube.reshape(-1, cube.shape[2]) for cube in cubes)
         self.spread = spread
         self.name = estimator
@@ -116,13 +118,10 @@ class GraphClassifier:
             Itself.
 
         Raises:
-            ConfigurationError: The label map is one of another scene, or an estimator can't learn
-                from these pixels.
+            ConfigurationError: The label map is one of another scene, a training pixel lies outside
+                of it or has no class, or an estimator can't learn from these pixels.
         """
-        if labels.size != len(self.rows[0]):
-            raise ConfigurationError(
-                f"labels must have the {len(self.rows[0])} pixels of the cubes, got {labels.shape}"
-            )
+        check_training(labels, train, num_classes, self.shape)
         classes = labels.ravel()[train].astype(np.int64) - 1
         self.estimators = tuple(
             build_estimator(self.name, self.options, self.seed).fit(rows[train], classes)

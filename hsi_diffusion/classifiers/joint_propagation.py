@@ -90,13 +90,12 @@ class JointPropagation:
         if self.share:
             own = [one.graph for one in self.own]
             graph = 0.5 * graph + sum(own[1:], own[0]) * (0.5 / len(own))
-        pixels = answers.shape[0] * answers.shape[1]
-        if answers.ndim != 3 or pixels != graph.shape[0]:
+        if answers.ndim != 3 or answers.shape[:2] != self.scene.shape:
             raise ConfigurationError(
-                f"answers must be (H, W, K) over the {graph.shape[0]} pixels of the scene, got "
-                f"{answers.shape}"
+                f"answers must have the shape {(*self.scene.shape, 'K')}, that of the scene with K "
+                f"classes, got {answers.shape}"
             )
-        start = answers.reshape(pixels, -1).astype(np.float64)
+        start = answers.reshape(graph.shape[0], -1).astype(np.float64)
         return shares_of(passed_on(graph, start, alpha, iterations)).reshape(answers.shape)
 
     def with_answers(

@@ -116,13 +116,11 @@ class LabelPropagation:
 
         Raises:
             NotSetUpError: There is no graph yet.
-            ConfigurationError: The label map is one of another scene.
+            ConfigurationError: The label map is one of another scene, or a training pixel lies
+                outside of it or has no class.
         """
         graph = self.graph
-        if labels.shape != self._shape:
-            raise ConfigurationError(
-                f"labels must have the shape of the scene, {self._shape}, got {labels.shape}"
-            )
+        check_training(labels, train, num_classes, self._shape)
         start = np.zeros((labels.size, num_classes))
         start[train, labels.ravel()[train] - 1] = 1
         start /= np.maximum(start.sum(axis=0), 1)
@@ -139,6 +137,11 @@ class LabelPropagation:
         other = copy.copy(self)
         other.alpha = alpha
         return other
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the scene; (0, 0) without a graph."""
+        return self._shape
 
     @property
     def graph(self) -> sparse.csr_array:
@@ -160,6 +163,45 @@ def check_alpha(alpha: float) -> None:
     """
     if not 0 < alpha < 1:
         raise ConfigurationError(f"alpha must lie between 0 and 1, got {alpha}")
+
+
+def check_training(
+    labels: NDArray[np.integer[Any]],
+    train: NDArray[np.integer[Any]],
+    num_classes: int,
+    shape: tuple[int, int],
+) -> None:
+    """Refuse training pixels that a scene doesn't have, or that have no class.
+
+    NumPy would count an unlabelled pixel (0) from the end, as one of the last class.
+
+    Args:
+        labels: Label map, shape (H, W), classes 1..K.
+        train: Flat numbers of the training pixels.
+        num_classes: Number of classes K.
+        shape: Height and width of the scene.
+
+    Raises:
+        ConfigurationError: The label map has another shape, a number lies outside of the scene, or
+            a label outside of 1..K.
+    """
+    if labels.shape != shape:
+        raise ConfigurationError(
+            f"labels must have the shape of the scene, {shape}, got {labels.shape}"
+        )
+    outside = train[(train < 0) | (train >= labels.size)]
+    if outside.size:
+        raise ConfigurationError(
+            f"train must hold flat numbers of pixels from 0 to {labels.size - 1}, got {outside[0]}"
+        )
+    given = labels.ravel()[train]
+    strange = (given < 1) | (given > num_classes)
+    if strange.any():
+        raise ConfigurationError(
+            f"labels of training pixels must be from 1 to num_classes={num_classes}, but pixel "
+            f"{train[strange][0]} has {given[strange][0]}; leave out of train what is unlabelled, "
+            "and number the classes without gaps"
+        )
 
 
 def passed_on(

@@ -91,5 +91,13 @@ def test_labels_of_another_scene_and_predicting_too_early_are_told() -> None:
     model = GraphClassifier([cube(1)], None)
     with pytest.raises(NotFittedError, match="call fit"):
         model.predict()
-    with pytest.raises(ConfigurationError, match="the 256 pixels of the cubes"):
+    with pytest.raises(ConfigurationError, match=r"shape of the scene, \(16, 16\), got \(15, 16\)"):
         model.fit(LABELS[1:], TRAIN, 3)
+    lying = GraphClassifier([cube(1)[:, :12]], None)  # as many pixels, but turned
+    with pytest.raises(ConfigurationError, match=r"shape of the scene, \(16, 12\), got \(12, 16\)"):
+        lying.fit(LABELS[:12], TRAIN, 3)
+    for outside, message in ((300, "from 0 to 255, got 300"), (2, "pixel 2 has 0")):
+        labels = LABELS.copy()
+        labels[0, 2] = 0
+        with pytest.raises(ConfigurationError, match=message):
+            model.fit(labels, np.array([0, outside]), 3)

@@ -176,8 +176,9 @@ def test_impossible_smoothing_is_refused(options: dict[str, Any], message: str) 
     joint = JointPropagation(graph(0.3))
     with pytest.raises(ConfigurationError, match=message):
         joint.with_answers(answers(), LABELS, np.array([0]), **options)
-    with pytest.raises(ConfigurationError, match="over the 256 pixels"):
-        joint.smooth(answers()[1:])
+    for strange in (answers()[1:], answers()[:, :, 0], answers().reshape(8, 32, 3)):
+        with pytest.raises(ConfigurationError, match=r"the shape \(16, 16, 'K'\), .* got"):
+            joint.smooth(strange)
 
 
 def reaching(monkeypatch: pytest.MonkeyPatch, right: dict[float, str]) -> float:

@@ -110,3 +110,29 @@ def test_wrong_use_is_told() -> None:
         LabelPropagation().fit(np.ones((2, 2, 1)))
     with pytest.raises(ConfigurationError, match="shape of the scene"):
         LabelPropagation().fit(scene()).predict(np.ones((2, 2), int), np.array([0]), 2)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ([0, 3], "from 1 to num_classes=3, but pixel 3 has 0"),
+        ([4, 0], "from 1 to num_classes=3, but pixel 4 has -1"),
+        ([5], "from 1 to num_classes=3, but pixel 5 has 4"),
+        ([0, -1], "from 0 to 41, got -1"),
+        ([42, 0], "from 0 to 41, got 42"),
+    ],
+)
+def test_training_pixels_without_a_class_or_outside_are_told(
+    train: list[int], message: str
+) -> None:
+    """Unlabelled ones would count as the last class."""
+    labels = np.ones((7, 6), dtype=int)
+    labels[0, 3:6] = 0, -1, 4
+    model = LabelPropagation().fit(scene())
+    with pytest.raises(ConfigurationError, match=message):
+        model.predict(labels, np.array(train), 3)
+
+
+def test_without_training_pixels_all_classes_are_alike() -> None:
+    found = LabelPropagation().fit(scene()).predict(np.zeros((7, 6), int), np.empty(0, int), 4)
+    np.testing.assert_allclose(found, 0.25)
