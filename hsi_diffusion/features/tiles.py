@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
     Tile = tuple[slice, slice, Tensor]
     Maps = Callable[[Tensor, Tensor, Tensor], list[Tensor]]
+
+
+HELD_STRIPS = 2**29
+"""Bytes of noise that are held for further tiles; one strip of Houston's 144 bands is 0.1 GB."""
 
 
 class Window(NamedTuple):
@@ -70,6 +74,9 @@ class TiledPass:
     reductions: tuple[int, ...]
     radius: int
     alignment: int
+    _strips: dict[tuple[int, int, int, int], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def tiles(
         self, device: str | torch.device | None, progress: Progress | None
@@ -152,14 +159,31 @@ class TiledPass:
         x_t = math.sqrt(alpha_bar) * x0
         if self.settings.noise == "none":
             return x_t
-        noise = self._noise_rows(timestep, draw, window.crop_rows)[:, window.crop_columns]
+        noise = self._noise_strip(timestep, draw, window)[:, window.crop_columns]
         return x_t + math.sqrt(1 - alpha_bar) * _as_image(noise).to(x0)
 
-    def _noise_rows(self, timestep: int, draw: int, rows: slice) -> Tensor:
-        """Rows of the scene's standard normal noise field, (rows, W, bands).
+    def _noise_strip(self, timestep: int, draw: int, window: Window) -> Tensor:
+        """The rows of a window in the scene's standard normal noise field, (rows, W, bands).
 
-        Every row has a generator of its own, so that a tile gets its part of the field without the
-        rest being held; on the CPU, so that it is the same for every device.
+        The tiles of a row of tiles share the strip: the first draws it over the whole width of the
+        scene, and the last lets it go. Strips beyond ``HELD_STRIPS`` are drawn by every tile again.
+        """
+        rows = window.crop_rows
+        key = (rows.start, rows.stop, timestep, draw)
+        strip = self._strips.pop(key, None)
+        if strip is None:
+            strip = self._draw_rows(timestep, draw, rows)
+        others = sum(one.nbytes for one in self._strips.values())
+        last = window.columns.stop == self.cube.shape[1]
+        if not last and others + strip.nbytes <= HELD_STRIPS:
+            self._strips[key] = strip
+        return strip
+
+    def _draw_rows(self, timestep: int, draw: int, rows: slice) -> Tensor:
+        """Rows of the noise field, (rows, W, bands).
+
+        Every row has a generator of its own, so that a strip can be had without the rows above it;
+        on the CPU, so that it is the same for every device.
         """
         return torch.stack(
             [

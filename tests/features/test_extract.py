@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,9 @@ from hsi_diffusion.features import (
     extract_features,
     feature_blocks,
     iter_feature_tiles,
+    tiles,
 )
+from hsi_diffusion.seeding import generator
 from tests.features.networks import BANDS, Gridded, Scaled, unet
 
 if TYPE_CHECKING:
@@ -147,6 +150,33 @@ def test_mean_takes_the_mean_of_the_features_and_not_of_the_images() -> None:
     # E[x_t ** 2] = abar x_0 ** 2 + (1 - abar); the mean image would give only the first term
     expected = alpha_bar * scene().square() + 1 - alpha_bar
     assert (many - expected).mean().abs() < 0.01
+
+
+def drawn_rows(monkeypatch: pytest.MonkeyPatch, held: int) -> tuple[Counter[object], Tensor]:
+    """How often each row of noise was drawn, and what came out."""
+    names: Counter[object] = Counter()
+
+    def counting(*parts: Any) -> torch.Generator:
+        names[parts] += 1
+        return generator(*parts)
+
+    monkeypatch.setattr(tiles, "generator", counting)
+    monkeypatch.setattr(tiles, "HELD_STRIPS", held)
+    settings: dict[str, Any] = {"timesteps": (3, 20), "noise": "mean", "draws": 2}
+    return names, extract(Scaled(), scene(16, 30), tile=8, **settings)
+
+
+def test_the_tiles_of_a_row_share_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, found = drawn_rows(monkeypatch, held=2**20)
+    assert set(names.values()) == {1}
+    assert len(names) == 2 * 2 * 16
+    strip = 8 * 30 * BANDS * 4
+    for held, draws in ((0, {4}), (2 * strip, {1, 4})):
+        again, same = drawn_rows(monkeypatch, held)
+        assert torch.equal(same, found)
+        assert set(again.values()) == draws
+    # two of the four strips of a row of tiles are held; that row's tiles draw the others, 4 of them
+    assert sum(again.values()) == 2 * 16 + 2 * 16 * 4
 
 
 def test_drawing_touches_no_global_generator() -> None:
