@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+
+class CumulativeNorm2d(nn.BatchNorm2d):
+    """``nn.BatchNorm2d(channels, momentum=None, affine=False)`` without a look at the device.
+
+    Its statistics are the means over all batches so far: moving ones would start from a variance of
+    1, beside which that of milliradians is nothing for a hundred steps. PyTorch reads the number of
+    batches back in every step, for which a CPU has to wait, and where a compiled graph breaks;
+    here it stays a tensor. Names in a state dict are the same. The statistics keep float32 when the
+    module is cast to half precision, in which a batch would soon be too little to change them.
+
+    Args:
+        channels: Number of channels C.
+        eps: Added to the variance.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels, eps=eps, momentum=None, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise (B, C, H, W) of at least float32, in training by its own statistics."""
+        if not self.training:
+            mean, var = self.running_mean.to(x.dtype), self.running_var.to(x.dtype)
+            return F.batch_norm(x, mean, var, eps=self.eps)
+        # a momentum of 1 leaves the statistics of this batch alone there
+        mean, var = x.new_zeros(self.num_features), x.new_zeros(self.num_features)
+        standardised = F.batch_norm(x, mean, var, training=True, momentum=1.0, eps=self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            share = self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
+            self.running_mean.lerp_(mean.to(self.running_mean), share)
+            self.running_var.lerp_(var.to(self.running_var), share)
+        return standardised
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, table in before.items():
+            moved = self._buffers[name]
+            if table is not None and moved is not None and moved.element_size() < 4:
+                self._buffers[name] = table.to(moved.device)
+        return self
 
 
 class TimestepGate(nn.Module):
@@ -50,13 +99,9 @@ class TimestepGate(nn.Module):
             )
         self.timesteps = timesteps
         self.keep = timesteps if keep is None else keep
-        self.standardise = nn.BatchNorm2d(
+        self.standardise = CumulativeNorm2d(
             timesteps,
             eps=1e-12,  # of angles squared: far below a milliradian
-            # the mean over all batches; a moving one would start from a variance of 1, beside which
-            # that of milliradians is nothing for a hundred steps
-            momentum=None,
-            affine=False,
         )
         last = nn.Conv2d(hidden, timesteps, 1, bias=False)
         nn.init.zeros_(last.weight)
@@ -87,7 +132,8 @@ class TimestepGate(nn.Module):
         with torch.autocast(angles.device.type, enabled=False):
             wide = angles.to(torch.promote_types(angles.dtype, torch.float32))
             standardised = self.standardise(wide)
-        scores: Tensor = self.score(standardised).float()
+        of_layers = next(self.score.parameters()).dtype
+        scores: Tensor = self.score(standardised.to(of_layers)).float()
         if not self.training and self.keep < self.timesteps:
             kept = scores.topk(self.keep, dim=1).indices
             scores = scores.new_full(scores.shape, float("-inf")).scatter(

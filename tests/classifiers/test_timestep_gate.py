@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from hsi_diffusion.classifiers import TimestepGate
+from hsi_diffusion.classifiers.timestep_gate import CumulativeNorm2d
 from hsi_diffusion.errors import ConfigurationError
 
 
@@ -101,10 +103,67 @@ def test_evaluation_standardises_by_all_batches() -> None:
         gate(batch)
     means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches])
     variances = torch.stack([batch.transpose(0, 1).flatten(1).var(dim=1) for batch in batches])
-    assert gate.standardise.running_mean is not None
-    assert gate.standardise.running_var is not None
     torch.testing.assert_close(gate.standardise.running_mean, means.mean(dim=0))
     torch.testing.assert_close(gate.standardise.running_var, variances.mean(dim=0))
+
+
+def norms() -> tuple[CumulativeNorm2d, nn.BatchNorm2d]:
+    """Ours, and that of PyTorch."""
+    return CumulativeNorm2d(3, eps=1e-12), nn.BatchNorm2d(3, 1e-12, None, affine=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norm_is_that_of_torch(dtype: torch.dtype) -> None:
+    found, expected = (norm.to(dtype) for norm in norms())
+    rng = torch.Generator().manual_seed(0)
+    for number in range(60):
+        offset = 0.5 + 0.001 * number
+        batch = offset + 1e-3 * torch.randn(4, 3, 3, 3, generator=rng, dtype=dtype)
+        ours, theirs = (batch.clone().requires_grad_() for _ in range(2))
+        results = found(ours), expected(theirs)
+        assert torch.equal(*results)
+        assert results[0].dtype == dtype
+        for result in results:
+            result.pow(3).sum().backward()
+        assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+    for name, value in found.state_dict().items():
+        torch.testing.assert_close(value, expected.state_dict()[name], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found.eval()(batch), expected.eval()(batch), rtol=1e-3, atol=1e-3)
+
+
+def test_norm_goes_on_from_a_checkpoint_of_torch() -> None:
+    found, before = norms()
+    batches = torch.rand(6, 4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    for batch in batches[:5]:
+        before(batch)
+    assert list(found.state_dict()) == list(before.state_dict())
+    found.load_state_dict(before.state_dict())
+    for norm in (found, before):
+        norm(batches[5])
+    for name, value in found.state_dict().items():
+        torch.testing.assert_close(value, before.state_dict()[name])
+    assert found.num_batches_tracked == 6
+
+
+def test_norm_keeps_its_statistics_when_it_is_cast() -> None:
+    found, _ = norms()
+    found(torch.rand(4, 3, 5, 5))
+    kept = {name: value.clone() for name, value in found.state_dict().items()}
+    found.bfloat16()
+    for name, value in found.state_dict().items():
+        assert value.dtype == kept[name].dtype
+        assert torch.equal(value, kept[name])
+    assert found.double().running_mean.dtype == torch.float64
+
+
+def test_training_compiles_into_one_graph() -> None:
+    """Nothing reads the device back on the way."""
+    found, expected = trained().train(), trained().train()
+    compiled = torch.compile(found, backend="eager", fullgraph=True)
+    for _ in range(2):
+        assert torch.equal(compiled(angles()), expected(angles()))
+    for name, value in found.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name])
 
 
 def test_learns_which_timestep_to_trust() -> None:
