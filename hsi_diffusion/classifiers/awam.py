@@ -26,7 +26,7 @@ class WeightedMean(nn.Module):
         """
         if log_weights is None:
             return tokens.mean(dim=2)
-        return (tokens * log_weights.exp()[..., None]).sum(dim=2)
+        return _weighed(tokens, log_weights.exp())
 
 
 class AWAM(nn.Module):
@@ -71,4 +71,11 @@ class AWAM(nn.Module):
         Returns:
             Shape (B, N, C).
         """
-        return (tokens * self.weights(tokens, log_weights)[..., None]).sum(dim=2)
+        return _weighed(tokens, self.weights(tokens, log_weights))
+
+
+def _weighed(tokens: Tensor, weights: Tensor) -> Tensor:
+    """Sum over T of (B, N, T, C) times float32 weights (B, N, T), in the dtype of the tokens."""
+    total = (tokens * weights[..., None]).sum(dim=2)
+    # layers that were cast to half precision take nothing wider
+    return total.to(tokens.dtype)

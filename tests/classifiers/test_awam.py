@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -83,3 +84,12 @@ def test_awam_keeps_the_dtype_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = trained()(tokens(), prior())
     torch.testing.assert_close(found, trained()(tokens(), prior()), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("module", [trained(), WeightedMean()], ids=["awam", "mean"])
+def test_what_is_cast_keeps_its_dtype(module: torch.nn.Module, weighed: bool) -> None:
+    log_weights = prior() if weighed else None
+    low = copy.deepcopy(module).bfloat16()(tokens().bfloat16(), log_weights)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), module(tokens(), log_weights), atol=0.05, rtol=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import Any
 
@@ -240,3 +241,23 @@ def test_earlier_checkpoints_load_and_answer_the_same() -> None:
     found = net(torch.linspace(0, 1, 2 * 15 * 9).reshape(2, 15, 3, 3))
     expected = [[-0.281191, -0.864532, -0.173981], [-0.276358, -0.826426, -0.16145]]
     torch.testing.assert_close(found, torch.tensor(expected), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("fusion", "angles"), list(product(FUSIONS, [False, True])))
+@pytest.mark.parametrize("training", [False, True])
+def test_runs_and_learns_in_a_network_cast_to_bfloat16(
+    fusion: str, angles: bool, training: bool
+) -> None:
+    net = network(fusion=fusion, angles=angles, dropout=0.0, head_dropout=0.0)
+    image = patches(12, D * T + T * angles)
+    net(image)  # statistics
+    net.train(training)
+    low = copy.deepcopy(net).bfloat16()
+    expected, found = net(image), low(image.bfloat16())
+    assert found.dtype == torch.bfloat16
+    error = (found.float() - expected).norm() / expected.norm()
+    assert error < 0.1
+    found.float().square().sum().backward()
+    for name, parameter in low.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
