@@ -194,13 +194,16 @@ class ContrastiveHead(nn.Module):
         Returns:
             Both for B * cells instances, in the order of :func:`pool_cells`.
         """
-        pooled = self.norm(pool_cells(features, self.cell))
-        # logits in half precision would leave steps of a percent between the shares
-        logits = None if self.assign is None else at_least_float32(self.assign(pooled))
-        return Contrasted(
-            None if self.project is None else at_least_float32(self.project(pooled)),
-            None if logits is None else logits.softmax(dim=1),
-        )
+        pooled = pool_cells(features, self.cell)
+        # layers in half precision would leave steps of a percent between the shares, and there are
+        # few cells to compute; a head that was itself cast to half precision takes nothing wider
+        with torch.autocast(features.device.type, enabled=False):
+            normed = self.norm(pooled.to(self.norm.weight.dtype))
+            logits = None if self.assign is None else at_least_float32(self.assign(normed))
+            return Contrasted(
+                None if self.project is None else at_least_float32(self.project(normed)),
+                None if logits is None else logits.softmax(dim=1),
+            )
 
 
 def _mlp(channels: int, hidden: int, out: int) -> nn.Sequential:

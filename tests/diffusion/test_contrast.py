@@ -169,6 +169,35 @@ def test_head_gives_a_row_per_cell() -> None:
         assert {x.dtype for x in head(features) if x is not None} == {torch.float32}
 
 
+def test_head_computes_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    head = ContrastiveHead(16, cell=3)
+    features = (3 * torch.randn(4, 16, 6, 6)).requires_grad_()
+
+    def found(*, autocast: bool) -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            z, p = head(features)
+        assert z is not None
+        assert p is not None
+        loss = z.square().mean() + p[:, 0].mean()
+        return [z, p, *torch.autograd.grad(loss, [features, *head.parameters()])]
+
+    for low, wide in zip(found(autocast=True), found(autocast=False), strict=True):
+        torch.testing.assert_close(low, wide, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_head_that_was_cast_runs(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    head, features = ContrastiveHead(16), torch.randn(4, 16, 6, 6)
+    z, p = head(features)
+    low_z, low_p = head.to(dtype)(features.to(dtype))
+    for low, wide in ((low_z, z), (low_p, p)):
+        assert low is not None
+        assert low.dtype == torch.promote_types(dtype, torch.float32)
+        torch.testing.assert_close(low.float(), wide, rtol=0, atol=0.02)
+
+
 def test_head_without_a_part_has_no_weights_for_it() -> None:
     head = ContrastiveHead(6, dim=None, clusters=4)
     assert head(torch.randn(2, 6, 3, 3)).projections is None
