@@ -223,13 +223,15 @@ class NoiseSchedule(nn.Module):
     def _look_up(self, name: str, t: Tensor) -> Tensor:
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
-        # on an accelerator this would wait for the device in every training step; there the
-        # look-up itself fails on a wrong index
+        # on an accelerator this would wait for the device in every training step
         if t.device.type == "cpu" and t.numel():
             self.check_step(int(t.min()))
             self.check_step(int(t.max()))
         table: Tensor = getattr(self, name)
-        return table[t]
+        # unlike indexing, which counts -1 from the end, this fails on any wrong timestep by itself;
+        # a CUDA device tells it with the next result that is fetched
+        wanted = t.to(table.device, torch.int64)
+        return table.gather(0, wanted.reshape(-1)).reshape(t.shape)
 
     def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
         """Values of a table at ``t``, shaped (B, 1, ..., 1) to broadcast against ``like``."""

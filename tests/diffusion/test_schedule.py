@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -199,6 +201,40 @@ def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -
 def test_wrong_timesteps_are_named(t: torch.Tensor, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         NoiseSchedule().q_sample(torch.zeros(2, 3), t, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("wrong", [-1, -500, 500])
+def test_the_look_up_itself_fails_on_wrong_timesteps(
+    wrong: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left on an accelerator, where looking at them first would wait for the device."""
+    schedule = NoiseSchedule()
+    monkeypatch.setattr(schedule, "check_step", lambda t: t)
+    with pytest.raises((RuntimeError, IndexError), match="out of bounds"):
+        schedule.snr_db(torch.tensor([0, wrong]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_negative_timesteps_fail_on_a_gpu() -> None:
+    """In a process of its own: after a failed assertion a device is of no more use to it."""
+    code = (
+        "import torch\n"
+        "from hsi_diffusion.diffusion import NoiseSchedule\n"
+        "schedule = NoiseSchedule().cuda()\n"
+        "assert schedule.snr_db(torch.tensor([3], device='cuda')).isfinite().all()\n"
+        "schedule.snr_db(torch.tensor([0, -1], device='cuda')).cpu()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "device-side assert" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_timesteps_of_any_whole_type_and_shape(dtype: torch.dtype) -> None:
+    schedule = NoiseSchedule(timesteps=50)
+    t = torch.tensor([[0, 1, 7], [49, 1, 0]], dtype=dtype)
+    expected = [[float(schedule.snr_db(torch.tensor(int(step)))) for step in row] for row in t]
+    assert schedule.snr_db(t).tolist() == expected
 
 
 def test_wrong_single_timesteps_and_predictions_are_named() -> None:
