@@ -1,7 +1,8 @@
 """From noise back to images: DDPM and DDIM steps, whole chains and reconstructions.
 
 Everything here works on a callable ``model(x_t, t)`` with ``t`` of shape (B,). A network should be
-in eval mode; it is called without gradients.
+in eval mode; it is called without gradients. One that was cast, say to bfloat16, is given images in
+the dtype of its parameters, while the chain keeps its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
+from torch import nn
 
 from hsi_diffusion.diffusion.schedule import check_prediction
 from hsi_diffusion.errors import ConfigurationError
@@ -205,7 +207,7 @@ def iterate_chain(
         )
     for t, previous in pairwise((*timesteps, -1)):
         with torch.no_grad():
-            output = model(x_t, _steps(x_t, t))
+            output = _output(model, x_t, t)
             if method == "ddpm":
                 step = ddpm_step(
                     schedule, output, x_t, t, prediction=prediction, clip=clip, generator=generator
@@ -316,6 +318,17 @@ def reconstruct(
     ):
         clean = step.x
     return Reconstruction(noisy, clean)
+
+
+def _output(model: Model, x_t: Tensor, t: int) -> Tensor:
+    """What the model says, in the dtype of the chain.
+
+    A network that was cast is asked in the dtype of its parameters; the chain itself stays as
+    exact as it was, for its steps are small against the image.
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    own = next((one.dtype for one in parameters if one.is_floating_point()), x_t.dtype)
+    return model(x_t.to(own), _steps(x_t, t)).to(x_t.dtype)
 
 
 def _steps(x: Tensor, t: int) -> Tensor:

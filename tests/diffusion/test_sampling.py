@@ -201,6 +201,44 @@ def test_reconstruction_with_a_perfect_model_is_the_image(steps: int | None) -> 
     torch.testing.assert_close(clean, x0, rtol=1e-4, atol=1e-4)
 
 
+class Shrinking(torch.nn.Module):
+    """Predicts a part of x_t, by a layer that takes its own dtype only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4, bias=False)
+        self.layer.weight.data = 0.75 * torch.eye(4)
+        self.seen: set[torch.dtype] = set()
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        self.seen.add(x_t.dtype)
+        found: Tensor = self.layer(x_t)
+        return found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("method", ["ddpm", "ddim"])
+def test_a_network_that_was_cast_draws_in_float32(method: Any, dtype: torch.dtype) -> None:
+    schedule, network = NoiseSchedule(20), Shrinking().to(dtype)
+    found = sample(network, schedule, (2, 4), method=method, generator=seeded(0))
+    assert network.seen == {dtype}
+    assert found.dtype == torch.float32
+
+    def rounding(x_t: Tensor, t: Tensor) -> Tensor:
+        """The same in float32: 3/4 of what the network sees, in its dtype."""
+        return (0.75 * x_t.to(dtype).double()).to(dtype).float()
+
+    expected = sample(rounding, schedule, (2, 4), method=method, generator=seeded(0))
+    torch.testing.assert_close(found, expected)
+
+
+def test_reconstruction_keeps_the_dtype_of_the_image() -> None:
+    network, schedule = Shrinking().bfloat16(), NoiseSchedule(50)
+    pair = reconstruct(network, schedule, numbers(2, 4), 30, steps=3)
+    assert {part.dtype for part in pair} == {torch.float32}
+    assert network.seen == {torch.bfloat16}
+
+
 def test_impossible_requests_are_named() -> None:
     schedule = NoiseSchedule(10)
     x = torch.zeros(1, 2)
