@@ -44,7 +44,8 @@ class GroupAttention(nn.Module):
             Shape (B, H, W, C).
         """
         tokens = x.reshape(-1, self.groups, x.shape[-1] // self.groups)
-        qkv = torch.bmm(tokens.transpose(0, 1), self.qkv_weight) + self.qkv_bias
+        # in one call: a bias that is added by itself under autocast widens all three to float32
+        qkv = torch.baddbmm(self.qkv_bias, tokens.transpose(0, 1), self.qkv_weight)
         query, key, value = qkv.transpose(0, 1).chunk(3, dim=-1)
         if x.device.type not in BATCHED_PRODUCT_DEVICES:
             # rows and columns on an axis each: CUDA kernels allow no axis beyond 65,535

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hsi_diffusion.denoisers import SGSAD, sgsad
 from hsi_diffusion.denoisers.sgsad import GroupAttention
@@ -35,6 +36,27 @@ def test_same_gradients_as_the_loops() -> None:
     expected = torch.autograd.grad(group_attention(module, x).square().sum(), inputs)
     for gradient, other in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, other)
+
+
+@pytest.mark.parametrize("cast", [False, True])
+def test_bfloat16_stays_bfloat16_and_is_close(cast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = lively(GroupAttention(8, 4)).float()
+    x = images(2, 3, 2, 8).float()
+    expected = module(x)
+    seen: list[torch.dtype] = []
+    attention = F.scaled_dot_product_attention
+
+    def recording(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        seen.extend((query.dtype, key.dtype, value.dtype))
+        return attention(query, key, value)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recording)
+    with torch.autocast("cpu", torch.bfloat16, enabled=not cast):
+        found = module.bfloat16()(x.bfloat16()) if cast else module(x)
+    assert seen == 3 * [torch.bfloat16]
+    assert found.dtype == torch.bfloat16
+    error = (found.float() - expected).norm() / expected.norm()
+    assert error < 0.03
 
 
 def test_values_keep_their_variance_at_the_start() -> None:
