@@ -24,7 +24,11 @@ def l1(output: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         Scalar.
+
+    Raises:
+        ConfigurationError: The shapes differ.
     """
+    _check_shapes(output, target)
     return F.l1_loss(output, target)
 
 
@@ -37,7 +41,11 @@ def l2(output: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         Scalar.
+
+    Raises:
+        ConfigurationError: The shapes differ.
     """
+    _check_shapes(output, target)
     return F.mse_loss(output, target)
 
 
@@ -63,13 +71,14 @@ def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
         Scalar.
 
     Raises:
-        ConfigurationError: ``scale`` is not above 0.
+        ConfigurationError: ``scale`` is not above 0, or the shapes differ.
 
     Example:
         >>> round(float(lae(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 5.0]))), 4)  # log(4) / 2
         0.6931
     """
     _check_scale("scale", scale)
+    _check_shapes(output, target)
     difference = at_least_float32(output) - at_least_float32(target)
     # log1p keeps the digits of small errors, which 1 + x would lose
     return torch.log1p(difference.abs() / scale).mean()
@@ -142,12 +151,10 @@ class DenoisingLoss(nn.Module):
 
         Returns:
             "loss", the weighted sum, and each loss before weighting, without gradient: scalars.
+
+        Raises:
+            ConfigurationError: The shapes differ.
         """
-        if output.shape != target.shape:
-            raise ConfigurationError(
-                f"output and target must have one shape, but {tuple(output.shape)} and "
-                f"{tuple(target.shape)} were given"
-            )
         output, target = at_least_float32(output), at_least_float32(target)
         losses = {
             name: lae(output, target, self.lae_scale)
@@ -167,6 +174,15 @@ class DenoisingLoss(nn.Module):
 def _check_scale(name: str, scale: float) -> None:
     if not 0 < scale < math.inf:
         raise ConfigurationError(f"{name} must be above 0 and finite, but {scale} was given")
+
+
+def _check_shapes(output: Tensor, target: Tensor) -> None:
+    """Refuse what would broadcast, each number of one against many of the other."""
+    if output.shape != target.shape:
+        raise ConfigurationError(
+            f"output and target must have one shape, but {tuple(output.shape)} and "
+            f"{tuple(target.shape)} were given; give one target for every number of the output"
+        )
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from hsi_diffusion.diffusion import LOSSES, DenoisingLoss, l1, l2, lae
 from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -112,6 +115,8 @@ def test_impossible_weights_are_named(weights: dict[str, Any], message: str) -> 
         DenoisingLoss(weights)
 
 
-def test_shapes_that_would_broadcast_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"\(2, 3\) and \(3,\)"):
-        DenoisingLoss({"l1": 1.0})(torch.zeros(2, 3), torch.zeros(3))
+@pytest.mark.parametrize("loss", [l1, l2, lae, DenoisingLoss({"l2": 1.0, "lae": 1.0})])
+def test_shapes_that_would_broadcast_are_refused(loss: Callable[..., Any]) -> None:
+    for shape in ((3,), (2, 1), (1, 2, 3)):
+        with pytest.raises(ConfigurationError, match=r"one shape, but \(2, 3\) and"):
+            loss(torch.zeros(2, 3), torch.zeros(shape))
