@@ -59,19 +59,20 @@ def restored_scenes(
         ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
             unknown.
     """
-    height, width, bands = cube.shape
     restored = restoration(
         denoiser,
         schedule,
         cube,
         settings,
         lambda _, found: found,
-        channels=bands,
+        channels=denoiser.num_bands,
         prediction=prediction,
         device=device,
         progress=progress,
     )
-    return restored.view(height, width, len(settings.timesteps), bands).permute(2, 0, 1, 3)
+    height, width = restored.shape[:2]
+    shape = (height, width, len(settings.timesteps), denoiser.num_bands)
+    return restored.view(shape).permute(2, 0, 1, 3)
 
 
 def restoration(

@@ -66,3 +66,6 @@ def test_a_module_restores_by_its_own_prediction() -> None:
 def test_wrong_requests_are_named() -> None:
     with pytest.raises(ConfigurationError, match="timestep"):
         restored_scenes(unet(), SCHEDULE, scene(), FeatureSettings(timesteps=(50,)))
+    for cube in (scene()[0], scene()[None], scene()[..., :-1]):
+        with pytest.raises(ConfigurationError, match=rf"cube must be \(height, width, {BANDS}\)"):
+            restored_scenes(unet(), SCHEDULE, cube, FeatureSettings())
