@@ -227,16 +227,18 @@ def _tile(rows: Tensor) -> tuple[int, int]:
 
 def _likest(rows: Tensor, squares: Tensor, part: slice, number: int, width: int) -> Tensor:
     """Numbers of the rows that are nearest to those of a part, (part, number)."""
-    own = torch.arange(part.start, min(part.stop, len(rows)), device=rows.device)
-    best = squares.new_empty(len(own), 0)
-    indices = own.new_empty(len(own), 0)
+    end = min(part.stop, len(rows))
+    best = squares.new_empty(end - part.start, 0)
+    indices = torch.empty(best.shape, dtype=torch.int64, device=rows.device)
     for start in range(0, len(rows), width):
         others = slice(start, start + width)
         # without the row's own square, which moves all its distances alike
         square = torch.addmm(squares[others], rows[part], rows[others].T, alpha=-2)
-        here = (own >= start) & (own < start + width)
-        # not by its distance of 0: there may be doubles
-        square[here, own[here] - start] = torch.inf
+        # not itself, but not by its distance of 0: there may be doubles
+        first, last = max(part.start, start), min(end, start + width)
+        if first < last:
+            own = torch.arange(first, last, device=rows.device)
+            square[own - part.start, own - start] = torch.inf
         near = square.topk(min(number, square.shape[1]), dim=1, largest=False)
         best = torch.cat((best, near.values), dim=1)
         indices = torch.cat((indices, near.indices + start), dim=1)
