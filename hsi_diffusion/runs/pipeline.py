@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,12 +113,17 @@ def run(
         say: Called with a line of text where a stage begins.
 
     Returns:
-        The result, on the first process; None on the others of a distributed pretraining.
+        The result, on the first process; None on the others, which help with a distributed
+        pretraining and do nothing else.
     """
     folder = Path(folder)
     # Lightning's own reading of the environment: the others of a machine are started by the first
     # one; torchrun or a cluster starts all of them, on one machine or on several
-    starts = _rank() == 0
+    rank = _rank()
+    starts = rank == 0
+    if not starts and not _pretrains_together(settings):
+        _say_that_it_is_not_needed(rank, settings)
+        return None
     if starts and resume:
         check_resumable(folder, settings)
     elif starts:
@@ -300,6 +306,27 @@ def _set_up(data: SceneDataModule) -> SceneDataModule:
     data.setup()
     data.require_split()  # says what is missing before an hour of pretraining, not after
     return data
+
+
+def _pretrains(settings: RunSettings) -> bool:
+    """Whether a run trains a denoiser of its own."""
+    return settings.pretrain is not None and settings.checkpoint is None
+
+
+def _pretrains_together(settings: RunSettings) -> bool:
+    """Whether several processes have something to do: they share a pretraining, and no more."""
+    return _pretrains(settings) and settings.devices * settings.num_nodes > 1
+
+
+def _say_that_it_is_not_needed(rank: int, settings: RunSettings) -> None:
+    """Tell who started several processes for a pretraining on one; one line for all of them."""
+    if rank == 1 and _pretrains(settings):
+        warnings.warn(
+            "several processes were started, but the settings pretrain on one (devices and "
+            "num_nodes are 1), so the first one works alone; give --devices N, the processes per "
+            "machine, and --nodes M to pretrain on all of them",
+            stacklevel=3,
+        )
 
 
 def _is_first_process(threads: int) -> bool:

@@ -256,7 +256,7 @@ def remove_features(
     )
     for path in store.folder.glob("features-*.h5"):
         if path != store.path(key):
-            path.unlink()
+            path.unlink(missing_ok=True)  # gone is gone, whoever removed it
 
 
 def band_space(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -281,3 +282,48 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
     assert json.loads((out / "metrics.json").read_text())["overall_accuracy"] > 0
     for line in ("Scene simulated", "Pretraining without labels", "Report, maps and checkpoints"):
         assert done.stdout.count(line) == 1
+
+
+def start_process(repository: Path, rank: int, arguments: list[str]) -> subprocess.Popen[str]:
+    """One of two processes, as torchrun starts them."""
+    environment = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    return subprocess.Popen(
+        [sys.executable, "experiments/run.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=repository,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("what", ["baseline", "pretrained", "one device"])
+def test_only_the_first_of_several_processes_does_what_one_does(
+    finished: Path, repository: Path, tmp_path: Path, what: str
+) -> None:
+    small = "scene={name: simulated, height: 40, width: 36, bands: 24, num_classes: 4}"
+    given = {
+        "baseline": ["--method", "svm", "--no-progress", "--set", small],
+        "pretrained": [*TINY, "--pretrained", str(finished / "checkpoints" / "pretrain.ckpt")],
+        "one device": TINY,
+    }[what]
+    # each into a folder of its own, so that what a process writes can be told apart
+    places = [tmp_path / str(rank) for rank in range(2)]
+    ranks = (0, 1) if what == "baseline" else (1,)
+    started = [
+        start_process(repository, rank, [*given, "--split", "0.2", "--out", str(places[rank])])
+        for rank in ranks
+    ]
+    *_, (said, warned) = (process.communicate(timeout=240) for process in started)
+    assert {process.returncode for process in started} == {0}
+    assert (places[0] / "metrics.json").is_file() == (0 in ranks)
+    assert not places[1].exists()
+    assert said == ""
+    assert ("give --devices N" in warned) == (what == "one device")
