@@ -152,35 +152,29 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def settings_from(options: argparse.Namespace) -> dict[str, Any]:
-    """Lay the options over the preset or the given configuration."""
+    """Lay the options over the preset or the given configuration.
+
+    What --set says counts as if an option had said it, also where it chooses what of a preset
+    applies: method, preset, scene and split.
+    """
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.runs import (
-        SplitSettings,
-        merge,
-        parse_assignment,
-        preset_for,
-        read_preset,
-        read_yaml,
-    )
+    from hsi_diffusion.runs import merge, preset_for, read_preset, read_yaml
 
     changes = _changes(options)
     if options.config is not None:
         if options.preset is not None or options.method is not None:
             raise ConfigurationError("--config already holds the method and preset; leave them out")
         settings = read_yaml(options.config)
-        baseline = settings.get("pretrain", {}) is None
-        settings = merge(settings, changes)
     else:
-        method = options.method or "spectraldiff"
-        preset = options.preset or "quick"
-        scene = changes.get("scene", {}).get("name", "simulated")
-        split = changes.get("split", {}).get("kind", SplitSettings().kind)
-        file = read_preset(CONFIGS, method, preset)
-        settings = preset_for(file, scene=scene, split=split)
-        baseline = settings.get("pretrain", {}) is None
-        settings = merge(settings, changes)
-    for assignment in options.set:
-        settings = merge(settings, parse_assignment(assignment))
+        method = str(changes.get("method", "spectraldiff"))
+        settings = read_preset(CONFIGS, method, str(changes.get("preset", "quick")))
+    asked = merge(settings, changes)
+    scene = _named(asked, "scene", "name") or "simulated"
+    split = _named(asked, "split", "kind") or _default_split(scene)
+    if options.config is None:
+        settings = preset_for(settings, scene=scene, split=split)
+    baseline = settings.get("pretrain", {}) is None
+    settings = merge(merge({"split": {"kind": split}}, settings), changes)
     if baseline and settings.get("pretrain") is not None:
         raise ConfigurationError(
             f"{settings.get('method')} learns from raw bands: leave out --pretrained and --set "
@@ -210,21 +204,30 @@ def settings_to_resume(options: argparse.Namespace, folder: Path) -> RunSettings
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line changes: its options, and --set over them."""
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.scenes import CATALOGUE, scene_info
+    from hsi_diffusion.runs import merge, parse_assignment
 
     if options.labels is not None and options.cube is None:
         raise ConfigurationError("--labels belongs to your own scene: give --cube as well")
     if options.cube is not None and options.scene is not None:
         raise ConfigurationError("give either --scene or --cube, not both")
-    catalogue = options.scene not in (None, "simulated")
-    elsewhere = options.config is not None or any(
-        text.startswith("scene.name=") for text in options.set
-    )
-    if (options.root is not None or options.download) and not (catalogue or elsewhere):
+    changes = _given(options)
+    for assignment in options.set:
+        changes = merge(changes, parse_assignment(assignment))
+    scene = _named(changes, "scene", "name")
+    elsewhere = options.config is not None or scene not in (None, "simulated", "custom")
+    if (options.root is not None or options.download) and not elsewhere:
         raise ConfigurationError(
             "--root and --download belong to a scene of the catalogue: name it with --scene"
         )
+    return changes
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options as settings, without those that were not given."""
+    from hsi_diffusion.errors import ConfigurationError
+
     kind = options.split
     if options.train_mask is not None or options.test_mask is not None:
         if kind not in (None, "fixed"):
@@ -232,9 +235,9 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
                 f"--train-mask and --test-mask are a split of their own; leave out --split {kind}"
             )
         kind = "fixed"
-    elif kind is None and options.scene in CATALOGUE:
-        kind = scene_info(options.scene).default_split
     given = {
+        "method": options.method,
+        "preset": options.preset,
         "scene": {
             "name": "custom" if options.cube is not None else options.scene,
             "root": options.root,
@@ -259,6 +262,21 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
         for key, part in given.items()
         if (value := _without_none(part)) is not None and value != {}
     }
+
+
+def _default_split(scene: str) -> str:
+    """The split of a scene that nobody has said anything of."""
+    from hsi_diffusion.runs import SplitSettings
+    from hsi_diffusion.scenes import CATALOGUE, scene_info
+
+    return scene_info(scene).default_split if scene in CATALOGUE else SplitSettings().kind
+
+
+def _named(settings: dict[str, Any], section: str, key: str) -> str | None:
+    """A name in a section, as a text: YAML reads the splits 0.1 and 10 as numbers."""
+    part = settings.get(section)
+    name = part.get(key) if isinstance(part, dict) else None
+    return None if name is None else str(name)
 
 
 def _without_none(value: Any) -> Any:
