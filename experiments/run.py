@@ -83,9 +83,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     split.add_argument(
         "--split",
         metavar="SPEC",
-        help="0.1 = fraction of each class; 10 = pixels of each class; blocks = spatially disjoint "
-        "blocks; fixed = the split published with the scene (Houston 2013); FILE.npz = a stored "
-        "split (default: 0.1)",
+        help="0.1 = fraction of each class; 10 = pixels of each class, and up to 30 of them the "
+        "preset's few_shot section applies; blocks = spatially disjoint blocks; fixed = the split "
+        "published with the scene (Houston 2013); FILE.npz = a stored split (default: 0.1)",
     )
     split.add_argument(
         "--train-mask", metavar="FILE[:key]", help="fixed split: non-zero = training pixel"

@@ -19,6 +19,12 @@ PRESETS = ("quick", "cpu", "paper")
 ANY = "any"
 """Name of a file that stands for all presets which a method has no file of."""
 
+HANDFUL = 30
+"""Pixels per class up to which a preset's ``few_shot`` section applies.
+
+The largest of the field's few-shot protocols, which take 5 to 30: with hundreds of each class a
+split is like one by fraction, and wants what the preset has for all."""
+
 
 def read_preset(configs: Path, method: str, preset: str) -> dict[str, Any]:
     """Read a preset of a method: ``CONFIGS/METHOD/PRESET.yaml``, or ``any.yaml`` beside it.
@@ -160,10 +166,12 @@ def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str
 
     Args:
         preset: Plain data of a preset: settings; under ``scenes``, changes by the name of a scene;
-            under ``few_shot``, changes for splits of so many pixels per class.
+            under ``few_shot``, changes for splits of so many pixels per class, up to
+            :data:`HANDFUL`.
         scene: Name of the scene.
         split: Kind of the split, such as ``"0.1"`` or ``"10"``.
     """
     base = {key: value for key, value in preset.items() if key not in ("scenes", "few_shot")}
     base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
-    return merge(base, preset.get("few_shot") or {}) if split.isdecimal() else base
+    few = split.isdecimal() and int(split) <= HANDFUL
+    return merge(base, preset.get("few_shot") or {}) if few else base

@@ -8,19 +8,25 @@ import pytest
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.runs import RunSettings
+from hsi_diffusion.runs.presets import HANDFUL
 from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
     Settings = Callable[..., RunSettings]
 
 
 @pytest.fixture(scope="module")
-def settings(repository: Path) -> Settings:
+def script(repository: Path) -> ModuleType:
+    return load_script(repository, "run")
+
+
+@pytest.fixture(scope="module")
+def settings(script: ModuleType) -> Settings:
     """The settings that a command line means."""
-    script = load_script(repository, "run")
 
     def read(*arguments: str) -> RunSettings:
         plain = script.settings_from(script.parse_arguments(list(arguments)))
@@ -62,6 +68,14 @@ def test_a_preset_applies_to_the_scene_and_split_that_are_run(settings: Settings
         *("--method", "diffcrn", "--preset", "cpu", "--split", "10", "--set", "split.kind=0.1")
     )
     assert many.classifier.propagation is None
+
+
+def test_the_help_says_how_many_labels_are_few(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script.parse_arguments(["--help"])
+    assert f"up to {HANDFUL} of them" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_configuration_keeps_its_split(settings: Settings, tmp_path: Path) -> None:

@@ -93,6 +93,9 @@ def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
         ("custom", "blocks", 1, "zeros"),
         ("custom", "10", 1, "reflect"),
         ("salinas", "10", 2, "reflect"),
+        ("custom", "30", 1, "reflect"),
+        ("custom", "31", 1, "zeros"),
+        ("custom", "200", 1, "zeros"),
     ],
 )
 def test_sections_change_only_their_scene_and_few_labels(
