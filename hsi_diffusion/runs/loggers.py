@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import os
+from argparse import Namespace
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from hsi_diffusion.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from lightning.pytorch.loggers import Logger
+
+
+class StageWandbLogger(WandbLogger):
+    """Keeps the hyperparameters of a stage's module apart from the settings of the whole run.
+
+    Both know a ``classifier``, which is a section here and the name of a network there: side by
+    side in one config, the one that comes later would take the other's place.
+    """
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Log them under ``module``, the name of that section in the settings too."""
+        named = vars(params) if isinstance(params, Namespace) else params
+        super().log_hyperparams({"module": dict(named)})
 
 
 @contextmanager
@@ -29,9 +47,14 @@ def stage_logger(
     """The logger of one stage, for the time of that stage.
 
     In W&B each stage is a run of its own, in the group of the whole run or of several runs that
-    belong together, and it ends with the stage. Its job type is the stage's name.
+    belong together, and it ends with the stage. Its job type is the stage's name. Its config holds
+    the run's settings by the names that they have in ``config.yaml``, and under ``module`` the
+    hyperparameters of the stage's module, with all defaults.
     The project is ``WANDB_PROJECT``, or ``hsi_diffusion``. Where the caller has a W&B run under
     way, all stages go there, and it is left open.
+
+    The ids of the W&B runs are kept in the folder, so that a stage that is gone on with, or begun
+    again, after an interruption is the same run in W&B, offline too.
 
     Args:
         kind: ``"csv"``, ``"wandb"`` or ``"none"``.
@@ -47,16 +70,19 @@ def stage_logger(
     if kind == "csv":
         yield CSVLogger(folder, name="logs", version=_unused(folder / "logs", stage))
     elif kind == "wandb":
-        logger = WandbLogger(
+        kept = folder / "wandb" / f"{stage}.id"
+        logger = StageWandbLogger(
             project=os.environ.get("WANDB_PROJECT", "hsi_diffusion"),
             name=f"{name}-{stage}",
             group=group or name,
             job_type=stage,
             save_dir=folder,
+            id=kept.read_text(encoding="utf-8") if kept.is_file() else None,
+            resume="allow",
             config=dict(config),
             reinit="create_new",
         )
-        with _wandb_run(logger):
+        with _wandb_run(logger, kept):
             yield logger
     else:
         yield False
@@ -69,14 +95,22 @@ def _unused(folder: Path, stage: str) -> str:
 
 
 @contextmanager
-def _wandb_run(logger: WandbLogger) -> Iterator[None]:
-    """End the logger's W&B run with the block, as failed if the block fails."""
+def _wandb_run(logger: WandbLogger, kept: Path) -> Iterator[None]:
+    """End the logger's W&B run with the block, as failed if the block fails.
+
+    Args:
+        logger: The logger.
+        kept: File that the run's id is kept in, if the run is not the caller's.
+    """
     import wandb  # noqa: PLC0415  (a second to load, for nobody else)
 
     run = logger.experiment
     if run is wandb.run:  # the caller's; one made with reinit="create_new" never stands there
         yield
         return
+    number = getattr(run, "id", None)
+    if isinstance(number, str):  # the other processes of a pretraining have a stand-in of a run
+        write_text(kept, number)
     try:
         yield
     except BaseException:

@@ -263,6 +263,29 @@ def test_wandb_by_one_word(
     assert wandb.run is None
 
 
+def test_a_resumed_run_is_the_same_in_wandb(
+    main: Callable[[list[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    out = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_diffusion.runs.network_learner.predict_map", stop)
+        assert main([*TINY, "--split", "0.2", "--logger", "wandb", "--out", str(out)]) == 130
+    assert main(["--resume", str(out), "--no-progress"]) == 0
+    # offline-run-DATE_TIME-ID
+    parts = [folder.name.split("-")[-1] for folder in out.glob("wandb/offline-run-*")]
+    kept = {file.stem: file.read_text() for file in out.glob("wandb/*.id")}
+    assert kept.keys() == {"pretrain", "classifier", "raw_bands"}
+    # the classifier was interrupted and begun again, as the same run
+    times = {stage: parts.count(number) for stage, number in kept.items()}
+    assert times == {"pretrain": 1, "classifier": 2, "raw_bands": 1}
+    assert len(parts) == 4
+
+
 def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "ddp"
     done = subprocess.run(
