@@ -1,12 +1,13 @@
 """What single-pixel features hold: an SVM on them, for each prediction target and input space.
 
 No patch and no neighbour reaches the SVM (RBF, C = 100, standardised channels), so what is better
-than raw bands comes from the features. For each pretraining the timestep and level, or all of them
-side by side, and for the blurred control the width of the blur, are chosen by the split's
-validation pixels, or by cross-validation inside the label budget where these are few; the SVM then
-learns from both, and the test pixels are measured once. Pretrainings are kept in --out and used
-again where all their settings are the same. Writes probe.md and probe.csv there. Needs
-scikit-learn:
+than raw bands comes from the features. They are extracted as run.py extracts them, but with all
+channels, and from all levels of the denoiser where --set features.levels names none. For each
+pretraining the timestep and level, or all of them side by side, and for the blurred control the
+width of the blur, are chosen by the split's validation pixels, or by cross-validation inside the
+label budget where these are few; the SVM then learns from both, and the test pixels are measured
+once. Pretrainings are kept in --out and used again where all their settings are the same. Writes
+probe.md and probe.csv there. Needs scikit-learn:
 pip install -e ".[baselines]"
 """
 
@@ -60,16 +61,27 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def assigned(options: argparse.Namespace) -> dict[str, Any]:
+    """What --set changes."""
+    from hsi_diffusion.runs import merge, parse_assignment
+
+    changes: dict[str, Any] = {}
+    for assignment in options.set:
+        changes = merge(changes, parse_assignment(assignment))
+    return changes
+
+
 def settings_of(options: argparse.Namespace, space: str, target: str, **given: Any) -> RunSettings:
     """The preset with another space and target."""
-    from hsi_diffusion.runs import RunSettings, merge, parse_assignment, preset_for, read_preset
+    from hsi_diffusion.runs import RunSettings, merge, preset_for, read_preset
 
     file = read_preset(CONFIGS, options.method, options.preset)
     plain = preset_for(file, scene=options.scene, split="0.1")
+    # before anything is laid over it: that would make a pretraining where a method has none
+    RunSettings.from_dict(plain).require_pretrain()
     scene = {"name": options.scene, "root": options.root}
     plain = merge(plain, {"logger": "none", "scene": scene, **given})
-    for assignment in options.set:
-        plain = merge(plain, parse_assignment(assignment))
+    plain = merge(plain, assigned(options))
     changes = {"pretrain": {**SPACES[space], "module": {"prediction": target}}}
     return RunSettings.from_dict(merge(plain, changes))
 
@@ -81,25 +93,23 @@ def feature_cubes(
 
     The denoiser is trained if it is not there.
     """
-    import numpy as np
-
     from hsi_diffusion.runs import load_pretrained, pretrain_alone, pretraining_folder
+    from hsi_diffusion.runs.building import feature_request
+    from hsi_diffusion.runs.candidates import FeatureCandidate
+    from hsi_diffusion.runs.workplace import Workplace
 
     folder = pretraining_folder(settings, options.out / "pretrained")
     pretrain_alone(settings, folder, progress=False)
     module = load_pretrained(folder / "checkpoints" / "pretrain.ckpt", data)
-    wanted = settings.features
-    features = module.extract_features(
-        data.cube,
-        timesteps=wanted.timesteps,
-        levels=tuple(range(len(module.trained_denoiser.feature_info))),
-        noise=wanted.noise,
-        draws=wanted.draws,
-        seed=settings.seed,
-    )
+    place = Workplace(folder, settings.accelerator, 1, "none", "probe", {}, progress=False)
+    levels = tuple(range(len(module.trained_denoiser.feature_info)))
+    if "levels" in assigned(options).get("features", {}):
+        levels = settings.features.levels
+    wanted = FeatureCandidate(settings.features.timesteps, levels)
+    request, _ = feature_request(settings, wanted, place.device)
+    features = module.extract_features(data.cube, request, device=place.device)
     # one block of channels per timestep and level
-    borders = np.cumsum(features.description["channels"])[:-1]
-    yield from np.split(features.array, borders, axis=2)
+    yield from features.parts()
     yield features.array
 
 

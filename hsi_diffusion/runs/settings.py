@@ -404,7 +404,10 @@ class RunSettings:
             ConfigurationError: There is none.
         """
         if self.pretrain is None:
-            raise ConfigurationError(f"method {self.method} has no pretraining (pretrain: null)")
+            raise ConfigurationError(
+                f"method {self.method} has no pretraining (pretrain: null), and here it needs one: "
+                "name a method that pretrains, such as spectraldiff"
+            )
         return self.pretrain
 
     @property

@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import torch
 
-from hsi_diffusion import runs
+from hsi_diffusion import DiffusionPretrainModule, runs
 from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
@@ -88,3 +90,41 @@ def test_a_network_is_used_again_only_for_the_same_settings(
         folder(target="v"),
     ]
     assert len({usual, *others}) == 6
+
+
+def test_a_method_that_pretrains_nothing_is_refused(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([*TINY, "--method", "svm", "--out", str(tmp_path / "out")]) == 2
+    assert "method svm has no pretraining" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_are_extracted_as_the_settings_say(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+    extract = DiffusionPretrainModule.extract_features
+
+    def note(module: DiffusionPretrainModule, cube: Any, request: Any, **options: Any) -> Any:
+        asked.append((request, options["device"]))
+        return extract(module, cube, request, **options)
+
+    monkeypatch.setattr(DiffusionPretrainModule, "extract_features", note)
+
+    def cubes(*more: str) -> list[Any]:
+        stages = ("--set", "pretrain.module.denoiser_options.stages=2")
+        options = script.parse_arguments([*TINY, *stages, "--out", str(tmp_path), *more])
+        settings = script.settings_of(options, "MNF", "x0", seed=0, split={"kind": "8"})
+        return list(script.feature_cubes(options, settings, runs.scene_data(settings)))
+
+    assert len(cubes("--set", "features.precision=float32")) == 2 * 2 + 1
+    one, both = cubes(
+        *("--set", "features.levels=[1]", "--set", "features.timesteps=[50]"),
+        *("--set", "features.tile=16", "--set", "features.precision=bfloat16"),
+    )
+    assert np.array_equal(one, both)
+    (first, first_device), (second, _) = asked
+    assert (first.levels, first.precision) == ((0, 1), "float32")
+    assert (second.levels, second.tile, second.precision) == ((1,), 16, "bfloat16")
+    assert first_device == torch.device("cpu")
