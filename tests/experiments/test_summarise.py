@@ -27,9 +27,10 @@ def write_run(
     accuracy: float,
     control: bool = True,
     pretrained: bool = True,
+    changes: dict[str, Any] | None = None,
 ) -> str:
     folder.mkdir()
-    settings: dict[str, Any] = {"seed": seed, "split": {"kind": split}}
+    settings: dict[str, Any] = {"seed": seed, "split": {"kind": split}, **(changes or {})}
     if not pretrained:
         settings["pretrain"] = None
     RunSettings.from_dict(settings).save(folder / "config.yaml")
@@ -105,6 +106,98 @@ def test_a_baseline_is_on_raw_bands(
         ["0", "raw bands", "90.00"],
     ]
     assert "1.5 to 2.0 min" in lines[0][-1]
+
+
+def test_runs_with_other_settings_are_kept_apart(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, seed: int, accuracy: float, **changes: Any) -> str:
+        return write_run(
+            tmp_path / name,
+            seed=seed,
+            split="10",
+            accuracy=accuracy,
+            control=False,
+            changes=changes,
+        )
+
+    longer = {"classifier": {"steps": 7}, "pretrain": {"steps": 9}}
+    folders = [
+        run("a", 0, 0.7),
+        run("b", 1, 0.9, logger="wandb", group="mine", scene={"root": "elsewhere"}),
+        run("c", 1, 0.5, **longer),
+        run("d", 2, 0.6, pretrain={"checkpoint": "one.ckpt"}),
+        run("e", 3, 0.6, pretrain={"checkpoint": "two.ckpt"}),
+    ]
+    assert main(folders) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    usual = "classifier.steps=1000; pretrain.checkpoint={}; pretrain.steps=1000"
+    assert [line[2:6] for line in lines] == [
+        [
+            f"spectraldiff, quick; {usual.format(None)}",
+            "0, 1",
+            "diffusion features",
+            "80.00 ± 14.14",
+        ],
+        [
+            "spectraldiff, quick; classifier.steps=7; pretrain.checkpoint=None; pretrain.steps=9",
+            "1",
+            "diffusion features",
+            "50.00",
+        ],
+        [
+            f"spectraldiff, quick; {usual.format('given')}",
+            "2, 3",
+            "diffusion features",
+            "60.00 ± 0.00",
+        ],
+    ]
+
+
+def test_a_seed_counts_once(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, seed: int, accuracy: float, checkpoint: str | None = None) -> str:
+        return write_run(
+            tmp_path / name,
+            seed=seed,
+            split="10",
+            accuracy=accuracy,
+            control=False,
+            changes={"pretrain": {"checkpoint": checkpoint}},
+        )
+
+    folders = [
+        run("a", 0, 0.7),
+        run("b", 0, 0.7),
+        run("c", 1, 0.9),
+        run("d", 0, 0.5, "one.ckpt"),
+        run("e", 0, 0.6, "two.ckpt"),
+    ]
+    assert main([*folders, folders[0]]) == 0
+    printed = capsys.readouterr()
+    lines = [line.split(" | ") for line in printed.out.splitlines()[2:]]
+    assert [line[3:6] for line in lines] == [
+        ["0, 1", "diffusion features", "80.00 ± 14.14"],
+        ["0", "diffusion features", "50.00"],
+    ]
+    elsewhere = " from another pretrain.checkpoint, so it belongs into another table"
+    assert printed.err.splitlines() == [
+        f"left out: {folders[1]} repeats seed 0 of {folders[0]}",
+        f"left out: {folders[4]} repeats seed 0 of {folders[3]}{elsewhere}",
+        f"left out: {folders[0]} repeats seed 0 of {folders[0]}",
+    ]
+
+
+def test_a_run_that_cannot_be_read_is_left_out(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        write_run(tmp_path / name, seed=0, split="5", accuracy=0.7, control=False) for name in "ab"
+    ]
+    (tmp_path / "a" / "config.yaml").write_text("sead: 1")
+    assert main(folders) == 0
+    assert f"left out: {folders[0]}: unknown setting sead" in capsys.readouterr().err
 
 
 def test_nothing_to_summarise(main: Callable[[list[str]], int], tmp_path: Path) -> None:
