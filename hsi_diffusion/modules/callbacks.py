@@ -112,8 +112,12 @@ class ReconstructionFigures(L.Callback):
         _, data = _pretraining(trainer, pl_module)
         self._pixels(data)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw, log and write."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw, log and write.
+
+        Not in ``on_fit_end``: the module is on the CPU again by then, where the network of a
+        graphics card's preset is slow, and the other processes wait for it.
+        """
         module, data = _pretraining(trainer, pl_module)
         if not trainer.is_global_zero:
             return

@@ -303,6 +303,7 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((out / "metrics.json").read_text())["overall_accuracy"] > 0
+    assert (out / "reconstruction.png").stat().st_size > 0, "the first process draws alone"
     for line in ("Scene simulated", "Pretraining without labels", "Report, maps and checkpoints"):
         assert done.stdout.count(line) == 1
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.strategies import Strategy
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,6 +23,8 @@ from hsi_diffusion.modules import ClassificationMap, ReconstructionFigures, log_
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from hsi_diffusion.modules import SceneDataModule
 
 
 def test_reconstructions_are_drawn_in_the_units_of_the_scene(
@@ -48,6 +51,35 @@ def test_reconstructions_are_drawn_in_the_units_of_the_scene(
     whole = data.transform.inverse(data.cube.numpy())
     distance = np.abs(np.sort(whole, axis=2) - np.sort(values)).max(axis=2)
     assert distance.min() < 1e-3 * np.abs(values).max()
+
+
+def test_figures_are_drawn_while_the_module_is_on_its_device(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+    teardown = Strategy.teardown
+
+    class Noting(ReconstructionFigures):
+        def draw(self, module: DiffusionPretrainModule, data: SceneDataModule) -> dict[str, Figure]:
+            happened.append("drawn")
+            assert not module.trained_denoiser.training
+            return super().draw(module, data)
+
+    def note(strategy: Strategy) -> None:
+        happened.append("moved to the CPU")
+        teardown(strategy)
+
+    monkeypatch.setattr(Strategy, "teardown", note)
+    module = DiffusionPretrainModule(
+        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100, ema_decay=0.9
+    )
+    data = small_scene(task="pretrain", patch_size=8)
+    callback = Noting(timesteps=(5,), side=16)
+    quiet_trainer(max_steps=1, callbacks=[callback]).fit(module, data)
+    assert happened == ["drawn", "moved to the CPU"]
+    assert not module.trained_denoiser.training, "an average is never trained"
 
 
 def test_drawing_teaches_the_network_nothing(
