@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
@@ -153,6 +154,16 @@ class FeatureStore:
             file.attrs["key"] = json.dumps(key)
             file.attrs["description"] = json.dumps(cube.description)
         return path
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left: features on their way, and half-written files.
+
+        Only for a folder into which nobody else writes at the moment.
+        """
+        for path in self.folder.glob(".spool-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".features-*.h5"):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def spool(self, shape: tuple[int, int, int], tile: int) -> Iterator[Any]:

@@ -27,6 +27,7 @@ from hsi_diffusion.runs.network_learner import EPOCH_STEPS
 from hsi_diffusion.runs.stages import (
     build_scene_data,
     extract,
+    feature_store,
     load_pretrained,
     pretrain,
     remove_features,
@@ -250,6 +251,8 @@ def _on_features(
     data, settings, place = classification.data, classification.settings, classification.place
     candidates, spreading = classification.candidates, settings.classifier.propagation
 
+    # a session that was killed can't tidy up, and its spool may be as large as all features
+    feature_store(place).remove_leftovers()
     with watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
         for candidate in candidates:
             extract(pretrained, data, settings, place, candidate)

@@ -218,9 +218,14 @@ def extract(
         request,
         reduction=reduction,
         angles=settings.features.angles,
-        store=FeatureStore(place.folder / "features"),
+        store=feature_store(place),
         device=place.device,
     )
+
+
+def feature_store(place: Workplace) -> FeatureStore:
+    """Where a run keeps its features."""
+    return FeatureStore(place.folder / "features")
 
 
 def restored(
@@ -244,8 +249,11 @@ def remove_features(
     *,
     but: FeatureCandidate | None = None,
 ) -> None:
-    """Remove the feature files of candidates that lost; on a large scene they fill a disk."""
-    store = FeatureStore(place.folder / "features")
+    """Remove the feature files of candidates that lost; on a large scene they fill a disk.
+
+    With them goes what an earlier session of the run left when it was killed.
+    """
+    store = feature_store(place)
     if but is None:
         shutil.rmtree(store.folder, ignore_errors=True)
         return
@@ -257,6 +265,7 @@ def remove_features(
     for path in store.folder.glob("features-*.h5"):
         if path != store.path(key):
             path.unlink(missing_ok=True)  # gone is gone, whoever removed it
+    store.remove_leftovers()
 
 
 def band_space(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -109,6 +112,28 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         store.save(KEY, cube(extra=object()))
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from hsi_diffusion.features import FeatureStore
+from hsi_diffusion.files import atomic_path
+store = FeatureStore(sys.argv[1])
+with store.spool((6, 5, 3), tile=4), atomic_path(store.path({"cube": "abc"})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_can_be_removed(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "features")
+    store.remove_leftovers()  # there may be no folder yet
+    kept = store.save(KEY, cube())
+    command = [sys.executable, "-c", KILLED, str(store.folder)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = {path.name[:7] for path in store.folder.iterdir()} - {kept.name[:7]}
+    assert left == {".spool-", ".featur"}
+    store.remove_leftovers()
+    assert list(store.folder.iterdir()) == [kept]
 
 
 def test_spool_is_gone_afterwards_even_after_an_error(tmp_path: Path) -> None:
