@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,8 +11,11 @@ from tests.experiments.scripts import load_script
 from tests.experiments.tiny import TINY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
+
+    from torch.fx import GraphModule
 
 SMALL = [
     *(text for text in TINY if text.startswith("--set")),
@@ -53,6 +56,55 @@ def test_all_of_a_stage_follows_from_its_pace(script: ModuleType, tmp_path: Path
     rate = float(features.rate.split(" ")[0].replace(",", ""))
     assert features.total == pytest.approx(2 * 40 * 36 / rate, rel=0.01)
     assert features.parameters is None
+
+
+def test_the_networks_of_every_stage_are_compiled(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    compile_usually, extract_usually = torch.compile, script.extract
+
+    def counting(graph: GraphModule, _: object) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            happened.append("compiled code")
+            return graph.forward(*inputs)
+
+        return run
+
+    def compile_and_count(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = compile_usually(function, backend=counting)
+        return compiled
+
+    def extract(*given: Any) -> Any:
+        happened.append("extract")
+        return extract_usually(*given)
+
+    def begin(*_: object) -> None:
+        happened.append("begin")
+
+    monkeypatch.setattr(torch, "compile", compile_and_count)
+    monkeypatch.setattr(script, "extract", extract)
+    monkeypatch.setattr(script.Measuring, "_reset", begin)
+    networks = (
+        "pretrain.module.denoiser_options={channels: 8, stages: 2, window: 4, groups: 2, heads: 2}",
+        "pretrain.module.contrast={instance: 0.1, cluster: 0.1, cell: 4}",
+        "classifier.module.members=2",
+        "classifier.module.classifier_options={dim: 16, heads: 2, head_dim: 8, depth: 1}",
+    )
+    small = [text for text in SMALL if "denoiser_options" not in text]
+    options = script.parse_arguments([*small, *(f"--set={text}" for text in networks)])
+    settings = script.settings_for("diffcrn", options)
+    measuring = script.Measuring(settings, steps=2, warmup=1, compiled=True, folder=tmp_path)
+    try:
+        paces = measuring.run()
+    finally:
+        torch.compiler.reset()
+    assert [pace.stage for pace in paces] == ["pretraining", "features", "classifier"]
+    _, pretraining, features, classifier = "\n".join(happened).split("begin")
+    training, warmup = pretraining.split("extract")
+    # three steps on both views at once; at least one tile, twice; three steps of two members
+    for part, calls in ((training, 3), (warmup, 1), (features, 1), (classifier, 6)):
+        assert part.count("compiled code") >= calls
 
 
 def test_what_cannot_be_timed_is_told(
