@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from hsi_diffusion import features
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
 from hsi_diffusion.reports.images import colour_limits, false_colour_image
@@ -31,17 +33,17 @@ LINES: tuple[tuple[str, dict[str, Any]], ...] = (
 def spectral_angle(first: Cube, second: Cube) -> NDArray[np.float64]:
     """Angle between the spectra of two cubes, in degrees.
 
+    That of :func:`hsi_diffusion.features.spectral_angle`, for arrays.
+
     Args:
         first: Shape (..., C).
         second: Shape (..., C).
 
     Returns:
-        Shape (...); 90 where one of the spectra is zero.
+        Shape (...); 90 where one of the spectra is zero, 0 where both are.
     """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    cosine = (a * b).sum(axis=-1) / np.maximum(lengths, np.finfo(np.float64).tiny)
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    a, b = (torch.from_numpy(np.array(cube, np.float64)) for cube in (first, second))
+    return np.asarray(np.degrees(features.spectral_angle(a, b).numpy()))
 
 
 def reconstruction_images(

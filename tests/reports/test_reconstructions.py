@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
+from hsi_diffusion import features
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.images import colour_limits, false_colour_image
 from hsi_diffusion.reports.reconstructions import (
@@ -37,15 +39,19 @@ def case() -> Case:
 
 
 def test_spectral_angle_against_closed_forms() -> None:
-    first = np.array([[1.0, 0.0], [1.0, 1.0], [3.0, 4.0], [1.0, 0.0], [0.0, 0.0]])
-    second = np.array([[0.0, 2.0], [1.0, 0.0], [6.0, 8.0], [-1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_allclose(spectral_angle(first, second), [90, 45, 0, 180, 90], atol=1e-5)
+    first = np.array([[1.0, 0.0], [1.0, 1.0], [3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    second = np.array([[0.0, 2.0], [1.0, 0.0], [6.0, 8.0], [-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(spectral_angle(first, second), [90, 45, 0, 180, 90, 0], atol=1e-9)
     a, b = np.random.default_rng(0).normal(size=(2, 3, 4, 7))
     angle = spectral_angle(a, b)
     assert angle.shape == (3, 4)
     dot = sum(x * y for x, y in zip(a[1, 2], b[1, 2], strict=True))
     expected = math.degrees(math.acos(dot / math.hypot(*a[1, 2]) / math.hypot(*b[1, 2])))
     assert angle[1, 2] == pytest.approx(expected)
+    # the same answer as for the features, which is that of the classifiers' gates
+    same = features.spectral_angle(torch.from_numpy(a), torch.from_numpy(b)).rad2deg().numpy()
+    np.testing.assert_allclose(angle, same, rtol=1e-14)
+    np.testing.assert_allclose(spectral_angle(a[::-1], b[::-1]), angle[::-1], rtol=1e-14)
 
 
 def test_images_stand_in_order_and_are_stretched_alike(case: Case) -> None:
