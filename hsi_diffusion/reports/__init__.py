@@ -21,6 +21,7 @@ from hsi_diffusion.reports.reconstructions import (
     spectral_angle,
 )
 from hsi_diffusion.reports.report import (
+    IMAGES,
     CandidateReport,
     ChoiceReport,
     RunReport,
@@ -40,6 +41,7 @@ from hsi_diffusion.reports.tables import (
 from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 
 __all__ = [
+    "IMAGES",
     "TRAINING_ACCURACY",
     "CandidateReport",
     "ChoiceReport",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import yaml
 
@@ -22,14 +23,17 @@ from hsi_diffusion.reports.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-IMAGES = {
+IMAGES: Final = {
     "Ground truth and classification": "classification_map.png",
     "False colour": "false_colour.png",
+    "Training, validation and test pixels": "split.png",
     "Confusion matrix of the test pixels": "confusion_matrix.png",
+    "Timesteps that the classifier trusts": "timesteps.png",
+    "What the denoiser restores from several timesteps": "reconstruction.png",
+    "Spectra that the denoiser restores": "reconstruction_spectra.png",
 }
-"""Caption and file, relative to the report, of the images that a run writes."""
+"""Caption and file, relative to the report, of every image that a run may write."""
 
 LEGEND = (
     "On the test pixels, in percent (kappa times 100). OA: overall accuracy, the share of all "
@@ -130,17 +134,23 @@ class RunReport(TypedDict):
     command: str
 
 
-def write_report(path: str | Path, run: RunReport, *, images: Mapping[str, str] = IMAGES) -> None:
+def write_report(
+    path: str | Path, run: RunReport, *, images: Mapping[str, str] | None = None
+) -> None:
     """Write the report of a run, whole or not at all.
 
     Args:
         path: The Markdown file.
         run: What to tell.
-        images: Caption and file, relative to the report, of each image to show.
+        images: Caption and file, relative to the report, of each image to show; None: those of
+            :data:`IMAGES` that lie beside it.
 
     Raises:
         ConfigurationError: If keys are missing or unknown, or their values don't fit together.
     """
+    if images is None:
+        folder = Path(path).parent
+        images = {what: file for what, file in IMAGES.items() if (folder / file).is_file()}
     write_text(path, render_report(run, images=images))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
+from hsi_diffusion.reports import IMAGES
 from hsi_diffusion.runs.presets import read_yaml
 
 if TYPE_CHECKING:
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
 
 BEGUN: Final = frozenset({"config.yaml", "logs", "wandb"})
 """What a run writes before it has computed anything."""
-
-IMAGES: Final = {
-    "Ground truth and classification": "classification_map.png",
-    "False colour": "false_colour.png",
-    "Training, validation and test pixels": "split.png",
-    "Confusion matrix of the test pixels": "confusion_matrix.png",
-    "Timesteps that the classifier trusts": "timesteps.png",
-    "What the denoiser restores from several timesteps": "reconstruction.png",
-    "Spectra that the denoiser restores": "reconstruction_spectra.png",
-}
-"""Caption and file of each picture in the report."""
 
 CONTENT: Final = BEGUN | {
     "checkpoints",

@@ -25,7 +25,6 @@ from hsi_diffusion.reports import (
     timestep_table,
     write_report,
 )
-from hsi_diffusion.runs.folder import IMAGES
 from hsi_diffusion.runs.hardware import describe_hardware
 from hsi_diffusion.runs.learner_base import ALPHA, SHARE
 
@@ -127,8 +126,6 @@ def write_outputs(result: RunResult, settings: RunSettings, folder: Path) -> Non
                 ]
             ),
         },
-        # a pretraining that was used again is not drawn again
-        images={what: file for what, file in IMAGES.items() if (folder / file).is_file()},
     )
     write_text(folder / "metrics.json", json.dumps(_summary(result, results, leakage), indent=2))
 

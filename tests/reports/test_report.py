@@ -144,6 +144,14 @@ def test_report_is_written_whole(tmp_path: Path, run: RunReport) -> None:
     assert text.endswith("```\n")
 
 
+def test_images_that_lie_beside_the_report_are_shown(tmp_path: Path, run: RunReport) -> None:
+    for name in ("split.png", "reconstruction.png", "other.png"):
+        (tmp_path / name).touch()
+    write_report(tmp_path / "report.md", run)
+    shown = re.findall(r"!\[.*\]\((.*)\)", (tmp_path / "report.md").read_text(encoding="utf-8"))
+    assert shown == ["split.png", "reconstruction.png"]
+
+
 def test_single_method_without_choices(run: RunReport) -> None:
     run["metrics"] = {"raw_bands": run["metrics"]["raw_bands"]}
     run["choices"] = []

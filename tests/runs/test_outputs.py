@@ -13,10 +13,10 @@ from PIL import Image
 
 from hsi_diffusion import DiffusionPretrainModule, HSIMetrics, SimulatedSceneDataModule, Split
 from hsi_diffusion.features.selection import Choice, Score, Trial
+from hsi_diffusion.reports import IMAGES
 from hsi_diffusion.runs import RunResult, RunSettings, show_result, write_outputs
 from hsi_diffusion.runs.candidates import FeatureCandidate
 from hsi_diffusion.runs.classification import Outcome
-from hsi_diffusion.runs.folder import IMAGES
 from hsi_diffusion.runs.learner_base import Classified, Costs
 from hsi_diffusion.runs.outputs import plain_figures
 from hsi_diffusion.runs.settings import SpaceSettings
