@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.options import PRESETS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -98,7 +100,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--scene", default="simulated", help="default: simulated")
     parser.add_argument("--root", default="data", metavar="DIR", help="folder of its files")
-    parser.add_argument("--preset", default="cpu", choices=("quick", "cpu", "paper"))
+    parser.add_argument("--preset", default="cpu", choices=PRESETS)
     parser.add_argument(
         "--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="default: all"
     )

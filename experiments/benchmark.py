@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.options import PRESETS
+
 if TYPE_CHECKING:
     from hsi_diffusion.runs import BenchmarkSettings, Cell
 
@@ -55,7 +57,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="as for run.py (default: 0.1 blocks); with FILE.yaml: run only these of its splits",
     )
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
-    parser.add_argument("--preset", choices=("quick", "cpu", "paper"), help="default: cpu")
+    parser.add_argument("--preset", choices=PRESETS, help="default: cpu")
     parser.add_argument("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
     parser.add_argument(
         "--set",

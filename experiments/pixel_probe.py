@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.options import PRESETS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -47,7 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scene", default="simulated", help="default: simulated")
     parser.add_argument("--root", default="data", metavar="DIR", help="folder of its files")
     parser.add_argument("--method", default="diffcrn", help="whose denoiser (default: diffcrn)")
-    parser.add_argument("--preset", default="cpu", choices=("quick", "cpu", "paper"))
+    parser.add_argument("--preset", default="cpu", choices=PRESETS)
     parser.add_argument("--targets", nargs="+", default=["noise", "x0", "v"])
     parser.add_argument("--spaces", nargs="+", choices=tuple(SPACES), default=list(SPACES))
     parser.add_argument("--splits", nargs="+", default=["0.1", "10"], metavar="SPEC")

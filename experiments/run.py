@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.options import PRESETS
+
 if TYPE_CHECKING:
     from hsi_diffusion.runs import RunSettings
 
@@ -97,7 +99,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--method", choices=METHODS, help="default: spectraldiff")
     method.add_argument(
         "--preset",
-        choices=("quick", "cpu", "paper"),
+        choices=PRESETS,
         help="quick = 3 minutes on 2 cores; cpu = up to 20; paper = as published, for one or more "
         "24 GB graphics cards (default: quick)",
     )

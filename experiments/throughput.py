@@ -23,6 +23,7 @@ import torch
 
 from hsi_diffusion.classifiers import Ensemble
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.options import PRESETS
 from hsi_diffusion.reports import TextTable
 from hsi_diffusion.runs import (
     RunSettings,
@@ -312,7 +313,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME")
-    parser.add_argument("--preset", choices=("quick", "cpu", "paper"), default="paper")
+    parser.add_argument("--preset", choices=PRESETS, default="paper")
     parser.add_argument(
         "--scene", choices=sorted(CATALOGUE), default="indian_pines", help="whose size to take"
     )

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PRESETS = ("quick", "cpu", "paper")
-"""Names of presets: a first look, a CPU, and what papers do on graphics cards."""
 
 ANY = "any"
 """Name of a file that stands for all presets which a method has no file of."""

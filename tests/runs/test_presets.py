@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import PRESETS
 from hsi_diffusion.runs import (
     RunSettings,
     merge,
@@ -20,7 +21,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*
 METHODS = sorted({file.parent.name for file in CONFIGS})
 
 
-@pytest.mark.parametrize("name", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 def test_presets_are_valid_for_every_scene(method: str, name: str) -> None:
     preset = read_preset(CONFIGS[0].parents[1], method, name)
@@ -32,10 +33,10 @@ def test_presets_are_valid_for_every_scene(method: str, name: str) -> None:
 
 def test_there_are_presets() -> None:
     names = {(file.parent.name, file.stem) for file in CONFIGS}
-    assert {("spectraldiff", preset) for preset in ("quick", "cpu", "paper")} <= names
+    assert {("spectraldiff", preset) for preset in PRESETS} <= names
 
 
-@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_every_preset(method: str, preset: str) -> None:
     found = read_preset(CONFIGS[0].parents[1], method, preset)
@@ -46,7 +47,7 @@ def test_a_preset_of_its_own_wins_over_the_one_for_all(tmp_path: Path) -> None:
     (tmp_path / "svm").mkdir()
     for name, seed in (("any", 1), ("cpu", 2)):
         (tmp_path / "svm" / f"{name}.yaml").write_text(f"seed: {seed}")
-    seeds = [read_preset(tmp_path, "svm", name)["seed"] for name in ("quick", "cpu", "paper")]
+    seeds = [read_preset(tmp_path, "svm", name)["seed"] for name in PRESETS]
     assert seeds == [1, 2, 1]
 
 
