@@ -1,6 +1,6 @@
 """From a scene to its map: pretrain without labels, classify with few, and compare with raw bands.
 
-With no options it simulates a scene and needs neither data nor network (3 minutes on 2 cores).
+With no options it simulates a scene and needs neither data nor network (1.5 minutes on 2 cores).
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument(
         "--preset",
         choices=PRESETS,
-        help="quick = 3 minutes on 2 cores; cpu = up to 20; paper = as published, for one or more "
-        "24 GB graphics cards (default: quick)",
+        help="quick = up to 2 minutes on 2 cores; cpu = up to 10; paper = as published, for one or "
+        "more 24 GB graphics cards (default: quick)",
     )
     method.add_argument("--seed", type=int, metavar="N", help="rules everything random (default 0)")
     method.add_argument(

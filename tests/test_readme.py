@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hsi_diffusion.options import PRESETS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,6 +53,30 @@ def test_pictures_and_files_exist(readme: str, repository: Path) -> None:
     local = [link for link in links if not link.startswith("http")]
     assert local
     assert [link for link in local if not (repository / link).exists()] == []
+
+
+def test_presets_take_the_time_that_the_table_says(readme: str, repository: Path) -> None:
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in readme.splitlines()]
+    times, method = {}, ""
+    for row in rows:
+        if len(row) == 5 and row[1] in PRESETS:
+            method = row[0] or method
+            times[method, row[1]] = row[4].removesuffix(" min")
+    assert len(times) >= 3 * len(PRESETS)
+    claims = []
+    for file in (repository / "experiments" / "configs").glob("*/*.yaml"):
+        header = re.match(r"(#.*\n)*", file.read_text(encoding="utf-8"))
+        assert header is not None
+        claims += [
+            ((file.parent.name, file.stem), claim)
+            for claim in re.findall(r"([\d.]+) minutes", header[0])
+        ]
+    script = (repository / "experiments" / "run.py").read_text(encoding="utf-8")
+    claims += [
+        (("spectraldiff", "quick"), re.findall(r"\(([\d.]+) minutes on 2 cores\)", script)[0])
+    ]
+    assert len(claims) >= 4
+    assert [claim for claim in claims if times[claim[0]] != claim[1]] == []
 
 
 def test_every_command_line_is_understood(readme: str, repository: Path) -> None:
