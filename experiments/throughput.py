@@ -35,9 +35,11 @@ from hsi_diffusion.runs import (
     read_preset,
     scene_data,
 )
+from hsi_diffusion.runs.batches import share_of_step
 from hsi_diffusion.runs.building import build_classification, build_pretraining
 from hsi_diffusion.runs.candidates import feature_candidates
 from hsi_diffusion.runs.hardware import resolve_precision
+from hsi_diffusion.runs.settings import PretrainSettings
 from hsi_diffusion.runs.stages import extract, remove_features
 from hsi_diffusion.runs.workplace import Workplace
 from hsi_diffusion.scenes import CATALOGUE, scene_info
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.features import FeatureCube
     from hsi_diffusion.modules import DiffusionPretrainModule, PatchDataModule, SceneDataModule
-    from hsi_diffusion.runs.settings import ClassifierSettings, PretrainSettings
+    from hsi_diffusion.runs.settings import ClassifierSettings
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 METHODS = ("spectraldiff", "diffspectralnet", "diffcrn")
@@ -98,16 +100,17 @@ class Clock(L.Callback):
         self.warmup = warmup
         self.device = device
         self.seconds = 0.0
-        self._start = 0.0
+        self._start: float | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Start after the last step that doesn't count."""
-        if trainer.global_step == self.warmup:
+        if self._start is None and trainer.global_step == self.warmup:
             self._start = now(self.device)
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""
-        self.seconds = now(self.device) - self._start
+        if self._start is not None:
+            self.seconds = now(self.device) - self._start
 
 
 def now(device: torch.device) -> float:
@@ -224,8 +227,10 @@ class Measuring:
         stage: PretrainSettings | ClassifierSettings,
     ) -> Pace:
         clock = Clock(self.warmup, self.place.device)
+        parts = share_of_step(stage, 1).parts if isinstance(stage, PretrainSettings) else 1
         trainer = self.place.make_trainer(
             steps=self.warmup + self.steps,
+            accumulate=parts,
             precision=stage.precision,
             gradient_clip=stage.gradient_clip,
             callbacks=[clock],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from hsi_diffusion import DiffusionPretrainModule
 from tests.experiments.scripts import load_script
 from tests.experiments.tiny import TINY
 
@@ -56,6 +57,26 @@ def test_all_of_a_stage_follows_from_its_pace(script: ModuleType, tmp_path: Path
     rate = float(features.rate.split(" ")[0].replace(",", ""))
     assert features.total == pytest.approx(2 * 40 * 36 / rate, rel=0.01)
     assert features.parameters is None
+
+
+def test_a_step_that_is_taken_in_parts_is_timed_whole(script: ModuleType, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def counting(module: Any, batch: Any, *_: Any) -> Any:
+        sizes.append(len(batch["image"]))
+        return usual(module, batch, *_)
+
+    usual = DiffusionPretrainModule.training_step
+    options = script.parse_arguments([*SMALL, "--set", "pretrain.micro_batch_size=2"])
+    settings = script.settings_for("spectraldiff", options)
+    measuring = script.Measuring(settings, steps=2, warmup=1, compiled=False, folder=tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DiffusionPretrainModule, "training_step", counting)
+        pretraining = measuring.run()[0]
+    assert sizes == [2] * 6
+    rate, rest = pretraining.rate.split(" ", 1)
+    assert rest == "steps of 4"
+    assert pretraining.total == pytest.approx(3 / float(rate), rel=0.01)
 
 
 def test_the_networks_of_every_stage_are_compiled(
