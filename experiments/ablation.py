@@ -231,12 +231,13 @@ def _with_defaults(function: Callable[..., Any], given: dict[str, Any]) -> dict[
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing and write the table; 0 = all done, 1 = some failed, 2 = bad input."""
+    options = parse_arguments(arguments)
+    # imported here, so that --help answers at once
     from hsi_diffusion.errors import HsiDiffusionError
     from hsi_diffusion.files import write_text
     from hsi_diffusion.reports import measurements_csv
     from hsi_diffusion.runs import measurements, quieten, read_preset, run_grid
 
-    options = parse_arguments(arguments)
     quieten()
     try:
         preset = read_preset(CONFIGS, "diffcrn", options.preset)

@@ -186,12 +186,13 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> list[Mea
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and write the table; 0 = done, 2 = bad input."""
+    options = parse_arguments(arguments)
+    # imported here, so that --help answers at once
     from hsi_diffusion.errors import HsiDiffusionError
     from hsi_diffusion.files import write_text
     from hsi_diffusion.reports import comparison_table, measurements_csv
     from hsi_diffusion.runs import describe_hardware, quieten
 
-    options = parse_arguments(arguments)
     try:
         import sklearn  # noqa: F401
     except ImportError:

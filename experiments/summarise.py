@@ -166,13 +166,15 @@ def readable(folders: list[Path]) -> Iterator[Run]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 = done, 2 = no finished run was given."""
-    from hsi_diffusion.reports import TextTable
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run")
-    finished = list(readable(parser.parse_args(arguments).runs))
+    folders = parser.parse_args(arguments).runs
+    # imported here, so that --help answers at once
+    from hsi_diffusion.reports import TextTable
+
+    finished = list(readable(folders))
     if not finished:
         print("error: none of these folders is that of a finished run", file=sys.stderr)
         return 2

@@ -328,7 +328,7 @@ def _say_that_it_is_not_needed(rank: int, settings: RunSettings) -> None:
             "several processes were started, but the settings pretrain on one (devices and "
             "num_nodes are 1), so the first one works alone; give --devices N, the processes per "
             "machine, and --nodes M to pretrain on all of them",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 

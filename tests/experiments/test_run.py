@@ -250,6 +250,18 @@ def test_help_answers_at_once(repository: Path) -> None:
     assert " torch" not in done.stderr
 
 
+@pytest.mark.parametrize("script", ["ablation", "pixel_probe", "summarise"])
+def test_the_help_of_other_scripts_answers_at_once(repository: Path, script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", f"experiments/{script}.py", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=repository,
+    )
+    assert " torch" not in done.stderr
+
+
 def test_wandb_by_one_word(
     main: Callable[[list[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,4 +362,5 @@ def test_only_the_first_of_several_processes_does_what_one_does(
     assert (places[0] / "metrics.json").is_file() == (0 in ranks)
     assert not places[1].exists()
     assert said == ""
-    assert ("give --devices N" in warned) == (what == "one device")
+    expected = "warning: several processes were started, but the settings pretrain on one"
+    assert (expected in warned) == (what == "one device")
