@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hsi_diffusion.options import PRESETS
 
 if TYPE_CHECKING:
+    from hsi_diffusion.reports import Measurement
     from hsi_diffusion.runs import BenchmarkSettings, Cell
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -162,42 +163,49 @@ def wanted(
     return found
 
 
+def measured_elsewhere(cells: list[Cell], folders: list[Path]) -> list[Measurement]:
+    """What the folders of --also hold; of these cells nothing that was made with other settings."""
+    from hsi_diffusion.reports import read_measurements
+    from hsi_diffusion.runs import control_row, without_strangers
+
+    held = [
+        measurement
+        for folder in folders
+        for measurement in read_measurements(folder / "benchmark.csv", folder / "per_class.csv")
+    ]
+    found, strangers = without_strangers(held, cells, control_row)
+    if strangers:
+        first = strangers[0]
+        print(
+            f"warning: --also: {len(strangers)} measurements were made with other settings than "
+            f"this benchmark's, and are left out (the first: {first.row}, {first.column}, seed "
+            f"{first.seed}); give the same --preset and --set as there",
+            file=sys.stderr,
+        )
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing and write the tables; 0 = all done, 1 = some failed, 2 = bad input."""
+    options = parse_arguments(arguments)
+    # imported here, so that --help answers at once
     from hsi_diffusion.errors import HsiDiffusionError
-    from hsi_diffusion.reports import read_measurements
     from hsi_diffusion.runs import (
         benchmark_cells,
         cell_key,
-        control_row,
         grid_results,
         quieten,
         run_grid,
-        without_strangers,
         write_benchmark,
     )
 
-    options = parse_arguments(arguments)
     name = Path(options.plan).stem if options.plan is not None else "benchmark"
     folder = options.out or Path("runs") / name
     quieten()
     try:
         settings = settings_from(options)
         cells = benchmark_cells(settings, CONFIGS)
-        earlier = [
-            measurement
-            for also in options.also
-            for measurement in read_measurements(also / "benchmark.csv", also / "per_class.csv")
-        ]
-        earlier, strangers = without_strangers(earlier, cells, control_row)
-        if strangers:
-            first = strangers[0]
-            print(
-                f"warning: --also: {len(strangers)} measurements were made with other settings "
-                f"than this benchmark's, and are left out (the first: {first.row}, {first.column}, "
-                f"seed {first.seed}); give the same --preset and --set as there",
-                file=sys.stderr,
-            )
+        earlier = measured_elsewhere(cells, options.also)
         known_before = {(m.row, m.column, m.seed) for m in earlier}
         chosen = [] if options.tables_only else wanted(settings, cells, options)
         chosen = [cell for cell in chosen if cell_key(cell) not in known_before]

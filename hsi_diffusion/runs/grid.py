@@ -14,7 +14,7 @@ from hsi_diffusion.files import digest_of, write_text
 from hsi_diffusion.runs.folder import FOLLOWED
 from hsi_diffusion.runs.locks import only_one
 from hsi_diffusion.runs.outputs import write_outputs
-from hsi_diffusion.runs.pipeline import check, pretrain_alone, run
+from hsi_diffusion.runs.pipeline import check, pretrain_alone, process_rank, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,8 +106,14 @@ def run_grid(
         One result per cell, in the order of ``cells``.
 
     Raises:
-        ConfigurationError: A cell asks for several devices.
+        ConfigurationError: A cell asks for several devices, or this is one of several processes of
+            torchrun or a cluster, which would wait for each other.
     """
+    if process_rank():
+        raise ConfigurationError(
+            "a grid's processes know nothing of each other: start the same command several times, "
+            "each with a card of its own (CUDA_VISIBLE_DEVICES), and not with torchrun or srun"
+        )
     for cell in cells:
         if cell.settings.devices * cell.settings.num_nodes > 1:
             raise ConfigurationError(

@@ -120,7 +120,7 @@ def run(
     folder = Path(folder)
     # Lightning's own reading of the environment: the others of a machine are started by the first
     # one; torchrun or a cluster starts all of them, on one machine or on several
-    rank = _rank()
+    rank = process_rank()
     starts = rank == 0
     if not starts and not _pretrains_together(settings):
         _say_that_it_is_not_needed(rank, settings)
@@ -341,7 +341,7 @@ def _is_first_process(threads: int) -> bool:
     """
     if not dist.is_available() or not dist.is_initialized():
         # torchrun's other processes, where a finished pretraining was only read
-        return _rank() == 0
+        return process_rank() == 0
     first = dist.get_rank() == 0
     dist.barrier()
     dist.destroy_process_group()
@@ -349,7 +349,8 @@ def _is_first_process(threads: int) -> bool:
     return first
 
 
-def _rank() -> int:
+def process_rank() -> int:
+    """Number of this process among those that were started together, as Lightning reads it."""
     return int(getattr(rank_zero_only, "rank", 0))
 
 

@@ -250,7 +250,7 @@ def test_help_answers_at_once(repository: Path) -> None:
     assert " torch" not in done.stderr
 
 
-@pytest.mark.parametrize("script", ["ablation", "pixel_probe", "summarise"])
+@pytest.mark.parametrize("script", ["ablation", "benchmark", "pixel_probe", "summarise"])
 def test_the_help_of_other_scripts_answers_at_once(repository: Path, script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", f"experiments/{script}.py", "--help"],

@@ -203,6 +203,14 @@ def test_names_differ_with_the_settings() -> None:
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
 
 
+def test_processes_that_were_started_together_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "process_rank", lambda: 1)
+    with pytest.raises(ConfigurationError, match=r"several times.* not with torchrun"):
+        run_grid([cell("preset")], tmp_path)
+
+
 def test_several_devices_are_refused(tmp_path: Path) -> None:
     several = replace(cell("preset"), settings=replace(cell("preset").settings, devices=2))
     with pytest.raises(ConfigurationError, match="--devices N"):
