@@ -87,7 +87,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="SPEC",
         help="0.1 = fraction of each class; 10 = pixels of each class, and up to 30 of them the "
         "preset's few_shot section applies; blocks = spatially disjoint blocks; fixed = the split "
-        "published with the scene (Houston 2013); FILE.npz = a stored split (default: 0.1)",
+        "published with the scene (Houston 2013); FILE.npz = a stored split (default: with "
+        "--config the file's, else the scene's: fixed for Houston, 0.1 for the others)",
     )
     split.add_argument(
         "--train-mask", metavar="FILE[:key]", help="fixed split: non-zero = training pixel"

@@ -164,6 +164,7 @@ class Measuring:
             name=settings.method,
             config={},
             progress=False,
+            deterministic=settings.deterministic,
         )
 
     def run(self) -> list[Pace]:

@@ -121,11 +121,11 @@ def run_grid(
                 "--devices N, and give its checkpoints/pretrain.ckpt as pretrain.checkpoint"
             )
     place = _Place(folder, pretrained or folder / "pretrained", progress)
-    results: dict[int, CellResult] = {}
+    errors: dict[int, str | None] = {}
     start = time.monotonic()
     for wait in (False, True):
         for number, cell in enumerate(cells):
-            if number in results:
+            if number in errors:
                 continue
             passed = (time.monotonic() - start) / 60
             known = place.finished(cell)
@@ -147,8 +147,8 @@ def run_grid(
                         error = _attempt(cell, place, partial(_run_cell, cell, place))
             if error is not None:
                 say(f"  failed, and left out: {error}")
-            results[number] = _result(cell, place, error)
-    return [results[number] for number in range(len(cells))]
+            errors[number] = error
+    return [_result(cell, place, errors[number]) for number, cell in enumerate(cells)]
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,10 @@ def _with_pretraining(cell: Cell, place: _Place) -> RunSettings:
         return settings
     folder = pretraining_folder(cell.pretraining, place.pretrained)
     done = folder / "seconds.json"
-    resumed = folder.exists()  # how long it took before is not known
     # the second of two processes waits for the pretraining of the first
     with only_one(folder / "pretraining.lock"):
         if not done.is_file():
+            resumed = (folder / "checkpoints").exists()  # how long it took before is not known
             start = time.monotonic()
             pretrain_alone(cell.pretraining, folder, progress=place.progress)
             seconds = None if resumed else round(time.monotonic() - start, 2)
@@ -250,7 +250,8 @@ def grid_results(
 
 def _result(cell: Cell, place: _Place, error: str | None) -> CellResult:
     metrics = None
-    if error is None and place.finished(cell):
+    if place.finished(cell):
+        error = None  # what failed here, another process may have done since
         file = place.cell(cell) / "metrics.json"
         metrics = json.loads(file.read_text(encoding="utf-8"))
     seconds = None

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def only_one(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Keep others away from what a file stands for, as long as this process lives.
 
-    A process that is killed lets go of it. On a file system without locks nobody is kept away.
+    The lock is the file system's, so that a process which is killed lets go of it. Where there are
+    none, newer versions of filelock keep a marker file with the number of the process instead, and
+    older ones keep nobody away.
 
     Args:
         path: The file; it is made, and stays.
@@ -32,7 +34,7 @@ def only_one(path: Path, *, wait: bool = True) -> Iterator[bool]:
     except Timeout:
         yield False
         return
-    except NotImplementedError:  # such as of a cluster that was mounted without them
+    except NotImplementedError:  # filelock's word for a file system that has none
         yield True
         return
     try:

@@ -11,10 +11,18 @@ from hsi_diffusion.runs.plain import changed
 if TYPE_CHECKING:
     from hsi_diffusion.runs.grid import Cell
 
-ELSEWHERE = ("logger", "group", "accelerator", "method", "preset")
-"""Settings that are names, or say where a run is followed and computed."""
+ELSEWHERE = ("logger", "group", "accelerator", "deterministic", "method", "preset")
+"""Settings that are names, or say where a run is followed and how a card computes it."""
 
-FILES = {"scene": ("cube", "labels"), "split": ("kind", "train_mask", "test_mask")}
+LEFT_OUT = ("root", "download", "keep")
+"""Settings of sections that say where files lie, and which are kept."""
+
+FILES = {
+    "scene": ("cube", "labels"),
+    "split": ("kind", "train_mask", "test_mask"),
+    "pretrain": ("checkpoint",),
+    "features": (),
+}
 """Settings that may hold a file, whose folder is another one on another machine."""
 
 
@@ -33,11 +41,13 @@ def recipe(cell: Cell, *, control: bool = False) -> str:
     """
     plain = {key: value for key, value in changed(cell.settings).items() if key not in ELSEWHERE}
     for section, names in FILES.items():
-        plain[section] = {
-            key: PurePath(value).name if key in names else value
-            for key, value in plain.get(section, {}).items()
-            if key not in ("root", "download")
-        }
+        if isinstance(plain.get(section), dict):  # a baseline's pretraining is None
+            part = {
+                key: PurePath(value).name if key in names else value
+                for key, value in plain.pop(section).items()
+                if key not in LEFT_OUT
+            }
+            plain |= {section: part} if part else {}
     if control:
         unused: tuple[str, ...] = ("pretrain", "features")
     elif cell.settings.pretrain is None:  # the raw bands are then the method itself

@@ -156,6 +156,24 @@ def test_a_cell_that_another_process_is_at_is_waited_for_in_the_end(tmp_path: Pa
     assert all(result.metrics is not None for result in results)
 
 
+def test_what_failed_here_and_was_done_by_another_process_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [cell("preset"), cell("other", {"classifier": {"patch_size": 7}})]
+
+    def run_by_another(settings: RunSettings, *_: Any, **__: Any) -> None:
+        if settings.classifier.patch_size == 7:  # meanwhile the first one is tried again elsewhere
+            file = tmp_path / "cells" / cells[0].name / "metrics.json"
+            file.parent.mkdir(parents=True)
+            file.write_text("{}", encoding="utf-8")
+        raise OSError("out of memory")
+
+    monkeypatch.setattr(grid, "run", run_by_another)
+    first, second = run_grid(cells, tmp_path, say=lambda _: None)
+    assert (first.error, first.metrics) == (None, {})
+    assert "out of memory" in str(second.error)
+
+
 def test_what_is_there_is_told_without_running_anything(tmp_path: Path) -> None:
     first, second = cell("preset"), cell("other", {"classifier": {"patch_size": 7}})
     (ran,) = run_grid([first], tmp_path, say=lambda _: None)
@@ -166,7 +184,7 @@ def test_what_is_there_is_told_without_running_anything(tmp_path: Path) -> None:
 
 def test_the_time_of_a_pretraining_that_was_stopped_is_not_known(tmp_path: Path) -> None:
     place = pretraining_folder(cell("preset").settings, tmp_path / "pretrained")
-    place.mkdir(parents=True)  # as a grid leaves it that was stopped early
+    (place / "checkpoints").mkdir(parents=True)  # as a grid leaves it that was stopped early
     (ran,) = run_grid([cell("preset")], tmp_path, say=lambda _: None)
     assert ran.metrics is not None
     assert ran.pretraining_seconds is None

@@ -83,7 +83,14 @@ def test_measurements_of_other_settings_are_told_from_those_of_the_same() -> Non
         return found.cell, measurements([found], lambda row: f"{row}, raw")
 
     cell, usual = measured({"scene": {"name": "salinas", "root": "here"}})
-    _, elsewhere = measured({"scene": {"name": "salinas", "root": "there"}, "accelerator": "cpu"})
+    _, elsewhere = measured(
+        {
+            "scene": {"name": "salinas", "root": "there", "download": True},
+            "features": {"keep": "none"},
+            "accelerator": "cpu",
+            "deterministic": False,
+        }
+    )
     _, longer = measured({"scene": {"name": "salinas"}, "pretrain": {"steps": 3}})
     _, other = measured({"scene": {"name": "salinas"}, "classifier": {"steps": 3}})
     unknown = [replace(m, recipe=None) for m in other]
@@ -98,6 +105,11 @@ def test_measurements_of_other_settings_are_told_from_those_of_the_same() -> Non
     assert split(longer) == (longer[1:], longer[:1])
     assert split(other) == ([], other)
     assert split([*unknown, *unasked]) == ([*unknown, *unasked], [])
+
+    def given(path: str) -> str | None:
+        return measured({"pretrain": {"checkpoint": path}})[1][0].recipe
+
+    assert given("here/pretrain.ckpt") == given("/there/pretrain.ckpt") != usual[0].recipe
 
 
 def test_what_failed_is_left_out() -> None:
