@@ -107,7 +107,7 @@ def run_grid(
 
     Raises:
         ConfigurationError: A cell asks for several devices, or this is one of several processes of
-            torchrun or a cluster, which would wait for each other.
+            torchrun or a cluster, of which only the first one would run anything.
     """
     if process_rank():
         raise ConfigurationError(
@@ -133,18 +133,10 @@ def run_grid(
                 f"[{number + 1}/{len(cells)}, {passed:.1f} min] {cell.row}, {cell.column}, "
                 f"seed {cell.settings.seed}{': done before' if known else ''}"
             )
-            error = (
-                None
-                if known
-                else _attempt(cell, place, partial(check, cell.settings, place.cell(cell)))
-            )
-            if not known and error is None:
-                with only_one(folder / "locks" / f"{cell.name}.lock", wait=wait) as alone:
-                    if not alone:
-                        say("  another process is at it")
-                        continue
-                    if not place.finished(cell):
-                        error = _attempt(cell, place, partial(_run_cell, cell, place))
+            alone, error = (True, None) if known else _run_if_free(cell, place, wait=wait)
+            if not alone:
+                say("  another process is at it")
+                continue
             if error is not None:
                 say(f"  failed, and left out: {error}")
             errors[number] = error
@@ -166,6 +158,17 @@ class _Place:
     def finished(self, cell: Cell) -> bool:
         """Whether it was run to its end."""
         return (self.cell(cell) / "metrics.json").is_file()
+
+
+def _run_if_free(cell: Cell, place: _Place, *, wait: bool) -> tuple[bool, str | None]:
+    """Whether no other process is at a cell, which is then run; and why it failed, or None."""
+    error = _attempt(cell, place, partial(check, cell.settings, place.cell(cell)))
+    if error is not None:
+        return True, error
+    with only_one(place.folder / "locks" / f"{cell.name}.lock", wait=wait) as alone:
+        if alone and not place.finished(cell):
+            error = _attempt(cell, place, partial(_run_cell, cell, place))
+        return alone, error
 
 
 def _attempt(cell: Cell, place: _Place, work: Callable[[], None]) -> str | None:

@@ -23,7 +23,8 @@ FILES = {
     "pretrain": ("checkpoint",),
     "features": (),
 }
-"""Settings that may hold a file, whose folder is another one on another machine."""
+"""Sections that name places, and those of their settings that may hold a file, whose folder is
+another one on another machine."""
 
 
 def recipe(cell: Cell, *, control: bool = False) -> str:

@@ -108,18 +108,18 @@ def test_a_baseline_is_on_raw_bands(
     assert "1.5 to 2.0 min" in lines[0][-1]
 
 
+def write_alone(folder: Path, seed: int, accuracy: float, changes: dict[str, Any]) -> str:
+    """A run without a control."""
+    return write_run(
+        folder, seed=seed, split="10", accuracy=accuracy, control=False, changes=changes
+    )
+
+
 def test_runs_with_other_settings_are_kept_apart(
     main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(name: str, seed: int, accuracy: float, **changes: Any) -> str:
-        return write_run(
-            tmp_path / name,
-            seed=seed,
-            split="10",
-            accuracy=accuracy,
-            control=False,
-            changes=changes,
-        )
+        return write_alone(tmp_path / name, seed, accuracy, changes)
 
     longer = {"classifier": {"steps": 7}, "pretrain": {"steps": 9}}
     folders = [
@@ -158,14 +158,8 @@ def test_a_seed_counts_once(
     main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(name: str, seed: int, accuracy: float, checkpoint: str | None = None) -> str:
-        return write_run(
-            tmp_path / name,
-            seed=seed,
-            split="10",
-            accuracy=accuracy,
-            control=False,
-            changes={"pretrain": {"checkpoint": checkpoint}},
-        )
+        changes = {"pretrain": {"checkpoint": checkpoint}}
+        return write_alone(tmp_path / name, seed, accuracy, changes)
 
     folders = [
         run("a", 0, 0.7),

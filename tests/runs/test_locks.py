@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 from hsi_diffusion.runs.locks import only_one
 
@@ -44,9 +45,6 @@ def test_another_process_is_kept_away_until_it_is_killed(tmp_path: Path) -> None
 def test_a_file_system_without_locks_keeps_nobody_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without(*_: object, **__: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr("filelock.FileLock.acquire", without)
+    monkeypatch.setattr("filelock.FileLock.acquire", Mock(side_effect=NotImplementedError))
     with only_one(tmp_path / "cell.lock") as alone:
         assert alone
