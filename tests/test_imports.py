@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hsi_diffusion"
 
-FLOOR = {"errors", "types", "files", "seeding", "options", "distributed", "convolution"}
+FLOOR = {"errors", "types", "files", "seeding", "options", "parts", "distributed", "convolution"}
 """Modules without a folder, which everybody may import."""
 
 ORDER = (

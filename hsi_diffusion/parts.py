@@ -1,0 +1,170 @@
+"""Parts that a user may put in: an object, a class or function that makes one, or plain data.
+
+Plain data names the library's own classes only, and nothing here imports a module: so a checkpoint,
+whose hyperparameters are plain data, can't have code imported or run. A class of the user's comes
+as an object in Python, or in YAML as ``class_path``, which the program's parser resolves.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_options
+
+Part = TypeVar("Part")
+
+Plain = str | Mapping[str, Any]
+"""A class by its name, ``"UNet2D"``, or ``{"class_path": "UNet2D", "init_args": {...}}``."""
+
+FOREIGN = "foreign_class"
+"""Key of the plain data that stands for an object of a class that is not the library's."""
+
+
+class Recorded:
+    """Base of the classes that know the arguments that they were made with.
+
+    Attributes:
+        init_args: The arguments of the constructor that were given, by name.
+    """
+
+    init_args: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the object, and note what it is made with."""
+        made = super().__new__(cls)
+        if args or kwargs:  # copying makes an empty object and fills it afterwards
+            # None for self; wrong arguments are refused by __init__, in its own words
+            with_self = inspect.signature(cls.__init__)
+            try:
+                bound = with_self.bind(None, *args, **kwargs).arguments
+            except TypeError:
+                return made
+            _, *names = with_self.parameters
+            extra = next((n for n in names if with_self.parameters[n].kind == _KEYWORDS), None)
+            noted = {name: bound[name] for name in names if name in bound and name != extra}
+            object.__setattr__(made, "init_args", noted | bound.get(extra or "", {}))
+        return made
+
+
+_KEYWORDS = inspect.Parameter.VAR_KEYWORD
+
+
+def build_part(
+    part: object,
+    kind: type[Part],
+    known: Mapping[str, Callable[..., Part]],
+    where: str,
+    *given: Any,
+    optional: Mapping[str, Any] | None = None,
+) -> Part:
+    """Make a part of what a user gave for it.
+
+    Args:
+        part: An object of ``kind``, used as it is; a class or function that gives one; or plain
+            data that names one of ``known``.
+        kind: What it must be in the end.
+        known: The library's own classes by their names.
+        where: The argument that holds it, for messages.
+        *given: The first arguments of the constructor, such as the number of bands.
+        optional: Further ones by name, for constructors that take them.
+
+    Returns:
+        The part.
+
+    Raises:
+        ConfigurationError: It is none of these, names an unknown class or option, or what was made
+            is no ``kind``.
+    """
+    if isinstance(part, kind) and not isinstance(part, type):
+        return part
+    options: dict[str, Any] = {}
+    maker: Any = part
+    if isinstance(part, str | Mapping):
+        name, options = _read(part, where)
+        maker = _find(name, known, where)
+        taken = list(inspect.signature(maker).parameters)[: len(given)]
+        for key, value in zip(taken, given, strict=False):
+            if (noted := options.pop(key, value)) != value:
+                raise ConfigurationError(f"{where}.{key} must be {value} here, got {noted}")
+        check_options(maker, options, where, given=taken)
+    if not callable(maker):
+        raise ConfigurationError(
+            f"{where} must be a {kind.__name__}, a class or function that makes one, or one of "
+            f"{', '.join(known)}, got {part!r}"
+        )
+    takes = inspect.signature(maker).parameters
+    wanted = {key: value for key, value in (optional or {}).items() if key in takes}
+    made = maker(*given, **(wanted | options))
+    if not isinstance(made, kind):
+        raise ConfigurationError(
+            f"{where} must make a {kind.__name__}, but gave a {type(made).__name__}"
+        )
+    return made
+
+
+def plain_part(part: object, known: Mapping[str, Callable[..., Any]]) -> Any:
+    """Plain data from which :func:`build_part` makes the same part again.
+
+    Args:
+        part: What a user gave.
+        known: The library's own classes by their names.
+
+    Returns:
+        ``{"class_path": ..., "init_args": ...}`` for parts of the library;
+        ``{"foreign_class": "package.Name"}``, which :func:`build_part` refuses with what to do, for
+        others; None for None.
+    """
+    if part is None:
+        return None
+    if isinstance(part, str | Mapping):
+        name, options = _read(part, "part")
+        return {"class_path": name.rpartition(".")[2], "init_args": dict(options)}
+    maker: Any = part.func if isinstance(part, functools.partial) else part
+    options = dict(part.keywords) if isinstance(part, functools.partial) else {}
+    if not isinstance(maker, type) and not inspect.isroutine(maker):
+        options, maker = dict(getattr(part, "init_args", {})), type(part)
+    name = getattr(maker, "__qualname__", repr(maker))
+    if known.get(name) is not maker:
+        return {FOREIGN: f"{getattr(maker, '__module__', '')}.{name}"}
+    return {"class_path": name, "init_args": {key: _plain(item) for key, item in options.items()}}
+
+
+def by_name(*classes: type[Part]) -> dict[str, type[Part]]:
+    """Classes by their names."""
+    return {one.__name__: one for one in classes}
+
+
+def _read(part: Plain, where: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of plain data."""
+    if isinstance(part, str):
+        return part, {}
+    if FOREIGN in part:
+        raise ConfigurationError(
+            f"{where} was an object of class {part[FOREIGN]}, which is not the library's, so it "
+            f"can't be made again from plain data: give the object, {where}=..."
+        )
+    options = part.get("init_args") or {}
+    if set(part) - {"class_path", "init_args"} or "class_path" not in part:
+        raise ConfigurationError(
+            f"{where} must look like {{class_path: NAME, init_args: {{...}}}}, got {dict(part)!r}"
+        )
+    return str(part["class_path"]), dict(options)
+
+
+def _find(name: str, known: Mapping[str, Callable[..., Part]], where: str) -> Callable[..., Part]:
+    """One of the library's own classes, also by its whole path."""
+    package, _, short = name.rpartition(".")
+    own = package == "" or package.split(".")[0] == __name__.split(".", maxsplit=1)[0]
+    if not own or short not in known:
+        raise ConfigurationError(
+            f"{where} must be one of {', '.join(known)}, or an object of your own, got {name!r}"
+        )
+    return known[short]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
