@@ -18,45 +18,28 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hsi_diffusion import FeatureSettings, UNet3D, simulate_scene
-from hsi_diffusion.diffusion import NoiseSchedule
-from hsi_diffusion.features import extract_features, iter_feature_tiles
+from hsi_diffusion import FeatureSettings, NoiseSchedule, UNet3D, simulate_scene
+from hsi_diffusion.features import compute_features, iter_feature_tiles
+from hsi_diffusion.hardware import describe_hardware, resolve_precision
 from hsi_diffusion.patches import MinMax
-from hsi_diffusion.runs.hardware import describe_hardware, resolve_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from torch import Tensor
+
+    from hsi_diffusion.hardware import Precision
 
 
 class WholeNetwork(UNet3D):
     """Runs the network to its output before it hands out the features, as a hook would."""
 
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: object) -> list[Tensor]:
-        """Features of level 0, taken from a run of the whole network."""
-        del indices
-        kept: list[Tensor] = []
-
-        def keep(_: object, arguments: tuple[Tensor, ...]) -> None:
-            (bottleneck,) = arguments[:1]  # the block itself takes it twice
-            kept.append(torch.cat((bottleneck, bottleneck), dim=1).flatten(1, 2))
-
-        handle = self.ups[0].register_forward_pre_hook(keep)
-        try:
-            self(x_t, t)
-        finally:
-            handle.remove()
-        return kept
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Output and features, whether the output is wanted or not."""
+        del output
+        return super().forward_levels(x_t, t, indices, output=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,50 +54,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
 
-    device = torch.device(options.device)
+    device, schedule = torch.device(options.device), NoiseSchedule()
     scene = simulate_scene(options.size, options.size, options.bands, seed=0)
     cube = torch.from_numpy(MinMax().fit(scene.cube).transform(scene.cube))
-    torch.manual_seed(0)
-    whole = WholeNetwork(options.bands).eval()
-    network = UNet3D(options.bands).eval()
+    whole, network = WholeNetwork(options.bands).eval(), UNet3D(options.bands).eval()
     network.load_state_dict(whole.state_dict())
-    schedule = NoiseSchedule()
 
-    def settings(precision: str) -> FeatureSettings:
-        return FeatureSettings(
-            timesteps=(5,),
-            levels=(0,),
-            noise="fixed",
-            tile=options.tile,
-            precision="bfloat16" if precision == "bfloat16" else "float32",
-        )
+    def settings(precision: Precision) -> FeatureSettings:
+        tile = options.tile
+        return FeatureSettings((5,), (0,), noise="fixed", tile=tile, precision=precision)
 
-    fast = resolve_precision("auto", device)
+    def seconds(denoiser: UNet3D, precision: Precision) -> float:
+        start = time.perf_counter()
+        wanted = settings(precision)
+        for _ in iter_feature_tiles(denoiser, schedule, cube, wanted, device=device):
+            pass
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
     print(describe_hardware())
     print(f"{options.size} x {options.size} x {options.bands}, tile {options.tile}, t = 5, level 0")
-    expected = extract_features(whole, schedule, cube, settings("float32"), device=device)
-    for precision in dict.fromkeys((fast, "float32")):
-        found = extract_features(network, schedule, cube, settings(precision), device=device)
-        error = ((found - expected).abs().max() / expected.abs().max()).item()
+    expected = compute_features(whole, schedule, cube, settings("float32"), device=device).array
+    formats: list[Precision] = [resolve_precision("auto", device), "float32"]
+    times: dict[str, list[float]] = {}
+    for precision in dict.fromkeys(formats):
+        features = compute_features(network, schedule, cube, settings(precision), device=device)
+        error = abs(features.array - expected).max() / abs(expected).max()
         print(f"{precision}: largest error {error:.1e} of the largest feature")
-        del found
-
-    def run(denoiser: UNet3D, precision: str) -> float:
-        return seconds(
-            lambda: [
-                None
-                for _ in iter_feature_tiles(
-                    denoiser, schedule, cube, settings(precision), device=device
-                )
-            ]
-        )
-
-    times: dict[str, list[float]] = {"whole network, float32": []}
     for _ in range(options.repeats):
-        plain = run(whole, "float32")
-        times["whole network, float32"].append(plain)
-        for precision in dict.fromkeys((fast, "float32")):
-            times.setdefault(f"level 0 only, {precision}", []).append(run(network, precision))
+        times.setdefault("whole network, float32", []).append(seconds(whole, "float32"))
+        for precision in dict.fromkeys(formats):
+            times.setdefault(f"level 0 only, {precision}", []).append(seconds(network, precision))
     base = statistics.median(times["whole network, float32"])
     for name, values in times.items():
         middle = statistics.median(values)

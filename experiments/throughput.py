@@ -5,7 +5,7 @@ candidate over the whole scene, some steps of the classifier. Nothing is learned
 scene is simulated, as large as a real one. "All of it" is what the preset's steps, or all of its
 candidates, would take at that pace. On a graphics card the peak of its memory is told, and whether
 a card of 24 GB would do. With --compile the networks are compiled in all three stages, and the time
-that this takes is not counted.
+that this takes is not counted. Further flags are settings, as those of run.py.
 """
 
 from __future__ import annotations
@@ -14,34 +14,25 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
 
-from hsi_diffusion.classifiers import Ensemble
+from hsi_diffusion import FeatureStore
+from hsi_diffusion.classifiers import NetworkClassifier
+from hsi_diffusion.console import quieten
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
-from hsi_diffusion.options import PRESETS
+from hsi_diffusion.hardware import describe_hardware, resolve_precision
+from hsi_diffusion.models import DiffusionRepresentation
+from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
+from hsi_diffusion.modules import Runtime
+from hsi_diffusion.networks import Ensemble
+from hsi_diffusion.recipes import PRESETS, from_flags, merge, preset_for, read_preset
 from hsi_diffusion.reports import TextTable
-from hsi_diffusion.runs import (
-    RunSettings,
-    describe_hardware,
-    merge,
-    parse_assignment,
-    preset_for,
-    quieten,
-    read_preset,
-    scene_data,
-)
-from hsi_diffusion.runs.batches import share_of_step
-from hsi_diffusion.runs.building import build_classification, build_pretraining
-from hsi_diffusion.runs.candidates import feature_candidates
-from hsi_diffusion.runs.hardware import resolve_precision
-from hsi_diffusion.runs.settings import PretrainSettings
-from hsi_diffusion.runs.stages import extract, remove_features
-from hsi_diffusion.runs.workplace import Workplace
+from hsi_diffusion.runs import RunSettings, read_scene, read_split
 from hsi_diffusion.scenes import CATALOGUE, scene_info
 
 if TYPE_CHECKING:
@@ -49,15 +40,15 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from hsi_diffusion.features import FeatureCube
-    from hsi_diffusion.modules import DiffusionPretrainModule, PatchDataModule, SceneDataModule
-    from hsi_diffusion.runs.settings import ClassifierSettings
+    from hsi_diffusion.classifiers import ClassifierSettings, Layout
+    from hsi_diffusion.modules import FeatureClassifierModule
+    from hsi_diffusion.recipes import PretrainSettings
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 METHODS = ("spectraldiff", "diffspectralnet", "diffcrn")
 CARD = 24 * 1e9
 """Bytes of the graphics cards that the recipes are made for."""
 
+HEADER = ("method", "stage", "precision", "parameters", "per second", "all of it", "peak, GB")
 EXAMPLES = """\
 examples:
   python experiments/throughput.py --preset paper
@@ -67,50 +58,83 @@ examples:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a stage of a method costs.
+    """What a stage costs.
 
     Attributes:
-        method: The method.
         stage: The stage.
         precision: In what its network computes.
         parameters: Numbers that are trained; None where nothing is.
-        rate: What is done in a second, as a text.
+        rate: What is done in a second.
+        unit: What that is.
         total: Seconds for all that the preset asks for.
         memory: Peak of the card's memory in bytes; None on a CPU.
     """
 
-    method: str
     stage: str
     precision: str
     parameters: int | None
-    rate: str
+    rate: float
+    unit: str
     total: float
     memory: int | None
 
+    def cells(self) -> tuple[str, ...]:
+        """Its cells of the table."""
+        rate = f"{self.rate:,.0f}" if self.parameters is None else f"{self.rate:.3g}"
+        return (
+            self.stage,
+            self.precision,
+            "-" if self.parameters is None else f"{self.parameters:,}",
+            f"{rate} {self.unit}",
+            f"{self.total / 60:.1f} min",
+            "-" if self.memory is None else f"{self.memory / 1e9:.1f}",
+        )
+
 
 class Clock(L.Callback):
-    """Times a training, but for its first steps.
+    """Times the steps of a training after its first ones.
 
     Args:
         warmup: Steps that don't count.
-        device: Where it computes.
+        steps: Steps that do.
     """
 
-    def __init__(self, warmup: int, device: torch.device) -> None:
+    def __init__(self, warmup: int, steps: int) -> None:
         self.warmup = warmup
-        self.device = device
+        self.steps = steps
         self.seconds = 0.0
-        self._start: float | None = None
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Start after the last step that doesn't count."""
-        if self._start is None and trainer.global_step == self.warmup:
-            self._start = now(self.device)
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Start after the last step that doesn't count, stop after the last one."""
+        if trainer.global_step == self.warmup and not self.seconds:
+            self.seconds = -now(module.device)
+        elif trainer.global_step == self.warmup + self.steps:
+            self.seconds += now(module.device)
 
-    def on_train_end(self, *_: Any) -> None:
-        """Stop."""
-        if self._start is not None:
-            self.seconds = now(self.device) - self._start
+
+@dataclass(frozen=True, kw_only=True)
+class TimedRuntime(Runtime):
+    """Trains for as many steps as the clock times, and nothing beside."""
+
+    clock: Clock
+
+    def make_trainer(self, **options: Any) -> L.Trainer:
+        """A Trainer with the clock."""
+        steps = self.clock.warmup + self.clock.steps
+        options |= {"steps": steps, "together": False, "callbacks": [self.clock]}
+        return super().make_trainer(**options)
+
+
+class CompiledClassifier(NetworkClassifier):
+    """Compiles its network, or every member of several: in training they are called one by one."""
+
+    def build(self, layout: Layout, num_classes: int) -> FeatureClassifierModule:
+        """The untrained, compiled network."""
+        module = super().build(layout, num_classes)
+        network = module.classifier
+        for one in network.members if isinstance(network, Ensemble) else [network]:
+            one.compile()
+        return module
 
 
 def now(device: torch.device) -> float:
@@ -120,26 +144,17 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def compile_denoiser(module: DiffusionPretrainModule) -> None:
-    """Compile what the stages call of the network, and of its average.
-
-    ``Module.compile`` would compile calls of the network only: a contrast asks for its features
-    along with its output, and an extraction for its features alone.
-    """
-    for network in {module.denoiser, module.trained_denoiser}:
-        for name in ("forward", "forward_with_features", "forward_intermediates"):
-            setattr(network, name, torch.compile(getattr(network, name)))
+def begin(device: torch.device) -> None:
+    """Forget how much memory was used before a stage."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
-def compile_classifier(classifier: nn.Module) -> None:
-    """Compile a network, or every member of several: in training they are called one by one."""
-    members = classifier.members if isinstance(classifier, Ensemble) else [classifier]
-    for network in members:
-        network.compile()
-
-
-class Measuring:
-    """Runs the stages of one method.
+def measure(
+    settings: RunSettings, *, steps: int, warmup: int, compiled: bool, folder: Path
+) -> list[Pace]:
+    """Time pretraining, features and classifier, each on what the one before it gave.
 
     Args:
         settings: Of a run of the method.
@@ -148,194 +163,106 @@ class Measuring:
         compiled: Compile the networks of all stages.
         folder: For feature files.
     """
+    scene, seed = read_scene(settings), settings.seed
+    accelerator, deterministic = settings.accelerator, settings.deterministic
 
-    def __init__(
-        self, settings: RunSettings, *, steps: int, warmup: int, compiled: bool, folder: Path
-    ) -> None:
-        self.settings = settings
-        self.steps = steps
-        self.warmup = warmup
-        self.compiled = compiled
-        self.place = Workplace(
-            folder=folder,
-            accelerator=settings.accelerator,
-            devices=1,
-            logger="none",
-            name=settings.method,
-            config={},
-            progress=False,
-            deterministic=settings.deterministic,
-        )
+    def timed() -> TimedRuntime:
+        clock = Clock(warmup, steps)
+        return TimedRuntime(accelerator=accelerator, deterministic=deterministic, clock=clock)
 
-    def run(self) -> list[Pace]:
-        """Pretraining, features and classifier, each on what the one before it gave."""
-        stage = self.settings.require_pretrain()
-        data = scene_data(self.settings)
-        module = build_pretraining(data, stage, self.settings.seed)
-        if self.compiled:
-            compile_denoiser(module)
-        found = [self._train("pretraining", module, data, stage)]
-        features, pace = self._features(module.eval(), data)
-        found.append(pace)
-        classifier = self.settings.classifier
-        if classifier.estimator is not None:  # no network learns the labels
-            return found
-        patches = data.with_features(
-            features,
-            patch_size=classifier.patch_size,
-            batch_size=classifier.batch_size,
-            padding=classifier.padding,
-            train_on="labelled",
-            samples_per_epoch=classifier.batch_size * (self.warmup + self.steps),
-        )
-        found.append(self._classifier(patches, classifier))
-        return found
+    device = timed().device
 
-    def _features(
-        self, module: DiffusionPretrainModule, data: SceneDataModule
-    ) -> tuple[FeatureCube, Pace]:
-        """Those of the first candidate."""
-        candidates = feature_candidates(self.settings.features)
-        if self.compiled:  # which happens in the first pass
-            extract(module, data, self.settings, self.place, candidates[0])
-            remove_features(module, data, self.settings, self.place)
-        self._reset()
-        start = now(self.place.device)
-        features = extract(module, data, self.settings, self.place, candidates[0])
-        seconds = now(self.place.device) - start
-        precision = resolve_precision(self.settings.features.precision, self.place.device)
-        rate = f"{data.shape[0] * data.shape[1] / seconds:,.0f} pixels"
-        return features, self._pace("features", precision, None, rate, seconds * len(candidates))
+    def memory() -> int | None:
+        return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
 
-    def _classifier(self, patches: PatchDataModule, stage: ClassifierSettings) -> Pace:
-        module = build_classification(
-            patches.num_bands,
-            patches,
-            stage,
-            self.settings.seed,
-            timesteps=patches.timesteps,
-            angles=patches.angles,
-        )
-        if self.compiled:
-            compile_classifier(module.classifier)
-        return self._train("classifier", module, patches, stage)
-
-    def _train(
-        self,
+    def pace(
         name: str,
-        module: L.LightningModule,
-        data: PatchDataModule,
         stage: PretrainSettings | ClassifierSettings,
+        module: nn.Module,
+        runtime: TimedRuntime,
     ) -> Pace:
-        clock = Clock(self.warmup, self.place.device)
-        parts = share_of_step(stage, 1).parts if isinstance(stage, PretrainSettings) else 1
-        trainer = self.place.make_trainer(
-            steps=self.warmup + self.steps,
-            accumulate=parts,
-            precision=stage.precision,
-            gradient_clip=stage.gradient_clip,
-            callbacks=[clock],
-        )
-        self._reset()
-        trainer.fit(module, data)
-        rate = self.steps / clock.seconds
         trained = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
-        return self._pace(
-            name,
-            resolve_precision(stage.precision, self.place.device),
-            trained,
-            f"{rate:.3g} steps of {stage.batch_size}",
-            stage.steps / rate,
-        )
+        precision, rate = resolve_precision(stage.precision, device), steps / runtime.clock.seconds
+        unit = f"steps of {stage.batch_size}"
+        return Pace(name, precision, trained, rate, unit, stage.steps / rate, memory())
 
-    def _reset(self) -> None:
-        if self.place.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.place.device)
+    runtime, learning = timed(), settings.pretrain
+    transform = learning.transform().fit(scene.cube)
+    module = build_pretraining(learning, transform.num_components, seed)
+    if compiled:  # the one method that all others call
+        for network in {module.denoiser, module.trained_denoiser}:
+            network.forward_levels = torch.compile(network.forward_levels)  # type: ignore[method-assign]
+    data = pretraining_data(scene, transform, learning, runtime, None, seed=seed)
+    begin(device)
+    pretrain(module, data, learning, runtime)
+    found = [pace("pretraining", learning, module, runtime)]
 
-    def _pace(
-        self, stage: str, precision: str, parameters: int | None, rate: str, total: float
-    ) -> Pace:
-        memory = None
-        if self.place.device.type == "cuda":
-            memory = torch.cuda.max_memory_reserved(self.place.device)
-        return Pace(self.settings.method, stage, precision, parameters, rate, total, memory)
+    candidates = settings.features.candidates()
+    precision = resolve_precision(settings.features.precision, device)
+    request = settings.features.request(candidates[0], precision, seed)
+    reduction, angles = settings.features.reduction(), settings.features.angles
+    store = FeatureStore(folder)
+    represent = DiffusionRepresentation(module, request, reduction, angles, store, device)
+    if compiled:  # which happens in the first pass
+        represent(scene.cube)
+        store.remove()
+    begin(device)
+    start = now(device)
+    features = represent(scene.cube)
+    rate = scene.height * scene.width / (now(device) - start)
+    total = len(candidates) * scene.height * scene.width / rate
+    found.append(Pace("features", precision, None, rate, "pixels", total, memory()))
 
-
-def table(paces: list[Pace]) -> TextTable:
-    """The paces of all stages, a row each."""
-    header = ("method", "stage", "precision", "parameters", "per second", "all of it", "peak, GB")
-    return TextTable(
-        header,
-        tuple(
-            (
-                pace.method,
-                pace.stage,
-                pace.precision,
-                "-" if pace.parameters is None else f"{pace.parameters:,}",
-                pace.rate,
-                f"{pace.total / 60:.1f} min",
-                "-" if pace.memory is None else f"{pace.memory / 1e9:.1f}",
-            )
-            for pace in paces
-        ),
-    )
+    if settings.classifier.estimator is None:  # else no network learns the labels
+        runtime = timed()
+        kind = CompiledClassifier if compiled else NetworkClassifier
+        learner = kind(settings.classifier, runtime, seed=seed)
+        pixels = read_split(settings, scene).labelled
+        begin(device)
+        learner.fit(features, scene.labels, pixels, scene.num_classes)
+        assert learner.module is not None  # noqa: S101  (fitted above)
+        found.append(pace("classifier", settings.classifier, learner.module, runtime))
+    return found
 
 
 def settings_for(method: str, options: argparse.Namespace) -> RunSettings:
     """A run of ``method`` on a simulated scene of the wanted size."""
     info = scene_info(options.scene)
-    preset = preset_for(
-        read_preset(CONFIGS, method, options.preset), scene=options.scene, split="0.1"
-    )
-    size = {"height": info.height, "width": info.width, "bands": info.bands}
-    plain = merge(
-        preset,
-        {
-            "scene": {"name": "simulated", **size, "num_classes": info.num_classes},
-            "accelerator": options.accelerator,
-        },
-    )
-    for assignment in options.set:
-        plain = merge(plain, parse_assignment(assignment))
+    size = {name: getattr(info, name) for name in ("height", "width", "bands", "num_classes")}
+    plain = preset_for(read_preset(method, options.preset), scene=options.scene, split="0.1")
+    plain = merge(plain, {"method": method, "simulated": size})
+    plain = merge(plain, from_flags(RunSettings, options.settings))
+    if options.precision is not None:
+        stages = ("pretrain", "features", "classifier")
+        plain = merge(plain, {name: {"precision": options.precision} for name in stages})
     settings = RunSettings.from_dict(plain)
-    if settings.pretrain is None:
+    if not settings.pretrains:
         raise ConfigurationError(
             f"{method} pretrains nothing, give methods that do, such as {', '.join(METHODS)}"
         )
-    if options.precision is None:
-        return settings
-    return replace(
-        settings,
-        pretrain=replace(settings.pretrain, precision=options.precision),
-        features=replace(settings.features, precision=options.precision),
-        classifier=replace(settings.classifier, precision=options.precision),
-    )
+    return settings
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; ``settings`` are the flags that are settings of a run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME")
-    parser.add_argument("--preset", choices=PRESETS, default="paper")
-    parser.add_argument(
-        "--scene", choices=sorted(CATALOGUE), default="indian_pines", help="whose size to take"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        help="of all stages (default: the preset's)",
-    )
-    parser.add_argument("--compile", action="store_true", help="compile the networks of all stages")
-    parser.add_argument("--steps", type=int, default=30, help="steps that are timed")
-    parser.add_argument("--warmup", type=int, default=5, help="steps before them")
-    parser.add_argument("--accelerator", default="auto", metavar="NAME")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="as for run.py"
-    )
-    options = parser.parse_args(arguments)
+    add = parser.add_argument
+    add("--methods", nargs="+", default=list(METHODS), metavar="NAME")
+    add("--preset", choices=PRESETS, default="paper")
+    size = "whose size to take"
+    add("--scene", choices=sorted(CATALOGUE), default="indian_pines", help=size)
+    precisions = ("auto", "float32", "bfloat16")
+    add("--precision", choices=precisions, help="of all stages (default: the preset's)")
+    add("--compile", action="store_true", help="compile the networks of all stages")
+    add("--steps", type=int, default=30, help="steps that are timed")
+    add("--warmup", type=int, default=5, help="steps before them")
+    options, settings = parser.parse_known_args(arguments)
+    options.settings = settings
     for name in ("steps", "warmup"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
@@ -346,35 +273,32 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     """Measure and print; 0 = done, 2 = something that was asked for can't be done."""
     options = parse_arguments(arguments)
     quieten()
-    paces: list[Pace] = []
-    large: list[str] = []
+    rows: list[tuple[str, ...]] = []
+    peaks: dict[str, float | None] = {}
+    how = {"steps": options.steps, "warmup": options.warmup, "compiled": options.compile}
     try:
         runs = [settings_for(method, options) for method in options.methods]
-        size = f"{runs[0].scene.height} x {runs[0].scene.width} x {runs[0].scene.bands}"
+        size = runs[0].simulated
         say(describe_hardware())
-        say(f"preset {options.preset}{', compiled' if options.compile else ''}, {size}")
+        compiled = ", compiled" if options.compile else ""
+        say(f"preset {options.preset}{compiled}, {size.height} x {size.width} x {size.bands}")
         for settings in runs:
             with tempfile.TemporaryDirectory() as folder:
-                measuring = Measuring(
-                    settings,
-                    steps=options.steps,
-                    warmup=options.warmup,
-                    compiled=options.compile,
-                    folder=Path(folder),
-                )
                 try:
-                    paces += measuring.run()
+                    paces = measure(settings, folder=Path(folder), **how)
                 except torch.OutOfMemoryError as error:
                     say(f"{settings.method} needs more memory than the card has: {error}")
-                    large.append(settings.method)
+                    peaks[settings.method] = float("inf")
+                    continue
+            rows += [(settings.method, *pace.cells()) for pace in paces]
+            peaks |= {f"{settings.method}, {pace.stage}": pace.memory for pace in paces}
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    say("\n" + table(paces).to_markdown())
-    large += [f"{pace.method}, {pace.stage}" for pace in paces if (pace.memory or 0) > CARD]
-    if large:
+    say("\n" + TextTable(HEADER, tuple(rows)).to_markdown())
+    if large := [name for name, peak in peaks.items() if (peak or 0) > CARD]:
         say(f"\ntoo large for a card of 24 GB: {'; '.join(large)}")
-    elif any(pace.memory is not None for pace in paces):
+    elif any(peaks.values()):
         say("\nall of it fits a card of 24 GB")
     return 0
 

@@ -1,4 +1,4 @@
-"""What several processes share in the middle of a computation, with its gradients."""
+"""Communication of several processes in the middle of a computation, with its gradients."""
 
 from __future__ import annotations
 

@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
 
-PRESETS = ("quick", "cpu", "paper")
-"""Names of presets: a first look, a CPU, and what papers do on graphics cards.
-
-Here and not in ``runs``, so that command lines can name them without waiting for torch."""
-
 _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """*args and **kwargs: they would take any name, and so tell nothing."""
 

@@ -82,7 +82,7 @@ def build_part(
     if isinstance(part, kind) and not isinstance(part, type):
         return part
     options: dict[str, Any] = {}
-    maker: Any = part
+    maker: Any = _unwrapped(part)
     if isinstance(part, str | Mapping):
         name, options = _read(part, where)
         maker = _find(name, known, where)
@@ -97,7 +97,9 @@ def build_part(
             f"{', '.join(known)}, got {part!r}"
         )
     takes = inspect.signature(maker).parameters
-    wanted = {key: value for key, value in (optional or {}).items() if key in takes}
+    # what a user has bound; jsonargparse binds every argument, also those left at their defaults
+    bound = part.keywords if isinstance(part, functools.partial) and maker is part else {}
+    wanted = {k: value for k, value in (optional or {}).items() if k in takes and k not in bound}
     made = maker(*given, **(wanted | options))
     if not isinstance(made, kind):
         raise ConfigurationError(
@@ -106,12 +108,13 @@ def build_part(
     return made
 
 
-def plain_part(part: object, known: Mapping[str, Callable[..., Any]]) -> Any:
+def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: object) -> Any:
     """Plain data from which :func:`build_part` makes the same part again.
 
     Args:
         part: What a user gave.
         known: The library's own classes by their names.
+        **given: Arguments that :func:`build_part` will be given; left out where they are the same.
 
     Returns:
         ``{"class_path": ..., "init_args": ...}`` for parts of the library;
@@ -123,6 +126,7 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]]) -> Any:
     if isinstance(part, str | Mapping):
         name, options = _read(part, "part")
         return {"class_path": name.rpartition(".")[2], "init_args": dict(options)}
+    part = _unwrapped(part)
     maker: Any = part.func if isinstance(part, functools.partial) else part
     options = dict(part.keywords) if isinstance(part, functools.partial) else {}
     if not isinstance(maker, type) and not inspect.isroutine(maker):
@@ -130,7 +134,8 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]]) -> Any:
     name = getattr(maker, "__qualname__", repr(maker))
     if known.get(name) is not maker:
         return {FOREIGN: f"{getattr(maker, '__module__', '')}.{name}"}
-    return {"class_path": name, "init_args": {key: _plain(item) for key, item in options.items()}}
+    kept = {key: item for key, item in options.items() if key not in given or given[key] != item}
+    return {"class_path": name, "init_args": {key: _plain(item) for key, item in kept.items()}}
 
 
 def by_name(*classes: type[Part]) -> dict[str, type[Part]]:
@@ -164,6 +169,16 @@ def _find(name: str, known: Mapping[str, Callable[..., Part]], where: str) -> Ca
             f"{where} must be one of {', '.join(known)}, or an object of your own, got {name!r}"
         )
     return known[short]
+
+
+def _unwrapped(part: object) -> object:
+    """The class itself where jsonargparse gives a function of its own that makes one of it."""
+    if not isinstance(part, functools.partial):
+        return part
+    classes = [one for one in part.args if isinstance(one, type)]
+    if not classes or not str(getattr(part.func, "__module__", "")).startswith("jsonargparse"):
+        return part
+    return functools.partial(classes[0], **part.keywords)
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 Padding = Literal["reflect", "zeros"]
 """What stands outside the scene where a patch reaches over its border."""
 
+Task = Literal["pretrain", "classify"]
+"""What training batches are for: learning the scene, or its classes."""
+
 Prediction = Literal["noise", "x0", "v"]
 """What a denoiser's output means."""
 
@@ -23,11 +26,8 @@ class PatchBatch(TypedDict):
             -1 marks an item that only fills the last batch.
         label: int64, shape (B,), class of the centre pixel from 0 to K - 1; -1 = unlabelled.
             Absent where patches carry no labels.
-        prior: float32, shape (B, K), class probabilities of the centre pixel from elsewhere. Absent
-            where nobody gave any.
     """
 
     image: Tensor
     index: Tensor
     label: NotRequired[Tensor]
-    prior: NotRequired[Tensor]

@@ -12,7 +12,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hsi_diffusion"
 
-FLOOR = {"errors", "types", "files", "seeding", "options", "parts", "distributed", "convolution"}
+FLOOR = {
+    "console",
+    "convolution",
+    "distributed",
+    "errors",
+    "files",
+    "hardware",
+    "options",
+    "parts",
+    "seeding",
+    "types",
+}
 """Modules without a folder, which everybody may import."""
 
 ORDER = (
@@ -21,11 +32,16 @@ ORDER = (
     "diffusion",
     "denoisers",
     "features",
-    "classifiers",
+    "networks",
+    "graphs",
     "metrics",
     "reports",
     "modules",
+    "classifiers",
+    "recipes",
+    "models",
     "runs",
+    "benchmarks",
 )
 """A folder imports only from folders before it."""
 

@@ -1,62 +1,116 @@
-"""What README shows is what works."""
+"""What README and the pages in docs show is what works."""
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pytest
+import yaml
+from distributed.cli import dask_scheduler, dask_worker
 
-from hsi_diffusion.options import PRESETS
+from hsi_diffusion import SceneClassifier, simulate_scene
+from hsi_diffusion.cli import main
+from hsi_diffusion.recipes import PRESETS, preset_for, read_preset
+from hsi_diffusion.recipes.reading import FOLDER
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+
+TINY = shlex.split(
+    "--simulated.height 24 --simulated.width 24 --simulated.bands 20 --simulated.num_classes 3 "
+    "--pretrain.steps 2 --pretrain.transform.components 4 --pretrain.patch_size 8 "
+    "--features.timesteps [50] --features.components 4 --choice.steps 2 --classifier.steps 2 "
+    "--raw_bands '[]' "
+    "--logger none --no-progress"
+)
+"""Flags that make a run of the program short."""
 
 
-@pytest.fixture(scope="module")
-def readme(repository: Path) -> str:
-    return (repository / "README.md").read_text(encoding="utf-8")
+class Block(NamedTuple):
+    """A code block of a page."""
+
+    page: str
+    language: str
+    code: str
 
 
-def test_the_first_two_commands_set_up_run_and_test(readme: str) -> None:
-    commands = re.findall(r"^pip install .*$", readme, flags=re.MULTILINE)
+BLOCKS = [
+    Block(page.name, *found)
+    for page in PAGES
+    for found in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"))
+]
+COMMANDS = [
+    line
+    for block in BLOCKS
+    if block.language == "bash"
+    for line in block.code.splitlines()
+    if line and not line.startswith("pip ")
+]
+
+
+def block(language: str, containing: str) -> str:
+    """The one block that contains a text."""
+    (found,) = [one for one in BLOCKS if one.language == language and containing in one.code]
+    return found.code
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder outside the repository, in which the test runs."""
+    assert not tmp_path.is_relative_to(REPOSITORY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def own_parts(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The modules that README and docs/extending.md write, in the folder ``elsewhere``."""
+    for name in ("my_parts", "my_network"):
+        (elsewhere / f"{name}.py").write_text(block("python", f"# {name}.py"))
+    monkeypatch.syspath_prepend(elsewhere)
+    yield elsewhere
+    for name in ("my_parts", "my_network"):
+        sys.modules.pop(name, None)
+
+
+def test_readme_is_short() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8")) <= 9000
+
+
+def test_the_first_two_commands_set_up_run_and_test() -> None:
+    text = PAGES[0].read_text(encoding="utf-8")
+    commands = re.findall(r"^pip install .*$", text, flags=re.MULTILINE)
     assert commands[:2] == [
         "pip install -e . && python experiments/run.py",
         'pip install -e ".[dev]" && pytest',
     ]
 
 
-def test_the_example_pretrains_and_classifies(readme: str, tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[:1]
-    assert len(code.splitlines()) <= 25
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = re.search(r"test/overall_accuracy\W+([\d.]+)", done.stdout)
-    assert found is not None
-    assert float(found.group(1)) > 0.6
+def test_pictures_and_files_exist() -> None:
+    for page in PAGES:
+        links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        local = [link for link in links if not link.startswith("http")]
+        assert [link for link in local if not (page.parent / link).exists()] == []
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
 
 
-def test_pictures_and_files_exist(readme: str, repository: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", readme)
-    local = [link for link in links if not link.startswith("http")]
-    assert local
-    assert [link for link in local if not (repository / link).exists()] == []
-
-
-def test_presets_take_the_time_that_the_table_says(readme: str, repository: Path) -> None:
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in readme.splitlines()]
+def test_presets_take_the_time_that_the_table_says() -> None:
+    text = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     times, method = {}, ""
     for row in rows:
         if len(row) == 5 and row[1] in PRESETS:
@@ -64,14 +118,14 @@ def test_presets_take_the_time_that_the_table_says(readme: str, repository: Path
             times[method, row[1]] = row[4].removesuffix(" min")
     assert len(times) >= 3 * len(PRESETS)
     claims = []
-    for file in (repository / "experiments" / "configs").glob("*/*.yaml"):
+    for file in FOLDER.glob("*/*.yaml"):
         header = re.match(r"(#.*\n)*", file.read_text(encoding="utf-8"))
         assert header is not None
         claims += [
             ((file.parent.name, file.stem), claim)
             for claim in re.findall(r"([\d.]+) minutes", header[0])
         ]
-    script = (repository / "experiments" / "run.py").read_text(encoding="utf-8")
+    script = (REPOSITORY / "experiments" / "run.py").read_text(encoding="utf-8")
     claims += [
         (("spectraldiff", "quick"), re.findall(r"\(([\d.]+) minutes on 2 cores\)", script)[0])
     ]
@@ -79,18 +133,136 @@ def test_presets_take_the_time_that_the_table_says(readme: str, repository: Path
     assert [claim for claim in claims if times[claim[0]] != claim[1]] == []
 
 
-def test_every_command_line_is_understood(readme: str, repository: Path) -> None:
-    lines = re.findall(r"^python (experiments/\w+\.py.*?)$", readme, flags=re.MULTILINE)
-    assert lines
-    for line in lines:
-        script, *given = shlex.split(line.rstrip("\\"))
-        shown = subprocess.run(
-            [sys.executable, script, "--help"],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=repository,
-        ).stdout
-        for argument in given:
-            if argument.startswith("--"):
-                assert argument.partition("=")[0] in shown, f"{argument} of: {line}"
+def test_one_object_is_the_model(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = block("python", "from_recipe")
+    assert code.count('"diffgraph"') == 1
+    exec(code.replace('"diffgraph"', '"knn"'), {})
+    assert capsys.readouterr().out.strip().endswith("(48, 48)")
+    assert SceneClassifier.from_pretrained("model").known.scene == "simulated"
+
+
+def test_the_modules_pretrain_and_classify(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = block("python", "L.Trainer")
+    assert len(code.splitlines()) <= 20
+    exec(code, {})
+    found = re.search(r"test/overall_accuracy\W+([\d.]+)", capsys.readouterr().out)
+    assert found is not None
+    assert float(found.group(1)) > 0.6
+
+
+def test_an_own_denoiser_is_short_and_runs_with_an_own_network(own_parts: Path) -> None:
+    assert len(block("python", "# my_parts.py").splitlines()) <= 20
+    (own_parts / "own.yaml").write_text(block("yaml", "my_network.MyNet"))
+    (line,) = [line for line in COMMANDS if "--pretrain.denoiser my_parts" in line]
+    given = [*shlex.split(line)[1:], "--config", "own.yaml"]
+    assert main([*given, *TINY, "--out", "run"]) == 0
+    denoiser = importlib.import_module("my_parts").MyDenoiser
+    network = partial(importlib.import_module("my_network").MyNet, width=32)
+    model = SceneClassifier.from_pretrained("run/model", denoiser=denoiser, network=network)
+    assert model.pretrained is not None
+    assert isinstance(model.pretrained.denoiser, denoiser)
+
+
+def test_an_own_estimator_and_optimiser_run_and_map_another_image(elsewhere: Path) -> None:
+    (elsewhere / "own.yaml").write_text(block("yaml", "sklearn.ensemble"))
+    few = ["--classifier.estimator.n_estimators", "3"]
+    assert main(["run", "--config", "own.yaml", *few, *TINY, "--out", "run"]) == 0
+    np.save("next.npy", simulate_scene(24, 30, 20, 3, image=1).cube)
+    line = next(line for line in COMMANDS if line.startswith("hsi-diffusion map"))
+    given = dict(zip(*[iter(shlex.split(line)[2:])] * 2, strict=True))
+    given |= {"--model": "run/model", "--image": "next.npy"}
+    assert main(["map", *itertools.chain(*given.items())]) == 0
+    assert Path(given["--out"]).is_file()
+
+
+def test_an_own_scene_is_known_by_its_name(elsewhere: Path) -> None:
+    (elsewhere / "data").mkdir()
+    scene = simulate_scene(40, 30, 20, 3)
+    np.save("data/my_field.npy", scene.cube)
+    np.save("data/my_field_gt.npy", scene.labels)
+    script = """
+import sys, warnings
+warnings.simplefilter("error")
+exec(sys.argv[1])
+assert scene.info.class_names[0] == "maize" and scene.labels.max() == 3
+"""
+    code = block("python", "register_scene(")
+    done = subprocess.run(  # the catalogue of this process stays as it is
+        [sys.executable, "-c", script, code],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_an_own_recipe_is_laid_over_its_base(elsewhere: Path) -> None:
+    (elsewhere / "my_method").mkdir()
+    (elsewhere / "my_method" / "any.yaml").write_text(block("yaml", "# my_method/any.yaml"))
+    preset = read_preset("./my_method", "cpu")
+    few = preset_for(preset, scene="houston2013", split="10")
+    assert few["pretrain"]["steps"] == 3200
+    assert few["features"]["timesteps"] == [100]
+    assert few["features"]["tile"] == 256
+    assert few["pretrain"]["denoiser"] == read_preset("diffgraph", "cpu")["pretrain"]["denoiser"]
+
+
+def test_python_blocks_are_python() -> None:
+    for one in BLOCKS:
+        if one.language == "python":
+            compile(one.code, one.page, "exec")
+
+
+def test_a_sweep_sets_settings_that_there_are(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = yaml.safe_load(block("yaml", "${args}"))
+    program, command, *given = sweep["command"]
+    assert (program, command, given.pop()) == ("hsi-diffusion", "run", "${args}")
+    for name, allowed in sweep["parameters"].items():
+        given.append(f"--{name}={allowed['values'][-1] if 'values' in allowed else allowed['min']}")
+    assert main(["run", *given, "--print_config"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["pretrain"]["steps"] == 1600
+    assert settings["logger"] == "wandb"
+    assert sweep["metric"]["name"] == "test/overall_accuracy"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_line_is_understood(
+    line: str, own_parts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_parts / "mine.yaml").write_text("method: svm\n")
+    (own_parts / "my_method").mkdir()
+    (own_parts / "my_method" / "any.yaml").write_text(block("yaml", "# my_method/any.yaml"))
+    line = line.partition(" > ")[0].removesuffix(" &")
+    program, *given = shlex.split(line)
+    if program == "python":
+        script, *given = given
+        shown = (REPOSITORY / script).read_text(encoding="utf-8")
+        assert [flag for flag in given if flag.startswith("--") and f'"{flag}"' not in shown] == []
+    elif program == "hsi-diffusion":
+        assert understood(given, capsys), capsys.readouterr().err
+    elif program == "dask" and given[0] != "cuda":  # a package for graphics cards
+        name, *given = given
+        {"scheduler": dask_scheduler, "worker": dask_worker}[name].main.make_context(name, given)
+    else:
+        assert program in ("dask", "wandb", "ruff"), line
+
+
+def understood(given: list[str], capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether the program accepts a command line; nothing is computed."""
+    command, *rest = given
+    if command == "run":
+        return main([*given, "--print_config"]) == 0
+    if command in ("benchmark", "ablate", "map"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        plans = [name for name in rest[:1] if not name.startswith("--")]
+        flags = [flag for flag in rest if flag.startswith("--")]
+        return all(re.search(rf"(?<![\w-]){re.escape(name)}\b", shown) for name in plans + flags)
+    return main(given) == 0

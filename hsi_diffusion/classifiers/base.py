@@ -1,96 +1,147 @@
-"""What all networks share that classify the centre pixel of a patch."""
+"""Classifiers of a scene's pixels: labelled pixels of a cube in, probabilities out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from torch import nn
+import numpy as np
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FeatureCube
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
+Cube = FeatureCube | np.ndarray[Any, np.dtype[np.float32]]
+"""Diffusion features, or bands in some space, over the pixels of an image, shape (H, W, D)."""
 
-class PatchClassifier(nn.Module, ABC):
-    """Base of the networks from patches (B, in_channels, P, P) to logits (B, K).
 
-    Subclasses bring :meth:`_logits`.
+class Layout(NamedTuple):
+    """How the channels of a cube lie, which is known before the cube is computed.
 
-    Args:
-        in_channels: Channels of a patch: bands, components or diffusion features.
-        num_classes: Number of classes K.
-        patch_size: Side P of the patch in pixels.
-        sizes: Further sizes of the network, which can't be below 1 either.
-
-    Raises:
-        ConfigurationError: A size is below 1.
+    Attributes:
+        channels: How many, D.
+        timesteps: In how many equal groups they lie, one for each timestep.
+        angles: Whether one spectral angle per timestep stands behind them.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, patch_size: int, **sizes: int) -> None:
-        super().__init__()
-        check_sizes(
-            in_channels=in_channels, num_classes=num_classes, patch_size=patch_size, **sizes
-        )
-        self.in_channels = in_channels
-        self.num_classes = num_classes
-        self.patch_size = patch_size
+    channels: int
+    timesteps: int = 1
+    angles: bool = False
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify the centre pixels of patches.
 
-        Args:
-            image: Shape (B, in_channels, P, P).
+def layout_of(cube: Cube) -> Layout:
+    """How the channels of a cube lie."""
+    if isinstance(cube, FeatureCube):
+        return Layout(cube.array.shape[2], cube.timesteps, cube.angles)
+    return Layout(cube.shape[2])
 
-        Returns:
-            Logits, shape (B, num_classes).
 
-        Raises:
-            ConfigurationError: The patches have another number of channels or another size.
-        """
-        self.check_image(image)
-        return self._logits(image)
+def array_of(cube: Cube) -> NDArray[np.float32]:
+    """The values of a cube, (H, W, D)."""
+    return cube.array if isinstance(cube, FeatureCube) else cube
+
+
+class PixelClassifier(ABC):
+    """Learns labelled pixels of a cube, and gives class probabilities of any pixels.
+
+    Attributes:
+        seen: Side of the square of pixels around a pixel that decides its class.
+    """
+
+    kind: ClassVar[str]
+    seen: int = 1
 
     @abstractmethod
-    def _logits(self, image: Tensor) -> Tensor:
-        """Logits of patches that fit the network."""
+    def check(self, layout: Layout, num_classes: int) -> None:
+        """Make everything that will learn once, so that a wrong setting is reported at once.
 
-    def check_image(self, image: Tensor) -> None:
-        """Raise a ConfigurationError unless ``image`` holds patches as the network expects them."""
-        expected = (self.in_channels, self.patch_size, self.patch_size)
-        if tuple(image.shape[1:]) != expected:
-            raise ConfigurationError(
-                f"image must have shape (B, {', '.join(map(str, expected))}), got "
-                f"{tuple(image.shape)}; build the classifier with the channels and the patch size "
-                "of the data module"
-            )
+        Raises:
+            ConfigurationError: A setting does not fit the cube, or is outside what is allowed.
+        """
 
-    def centre_spectrum(self, image: Tensor) -> Tensor:
-        """The channels of the pixel that is asked for, shape (B, in_channels)."""
-        return image[:, :, self.patch_size // 2, self.patch_size // 2]
+    @abstractmethod
+    def fit(
+        self,
+        cube: Cube,
+        labels: NDArray[np.integer[Any]],
+        pixels: NDArray[np.integer[Any]],
+        num_classes: int,
+        validation: NDArray[np.integer[Any]] | None = None,
+    ) -> Self:
+        """Learn the labelled pixels of a cube.
 
+        Args:
+            cube: Shape (H, W, D).
+            labels: Label map, shape (H, W), classes 1..K; read at ``pixels`` only.
+            pixels: Flat numbers of the pixels to learn, shape (N,).
+            num_classes: Number of classes K.
+            validation: Flat numbers of labelled pixels, for a curve in the log of what trains in
+                steps; nothing is learned from them.
 
-def check_sizes(**sizes: int) -> None:
-    """Raise a ConfigurationError for the first size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        Returns:
+            Itself.
+        """
 
+    @abstractmethod
+    def predict(
+        self, cube: Cube, pixels: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.float32]:
+        """Class probabilities of pixels.
 
-def check_channels(channels: Sequence[int]) -> None:
-    """Raise a ConfigurationError unless ``channels`` holds whole numbers from 1, at least one."""
-    known = isinstance(channels, (list, tuple)) and all(
-        isinstance(size, int) and not isinstance(size, bool) for size in channels
-    )
-    if not known or not channels or min(channels) < 1:
-        raise ConfigurationError(
-            f"channels must be a list of whole numbers from 1, one per block, got {channels!r}"
-        )
+        Args:
+            cube: Over the image that was learned, or another one; channels as those learned.
+            pixels: Flat numbers, shape (M,); None: all of them.
 
+        Returns:
+            Shape (M, K), of sum 1.
 
-def centre_pixel(patch_size: int) -> int:
-    """Flat number of a patch's centre, row and column P // 2."""
-    return patch_size // 2 * (patch_size + 1)
+        Raises:
+            NotFittedError: Nothing was learned yet.
+        """
+
+    @abstractmethod
+    def trial(self, steps: int, name: str) -> PixelClassifier:
+        """A cheaper one of the same kind, to compare cubes with.
+
+        Args:
+            steps: Training steps of a network.
+            name: Name of the trial in logs.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What was learned with and what was chosen on the way, as plain data."""
+
+    @property
+    def parameters(self) -> int | None:
+        """Trained numbers of all networks; None where that means nothing."""
+        return None
+
+    def timestep_weights(self, cube: Cube) -> NDArray[np.float32] | None:
+        """How much each timestep is trusted at each pixel, (H, W, T); None without a gate."""
+        del cube
+        return None
+
+    @abstractmethod
+    def save(self, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Write what has a file format of its own, and give the rest.
+
+        Args:
+            folder: Where such files go.
+
+        Returns:
+            Plain data, and tensors by name.
+        """
+
+    @abstractmethod
+    def load(self, folder: Path, plain: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """Be again what :meth:`save` wrote; nothing that a file names is imported or run.
+
+        Raises:
+            CheckpointError: The files are damaged, or hold a class of the user's own, which must be
+                given as an object.
+        """

@@ -1,14 +1,17 @@
-"""A support vector machine whose kernel is chosen by cross-validation."""
+"""A support vector machine whose kernel is chosen by cross-validation, as scikit-learn has them."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.svm import SVC
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hsi_diffusion.classifiers.estimator_base import Estimator, scikit_learn
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.patches import Split, cross_validation_folds
 
@@ -20,76 +23,106 @@ if TYPE_CHECKING:
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 SIGMAS = tuple(2.0**power for power in range(-3, 5))
-"""Widths of the kernel that the SpectralDiff paper tries, 2^-3 to 2^4."""
+"""Kernel widths that the SpectralDiff paper tries, 2^-3 to 2^4."""
 
 COSTS = tuple(10.0**power for power in range(-2, 5))
 """Costs of an error that it tries, its lambda, 10^-2 to 10^4."""
 
+CHUNK = 2**26
+"""Bytes of the rows, and of their distances to the training rows, that are held at a time."""
 
-class SupportVectorMachine(Estimator):
+
+class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine, one against one, with the kernel exp(-d^2 / (2 sigma^2)).
 
-    The kernel's width sigma and the cost of an error (the papers' lambda) are chosen by stratified
-    cross-validation on the given rows alone: the pair with the most rows classified rightly while
-    they were left out; of equal ones the smoothest, which is the widest kernel, then the smallest
-    cost. Classes with fewer rows than folds are missing from some folds, and the only row of a
-    class always trains; where every class has fewer rows than folds, there are as many folds as the
-    largest class has rows. The machine then learns from all rows. One pair is taken as it is.
+    The kernel width sigma and the cost of an error (the papers' lambda) are chosen by stratified
+    cross-validation on the given rows alone: the pair with the most left-out rows classified
+    correctly; of equal ones the smoothest, which is the widest kernel, then the smallest cost.
+    Classes with fewer rows than folds are missing from some folds, and the only row of a class
+    always trains; where every class has fewer rows than folds, there are as many folds as the
+    largest class has rows. The machine then learns from all rows. A single pair is taken as it is.
 
-    Its answers are a softmax over the votes of the machines, a class against a class each, in which
-    equal votes are told apart by the machines' margins (scikit-learn's one-against-rest decision
-    function). Nothing is fitted to make probabilities of them, which would take more labels than
-    there may be. Ours.
+    The probabilities are a softmax over the votes of the machines, a class against a class each, in
+    which equal votes are told apart by the machines' margins (scikit-learn's one-against-rest
+    decision function). They rank the classes; they are not calibrated, which would take more labels
+    than there may be. Ours.
 
     With N rows it holds a few matrices of N x N numbers in float64.
 
     Args:
-        sigmas: Widths to try, in the units of the rows. The paper's grid suits bands between -1 and
-            1, or 0 and 1.
+        sigmas: Kernel widths to try, in the units of the rows. The paper's grid suits bands between
+            -1 and 1, or 0 and 1.
         costs: Costs to try.
         folds: Parts of the cross-validation, at least 2; the paper does not say how many.
         standardise: Give every channel mean 0 and variance 1 over the given rows, and take the root
             mean square over channels as distance, so that the same widths suit any number of
             channels of any scale. Ours.
-        sharpness: How much one more vote counts in the answers, as a power of e; the default was
+        sharpness: Weight of one more vote in the probabilities, as a power of e; the default was
             found on development pixels of Indian Pines.
-        seed: Names the draw of the folds.
+        random_state: Seed of the draw of the folds; None: 0.
+
+    Attributes:
+        classes_: The classes, sorted, shape (K,).
+        n_features_in_: Number of channels D.
+        sigma_: The chosen kernel width.
+        cost_: The chosen cost.
+        folds_: Number of folds of the cross-validation; 0 where there was nothing to choose.
+        cross_validated_accuracy_: Part of the left-out rows that the chosen pair classified
+            correctly; nan where there was nothing to choose.
+
+    Example:
+        >>> import numpy as np
+        >>> random = np.random.default_rng(0)
+        >>> classes = np.arange(40) % 2
+        >>> rows = classes[:, None] + 0.2 * random.normal(size=(40, 5))
+        >>> model = SupportVectorMachine(sigmas=[0.5, 1.0], costs=[1.0, 100.0]).fit(rows, classes)
+        >>> model.predict_proba(rows).shape, model.score(rows, classes)
+        ((40, 2), 1.0)
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
-        MissingDependencyError: scikit-learn is not installed.
     """
-
-    name: ClassVar[str] = "svm"
-    _module: ClassVar[str] = "svm"
 
     def __init__(
         self,
         sigmas: Sequence[float] = SIGMAS,
         costs: Sequence[float] = COSTS,
+        *,
         folds: int = 5,
         standardise: bool = False,
         sharpness: float = 4.0,
-        *,
-        seed: int = 0,
+        random_state: int | None = None,
     ) -> None:
-        self.sigmas = _grid("sigmas", sigmas)
-        self.costs = _grid("costs", costs)
-        if folds < 2:
-            raise ConfigurationError(f"folds must be at least 2, got {folds}")
-        if not 0 < sharpness < math.inf:
-            raise ConfigurationError(f"sharpness must be above 0 and finite, got {sharpness}")
-        super().__init__(seed=seed)
-        self.sharpness = sharpness
+        self.sigmas = sigmas
+        self.costs = costs
         self.folds = folds
         self.standardise = standardise
-        self._chosen: dict[str, Any] = {}
-        self._rows = np.empty((0, 0))
-        self._shift = self._factor = np.empty(0)
+        self.sharpness = sharpness
+        self.random_state = random_state
+        self._check()  # and again in fit, since set_params may change them
 
-    def _fit(self, rows: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
-        if len(np.unique(classes)) < 2:
-            raise ConfigurationError("an svm needs rows of at least 2 classes, got one class")
+    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Self:  # noqa: N803  (as scikit-learn has it)
+        """Learn from labelled rows.
+
+        Args:
+            X: Bands, components or features of single pixels, shape (N, D), finite; used in
+                float32.
+            y: Their classes, shape (N,).
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigurationError: A setting is outside what is allowed, or the rows are too few for
+                the settings.
+            ValueError: The rows and classes don't fit together, or are not finite.
+        """
+        sigmas, costs = self._check()
+        rows, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, classes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ConfigurationError("y must hold at least 2 classes for an svm, got one class")
         # a kernel does not see a shift, and distances of centred rows round less
         self._shift = rows.mean(axis=0, dtype=np.float64)
         self._factor = np.ones_like(self._shift)
@@ -100,63 +133,86 @@ class SupportVectorMachine(Estimator):
             self._factor[~varies] = 0
         self._rows = self._scaled(rows)
         squares = _squared_distances(self._rows, self._rows)
-        sigma, cost = self._choose(squares, classes)
-        self._model = self._machine(cost).fit(_kernel(squares, sigma), classes)
+        self._choose(sigmas, costs, squares, classes)
+        self._machine = _machine(self.cost_).fit(_kernel(squares, self.sigma_), classes)
+        return self
 
-    def _choose(self, squares: Matrix, classes: NDArray[np.int64]) -> tuple[float, float]:
-        """The best pair of the grid, noted with how good it was."""
-        sigma, cost = self.sigmas[-1], self.costs[0]
-        self._chosen = {"sigma": sigma, "cost": cost, "folds": 0, "cross_validated_accuracy": None}
-        if len(self.sigmas) == len(self.costs) == 1:
-            return sigma, cost
-        folds = _folds(classes, self.folds, self.seed)
+    def predict_proba(self, X: NDArray[Any]) -> NDArray[np.float32]:  # noqa: N803
+        """Rank the classes of rows.
+
+        Args:
+            X: Shape (M, D), finite.
+
+        Returns:
+            float32, shape (M, K), of sum 1, in the order of :attr:`classes_`.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called (scikit-learn's error).
+            ValueError: The rows have another number of channels, or are not finite.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float32, reset=False)
+        found = np.empty((len(rows), len(self.classes_)), dtype=np.float32)
+        step = max(1, CHUNK // (8 * sum(self._rows.shape)))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            squares = _squared_distances(self._scaled(rows[part]), self._rows)
+            votes: Matrix = self._machine.decision_function(_kernel(squares, self.sigma_))
+            if votes.ndim == 1:  # of two classes there is one margin
+                votes = np.stack([-votes, votes], axis=1) / 2
+            found[part] = softmax(self.sharpness * votes, axis=1)
+        return found
+
+    def predict(self, X: NDArray[Any]) -> NDArray[Any]:  # noqa: N803
+        """Classify rows by the largest of :meth:`predict_proba`, shape (M, D) to (M,)."""
+        places = self.predict_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[places]
+        return found
+
+    def _choose(
+        self,
+        sigmas: tuple[float, ...],
+        costs: tuple[float, ...],
+        squares: Matrix,
+        classes: NDArray[np.int64],
+    ) -> None:
+        """Set the best pair of the grid, and how good it was."""
+        self.sigma_, self.cost_ = sigmas[-1], costs[0]
+        self.folds_, self.cross_validated_accuracy_ = 0, math.nan
+        if len(sigmas) == len(costs) == 1:
+            return
+        folds = _folds(classes, self.folds, self.random_state or 0)
         best = -1
-        for width in reversed(self.sigmas):
-            kernel = _kernel(squares, width)
-            right = dict.fromkeys(self.costs, 0)
+        for sigma in reversed(sigmas):
+            kernel = _kernel(squares, sigma)
+            right = dict.fromkeys(costs, 0)
             for fold in folds:
                 known = kernel[np.ix_(fold.train, fold.train)]
-                asked = kernel[np.ix_(fold.val, fold.train)]
-                for price in self.costs:
-                    found = self._machine(price).fit(known, classes[fold.train]).predict(asked)
-                    right[price] += int((found == classes[fold.val]).sum())
-            for price, number in right.items():
+                left_out = kernel[np.ix_(fold.val, fold.train)]
+                for cost in costs:
+                    found = _machine(cost).fit(known, classes[fold.train]).predict(left_out)
+                    right[cost] += int((found == classes[fold.val]).sum())
+            for cost, number in right.items():
                 if number > best:
-                    best, sigma, cost = number, width, price
-        tried = sum(len(fold.val) for fold in folds)
-        self._chosen = {
-            "sigma": sigma,
-            "cost": cost,
-            "folds": len(folds),
-            "cross_validated_accuracy": best / tried,
-        }
-        return sigma, cost
-
-    def _machine(self, cost: float) -> Any:
-        return scikit_learn(self._module).SVC(C=cost, kernel="precomputed")
+                    best, self.sigma_, self.cost_ = number, sigma, cost
+        self.folds_ = len(folds)
+        self.cross_validated_accuracy_ = best / sum(len(fold.val) for fold in folds)
 
     def _scaled(self, rows: NDArray[np.float32]) -> Matrix:
         scaled: Matrix = (rows - self._shift) * self._factor
         return scaled
 
-    def _predict(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._model.predict(self._against_known(rows))
-        return found
+    def _check(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Both grids in rising order, if all settings are possible."""
+        if self.folds < 2:
+            raise ConfigurationError(f"folds must be at least 2, got {self.folds}")
+        if not 0 < self.sharpness < math.inf:
+            raise ConfigurationError(f"sharpness must be above 0 and finite, got {self.sharpness}")
+        return _grid("sigmas", self.sigmas), _grid("costs", self.costs)
 
-    def _answers(self, rows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-        votes: Matrix = self._model.decision_function(self._against_known(rows))
-        if votes.ndim == 1:  # of two classes there is one margin
-            votes = np.stack([-votes, votes], axis=1) / 2
-        found: Matrix = softmax(self.sharpness * votes, axis=1)
-        return found
 
-    def _against_known(self, rows: NDArray[np.float32]) -> Matrix:
-        """The kernel between rows and those that were learned from."""
-        squares = _squared_distances(self._scaled(rows), self._rows)
-        return _kernel(squares, self._chosen["sigma"])
-
-    def _settings(self) -> dict[str, Any]:
-        return {**self._chosen, "standardise": self.standardise, "seed": self.seed}
+def _machine(cost: float) -> SVC:
+    return SVC(C=cost, kernel="precomputed")
 
 
 def _grid(name: str, values: Sequence[float]) -> tuple[float, ...]:
@@ -173,7 +229,7 @@ def _grid(name: str, values: Sequence[float]) -> tuple[float, ...]:
 
 def _folds(classes: NDArray[np.int64], folds: int, seed: int) -> tuple[Split, ...]:
     """Deal the rows into folds as if they were the pixels of a scene of one row."""
-    largest = int(np.unique(classes, return_counts=True)[1].max())
+    largest = int(np.bincount(classes).max())
     if largest < 2:
         raise ConfigurationError(
             "an svm can't choose among sigmas and costs where no class has 2 rows: give one value "

@@ -1,8 +1,8 @@
 """The networks that denoise, one file each, all with the interface of ``base.Denoiser``."""
 
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
-from hsi_diffusion.denoisers.build import DENOISERS, build_denoiser
-from hsi_diffusion.denoisers.convert import load_published_unet3d, to_published
+from hsi_diffusion.denoisers.build import DENOISERS, DenoiserPart, build_denoiser
+from hsi_diffusion.denoisers.convert import load_published_unet3d
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.denoisers.staged import StagedDenoiser
@@ -15,11 +15,11 @@ __all__ = [
     "SSAD",
     "BandPadding",
     "Denoiser",
+    "DenoiserPart",
     "FeatureLevel",
     "StagedDenoiser",
     "UNet2D",
     "UNet3D",
     "build_denoiser",
     "load_published_unet3d",
-    "to_published",
 ]

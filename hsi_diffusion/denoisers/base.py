@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +34,19 @@ class FeatureLevel:
     radius: int = field(kw_only=True)
 
 
-class Denoiser(nn.Module, ABC):
+class Denoiser(Recorded, nn.Module, ABC):
     """A network that looks at a noisy image and its timestep.
 
-    A subclass deals with its own reshaping and band padding. What the output means (noise, x0, v)
-    is decided by whoever trains it.
+    A subclass brings its layers and :meth:`forward_levels`; reshaping and band padding are its own
+    matter. What the output means (noise, x0, v) is decided by whoever trains it.
 
     Args:
         num_bands: Bands (or components) of the images.
         feature_info: The places where features can be taken, in the order of ``indices``.
         radius: Pixels to each side on which an output pixel depends.
+
+    Raises:
+        ConfigurationError: ``num_bands`` is below 1.
 
     Attributes:
         num_bands: As given.
@@ -74,6 +78,26 @@ class Denoiser(nn.Module, ABC):
             ...
 
     @abstractmethod
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Denoise, and give features at the asked levels; the one method of a subclass.
+
+        The methods below call it with images, timesteps and levels that fit.
+
+        Args:
+            x_t: Noisy images, shape (B, bands, H, W).
+            t: Their timesteps, int64, shape (B,).
+            indices: Numbers of levels in ``feature_info``, in any order, or none.
+            output: Whether the denoised images are wanted. Where they are not, nothing beyond the
+                deepest level needs to be computed.
+
+        Returns:
+            The denoised images, (B, bands, H, W), or None where they are not wanted; and one tensor
+            per index, in the order asked, of shape (B, channels, H / reduction, W / reduction) of
+            that level.
+        """
+
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Denoise.
 
@@ -83,9 +107,13 @@ class Denoiser(nn.Module, ABC):
 
         Returns:
             Shape (B, bands, H, W).
-        """
 
-    @abstractmethod
+        Raises:
+            ConfigurationError: ``x_t`` or ``t`` does not fit.
+        """
+        self.check_input(x_t, t)
+        return self._given(self.forward_levels(x_t, t, [], output=True)[0])
+
     def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
         """Features at the asked levels; nothing beyond the deepest of them is computed.
 
@@ -96,10 +124,15 @@ class Denoiser(nn.Module, ABC):
 
         Returns:
             One tensor per index, in the order asked, shape (B, channels, H / reduction,
-            W / reduction) of that level.
-        """
+            W / reduction) of that level, with the sides rounded up.
 
-    @abstractmethod
+        Raises:
+            ConfigurationError: ``x_t`` or ``t`` does not fit, or there is no such level.
+        """
+        self.check_input(x_t, t)
+        self.check_indices(indices)
+        return self.forward_levels(x_t, t, indices, output=False)[1]
+
     def forward_with_features(
         self, x_t: Tensor, t: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
@@ -114,7 +147,22 @@ class Denoiser(nn.Module, ABC):
 
         Returns:
             What :meth:`forward` gives, and what :meth:`forward_intermediates` gives.
+
+        Raises:
+            ConfigurationError: ``x_t`` or ``t`` does not fit, or there is no such level.
         """
+        self.check_input(x_t, t)
+        self.check_indices(indices)
+        output, features = self.forward_levels(x_t, t, indices, output=True)
+        return self._given(output), features
+
+    def _given(self, output: Tensor | None) -> Tensor:
+        if output is None:
+            raise ConfigurationError(
+                f"{type(self).__name__}.forward_levels gave None although the output was asked "
+                "for; with output=True it must give the denoised images first"
+            )
+        return output
 
     def check_input(self, x_t: Tensor, t: Tensor) -> None:
         """Raise a ConfigurationError unless ``x_t`` and ``t`` fit each other and the network."""

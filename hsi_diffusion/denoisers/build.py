@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.denoisers.base import Denoiser
 from hsi_diffusion.denoisers.staged import StagedDenoiser
 from hsi_diffusion.denoisers.unet2d import UNet2D
 from hsi_diffusion.denoisers.unet3d import UNet3D
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_options
+from hsi_diffusion.parts import build_part, by_name
+
+DENOISERS: dict[str, type[Denoiser]] = by_name(UNet3D, StagedDenoiser, UNet2D)
+"""The library's networks by their names."""
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hsi_diffusion.denoisers.base import Denoiser
-
-DENOISERS: dict[str, type[Denoiser]] = {
-    "unet3d": UNet3D,
-    "staged": StagedDenoiser,
-    "unet2d": UNet2D,
-}
-"""Every network by its name."""
+    DenoiserPart = Callable[[int], Denoiser] | Denoiser | str | Mapping[str, Any]
+else:  # what a command line offers: its parser knows names and class paths by itself
+    DenoiserPart = Callable[[int], Denoiser] | Denoiser
 
 
-def build_denoiser(name: str, num_bands: int, options: Mapping[str, Any] | None = None) -> Denoiser:
-    """Make a denoiser.
+def build_denoiser(denoiser: DenoiserPart, num_bands: int) -> Denoiser:
+    """Make a denoiser of what a user gave.
 
     Args:
-        name: A name in ``DENOISERS``.
+        denoiser: A network, used as it is; a class or function of ``num_bands`` that makes one; the
+            name of one of :data:`DENOISERS`; or ``{"class_path": name, "init_args": {...}}``.
         num_bands: Bands (or components) of the images.
-        options: The network's other arguments; what is left out has its default.
 
     Returns:
-        The network, with fresh weights.
+        The network, with fresh weights unless it was given as an object.
 
     Raises:
-        ConfigurationError: An unknown name or option, or a value that the network refuses.
+        ConfigurationError: An unknown name or option, a value that the network refuses, or a
+            network of another number of bands.
     """
-    if name not in DENOISERS:
+    network: Denoiser = build_part(
+        denoiser,
+        Denoiser,  # type: ignore[type-abstract]  # what it must be, not what is made
+        DENOISERS,
+        "denoiser",
+        num_bands,
+    )
+    if network.num_bands != num_bands:
         raise ConfigurationError(
-            f"denoiser must be one of {', '.join(DENOISERS)}, but {name!r} was given"
+            f"denoiser must be made for num_bands={num_bands}, but it has {network.num_bands}"
         )
-    network = DENOISERS[name]
-    options = dict(options or {})
-    check_options(network, options, "denoiser_options", given=("num_bands",))
-    return network(num_bands, **options)
+    return network

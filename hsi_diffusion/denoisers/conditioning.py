@@ -1,4 +1,4 @@
-"""How a network is told the timestep."""
+"""Conditioning of a network on the timestep."""
 
 from __future__ import annotations
 
@@ -78,11 +78,6 @@ class Conditioned(nn.Module):
         self.modulation = nn.Linear(time_channels, 3 * channels)
         self.branch = branch
 
-    def reset_parameters(self) -> None:
-        """Back to the identity; for after a network has set up all of its linear layers."""
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Run the branch.
 
@@ -97,6 +92,17 @@ class Conditioned(nn.Module):
         scale, shift, gate = steering.chunk(3, dim=-1)
         changed: Tensor = self.branch(self.norm(x) * (1 + scale) + shift)
         return x + gate * changed
+
+
+def reset(module: nn.Module) -> None:
+    """Glorot-uniform weights without bias, and branches that are off; children come first."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, Conditioned):
+        nn.init.zeros_(module.modulation.weight)
+        nn.init.zeros_(module.modulation.bias)
 
 
 class FeedForward(nn.Sequential):

@@ -1,4 +1,4 @@
-"""Weights of the public SpectralDiff release, read into our U-Net and written back."""
+"""Weights of the public SpectralDiff release, read into our U-Net."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load_published_unet3d(
             f"network's state_dict() alone with torch.save and try again. The reason: {error}"
         ) from error
     try:
-        state = from_published(content)
+        state = _state_dict(content)
         network = _network_of_shape(state, num_bands, band_padding)
         _check_fit(state, network.state_dict())
     except CheckpointError as error:
@@ -63,19 +63,8 @@ def load_published_unet3d(
     return network.eval()
 
 
-def from_published(content: object) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved, with our names.
-
-    Args:
-        content: A state dict, or a dict that holds one (see :func:`load_published_unet3d`); the
-            names may begin with "module." or "_orig_mod.".
-
-    Returns:
-        Tensors by name.
-
-    Raises:
-        CheckpointError: It holds no state dict.
-    """
+def _state_dict(content: object) -> dict[str, Tensor]:
+    """The state dict inside what a training script saved, with our names."""
     while isinstance(content, Mapping) and (found := [key for key in WRAPPERS if key in content]):
         content = content[found[0]]
     if not isinstance(content, Mapping) or not content:
@@ -92,29 +81,6 @@ def from_published(content: object) -> dict[str, Tensor]:
     return {_bare(str(name)): value for name, value in content.items()}
 
 
-def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a :class:`UNet3D` as the public release keeps it.
-
-    Args:
-        state: ``network.state_dict()``; also of a compiled or parallel network.
-
-    Returns:
-        Contiguous float32 tensors on the CPU (counters stay int64) that share no memory with
-        ``state``, by the release's names.
-
-    Raises:
-        CheckpointError: It is not the state of a :class:`UNet3D`.
-    """
-    bare = from_published(state)
-    _check_fit(bare, _network_of_shape(bare).state_dict())
-    return {
-        name: (value.float() if value.is_floating_point() else value)
-        .detach()
-        .to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, value in bare.items()
-    }
-
-
 def _bare(name: str) -> str:
     while name.startswith(PREFIXES):
         name = name.partition(".")[2]
@@ -122,7 +88,7 @@ def _bare(name: str) -> str:
 
 
 def _network_of_shape(
-    state: Mapping[str, Tensor], num_bands: int = 1, band_padding: BandPadding = "repeat"
+    state: Mapping[str, Tensor], num_bands: int, band_padding: BandPadding
 ) -> UNet3D:
     """A fresh network with the width, depth and time embedding that the weights show."""
     needed = ("conv0.weight", "time_mlp.1.weight", "downs.0.conv1.weight")

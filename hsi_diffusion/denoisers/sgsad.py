@@ -61,7 +61,7 @@ class SGSAD(AttentionBlock):
 
     Both are pre-norm, residual, and scaled, shifted and gated by the timestep, see
     :class:`~hsi_diffusion.denoisers.conditioning.Conditioned`. DiffCRN (Zhu & Xu, arXiv 2502.19699)
-    names a spectral group self-attention denoising module; its abstract says no more. That the
+    names a spectral group self-attention denoising module, without details. That the
     groups are channels of the network, and that attention acts at one pixel, is our reading.
 
     Args:

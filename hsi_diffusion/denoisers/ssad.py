@@ -101,7 +101,7 @@ class SSAD(AttentionBlock):
 
     Both are pre-norm, residual, and scaled, shifted and gated by the timestep, see
     :class:`~hsi_diffusion.denoisers.conditioning.Conditioned`. DiffCRN (Zhu & Xu, arXiv 2502.19699)
-    names a spatial self-attention denoising module; its abstract says no more. Windows, shift,
+    names a spatial self-attention denoising module, without details. Windows, shift,
     position bias and conditioning are ours: with windows (as Liu et al., ICCV 2021) the cost grows
     with the number of pixels, not with its square.
 

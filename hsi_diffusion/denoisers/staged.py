@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
-from hsi_diffusion.denoisers.conditioning import Conditioned, TimeMLP
+from hsi_diffusion.denoisers.conditioning import TimeMLP, reset
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 
 class Stage(nn.Module):
@@ -41,7 +41,7 @@ class Stage(nn.Module):
 class StagedDenoiser(Denoiser):
     """Stages of (SSAD, SGSAD) between a 1x1 stem over the bands and a 1x1 head.
 
-    DiffCRN (Zhu & Xu, arXiv 2502.19699) puts a staged network in the place of the U-Net, with a
+    DiffCRN (Zhu & Xu, arXiv 2502.19699) uses a staged network instead of the U-Net, with a
     spatial self-attention denoising module (SSAD) and a spectral group self-attention denoising
     module (SGSAD). That much is in its abstract, the rest is our reading: the order within a stage,
     that the grid is never coarsened, all sizes, and what is inside of the modules.
@@ -138,48 +138,21 @@ class StagedDenoiser(Denoiser):
         # scene: squared error at t = 5 / 50 / 200 / 400 0.026 / 0.067 / 0.420 / 0.830 with a layer
         # norm, 0.019 / 0.061 / 0.419 / 0.841 without)
         self.head = nn.Linear(channels, num_bands)
-        self.apply(_reset)
+        self.apply(reset)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Denoise; see :meth:`Denoiser.forward`."""
-        h, _ = self._run(x_t, t, stages=len(self.stages))
-        return self._output(h)
-
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
-        """Features at the asked levels; see :meth:`Denoiser.forward_intermediates`."""
-        self.check_indices(indices)
-        _, kept = self._run(x_t, t, stages=max(indices) + 1, keep=set(indices))
-        return [kept[index] for index in indices]
-
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Output and features; see :meth:`Denoiser.forward_with_features`."""
-        self.check_indices(indices)
-        h, kept = self._run(x_t, t, stages=len(self.stages), keep=set(indices))
-        return self._output(h), [kept[index] for index in indices]
-
-    def _run(
-        self, x_t: Tensor, t: Tensor, *, stages: int, keep: Collection[int] = ()
-    ) -> tuple[Tensor, dict[int, Tensor]]:
-        """The stem and the first ``stages`` stages.
-
-        Returns:
-            The last stage's output, (B, H, W, C), and the features of the levels in ``keep``.
-        """
-        self.check_input(x_t, t)
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Output and features; see :meth:`Denoiser.forward_levels`."""
         time = self.time(t)
         h = self.stem(x_t.permute(0, 2, 3, 1))
         kept: dict[int, Tensor] = {}
-        for level in range(stages):
+        for level in range(len(self.stages) if output else max(indices) + 1):
             h = self.stages[level](h, time)
-            if level in keep:
+            if level in indices:
                 kept[level] = h.permute(0, 3, 1, 2)
-        return h, kept
-
-    def _output(self, h: Tensor) -> Tensor:
-        output: Tensor = self.head(h)
-        return output.permute(0, 3, 1, 2)
+        restored = self.head(h).permute(0, 3, 1, 2) if output else None
+        return restored, [kept[index] for index in indices]
 
 
 def _radius(window: int, shifts: Sequence[int]) -> int:
@@ -192,12 +165,3 @@ def _radius(window: int, shifts: Sequence[int]) -> int:
             last += window - 1 - (last - shift) % window
         radius = max(radius, place - first, last - place)
     return radius
-
-
-def _reset(module: nn.Module) -> None:
-    """Glorot-uniform weights without bias, and branches that are off; children come first."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, Conditioned):
-        module.reset_parameters()

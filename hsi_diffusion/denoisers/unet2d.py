@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
-from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP
+from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP, reset
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
 CONV_RADIUS = 1
 """Pixels to each side that a 3x3 convolution sees, on its own grid; a block has one."""
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, time_channels: int, mlp_ratio: int) -> None:
         super().__init__()
-        # a feed-forward layer in the place of a second convolution costs less, and the loss of the
+        # a feed-forward layer instead of a second convolution costs less, and the loss of the
         # pretraining fell faster with it
         self.convolution = Conditioned(channels, time_channels, Convolution(channels))
         self.mlp = Conditioned(channels, time_channels, FeedForward(channels, mlp_ratio * channels))
@@ -209,40 +209,12 @@ class UNet2D(Denoiser):
             Up(widths[grid + 1], widths[grid], decoder[grid]) for grid in reversed(grids[:-1])
         )
         self.head = nn.Linear(widths[0], num_bands)
-        self.apply(_reset)
+        self.apply(reset)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Denoise; see :meth:`Denoiser.forward`."""
-        h, _ = self._run(x_t, t, level=len(self.ups))
-        return self._output(h, x_t)
-
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
-        """Features at the asked levels; see :meth:`Denoiser.forward_intermediates`.
-
-        Where the image's sides are no multiples of a level's reduction, they are rounded up.
-        """
-        self.check_indices(indices)
-        _, kept = self._run(x_t, t, level=max(indices), keep=set(indices))
-        return [kept[index] for index in indices]
-
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Output and features; see :meth:`Denoiser.forward_with_features`."""
-        self.check_indices(indices)
-        h, kept = self._run(x_t, t, level=len(self.ups), keep=set(indices))
-        return self._output(h, x_t), [kept[index] for index in indices]
-
-    def _run(
-        self, x_t: Tensor, t: Tensor, *, level: int, keep: Collection[int] = ()
-    ) -> tuple[Tensor, dict[int, Tensor]]:
-        """The encoder, and the decoder up to ``level``.
-
-        Returns:
-            The level's output on the padded grid, (B, H, W, C), and the features of the levels in
-            ``keep``.
-        """
-        self.check_input(x_t, t)
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Output and features; see :meth:`Denoiser.forward_levels`."""
         height, width = x_t.shape[2:]
         time = self.time(t)
         h = self.finest(self.stem(self._pad(x_t).permute(0, 2, 3, 1)), time)
@@ -251,14 +223,15 @@ class UNet2D(Denoiser):
             skips.append(h)
             h = down(h, time)
         kept: dict[int, Tensor] = {}
-        for index in range(level + 1):
+        for index in range(len(self.ups) + 1 if output else max(indices) + 1):
             if index > 0:
                 h = self.ups[index - 1](h, skips.pop(), time)
-            if index in keep:
+            if index in indices:
                 cell = self.feature_info[index].reduction
                 inside = h[:, : -(-height // cell), : -(-width // cell)]
                 kept[index] = inside.permute(0, 3, 1, 2)
-        return h, kept
+        restored = self.head(h[:, :height, :width]).permute(0, 3, 1, 2) if output else None
+        return restored, [kept[index] for index in indices]
 
     def _pad(self, x: Tensor) -> Tensor:
         """Repeat the last row and column until every grid has whole pixels.
@@ -267,11 +240,6 @@ class UNet2D(Denoiser):
         """
         missing = [-length % self.alignment for length in x.shape[2:]]
         return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
-
-    def _output(self, h: Tensor, x_t: Tensor) -> Tensor:
-        height, width = x_t.shape[2:]
-        output: Tensor = self.head(h[:, :height, :width])
-        return output.permute(0, 3, 1, 2)
 
 
 def _along_the_scene(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -312,13 +280,3 @@ def _check_multipliers(multipliers: Sequence[int]) -> None:
             "multipliers must hold a whole number from 1 for each grid, such as [1, 2, 4], but "
             f"{multipliers!r} was given"
         )
-
-
-def _reset(module: nn.Module) -> None:
-    """Glorot-uniform weights without bias, and branches that are off; children come first."""
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, Conditioned):
-        module.reset_parameters()

@@ -15,7 +15,7 @@ from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 BandPadding = Literal["repeat", "zeros"]
 """What fills the bands up to a multiple of 2**depth: the last band again, or zeros."""
@@ -177,38 +177,10 @@ class UNet3D(Denoiser):
         )
         self.output = nn.Conv3d(base_channels, 1, 1)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Denoise; see :meth:`Denoiser.forward`."""
-        h, _ = self._run(x_t, t, up_blocks=len(self.ups))
-        return self._output(h)
-
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
-        """Features at the asked levels; see :meth:`Denoiser.forward_intermediates`."""
-        self.check_indices(indices)
-        _, kept = self._run(x_t, t, up_blocks=max(indices), keep=set(indices))
-        return [kept[index] for index in indices]
-
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Output and features; see :meth:`Denoiser.forward_with_features`."""
-        self.check_indices(indices)
-        h, kept = self._run(x_t, t, up_blocks=len(self.ups), keep=set(indices))
-        return self._output(h), [kept[index] for index in indices]
-
-    def _output(self, h: Tensor) -> Tensor:
-        output: Tensor = self.output(h)
-        return output[:, 0, : self.num_bands]
-
-    def _run(
-        self, x_t: Tensor, t: Tensor, *, up_blocks: int, keep: Collection[int] = ()
-    ) -> tuple[Tensor, dict[int, Tensor]]:
-        """The encoder and the first ``up_blocks`` up blocks.
-
-        Returns:
-            The last block's output, and the features of the levels in ``keep``.
-        """
-        self.check_input(x_t, t)
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """Output and features; see :meth:`Denoiser.forward_levels`."""
         time = self.time_mlp(t)
         h = self._first_conv(self._pad_bands(x_t))
         skips: list[Tensor] = []
@@ -218,16 +190,17 @@ class UNet3D(Denoiser):
         kept: dict[int, Tensor] = {}
         for level in range(len(self.ups)):
             skip = skips.pop()
-            if level in keep:
+            if level in indices:
                 once = level == 0 and not self.repeat_bottleneck
                 kept[level] = _flatten_bands([h] if once else [h, skip])
-            if level == up_blocks:
+            if not output and level == max(indices):
                 break
             if level == 0:  # the last skip is the bottleneck itself
                 h = self.ups[0](h, time, twice=True)
             else:
                 h = self.ups[level](torch.cat((h, skip), dim=1), time)
-        return h, kept
+        restored = self.output(h)[:, 0, : self.num_bands] if output else None
+        return restored, [kept[index] for index in indices]
 
     def _first_conv(self, x: Tensor) -> Tensor:
         """``conv0`` of (B, S, H, W), with the 3 neighbouring bands as channels.

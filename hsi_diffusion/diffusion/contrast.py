@@ -67,7 +67,7 @@ def cluster_contrast(
     Args:
         p1: Assignments of the first views, shape (N, K); rows are at least 0 and add up to 1.
         p2: Assignments of the second views in the same order, shape (N, K).
-        temperature: Of the contrast between columns, above 0.
+        temperature: Temperature of the contrast between columns, above 0.
         entropy_weight: By how much the two entropies count, at least 0; 1 is published.
 
     Returns:

@@ -165,11 +165,6 @@ class DenoisingLoss(nn.Module):
         total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
-    def extra_repr(self) -> str:
-        """Show the weights."""
-        shown = {**self.weights, **({"lae_scale": self.lae_scale} if "lae" in self.weights else {})}
-        return ", ".join(f"{name}={value:g}" for name, value in shown.items())
-
 
 def _check_scale(name: str, scale: float) -> None:
     if not 0 < scale < math.inf:

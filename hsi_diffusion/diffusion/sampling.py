@@ -1,4 +1,4 @@
-"""From noise back to images: DDPM and DDIM steps, whole chains and reconstructions.
+"""From noise back to images: DDIM steps, of which DDPM is one kind, and reconstructions.
 
 Everything here works on a callable ``model(x_t, t)`` with ``t`` of shape (B,). A network should be
 in eval mode; it is called without gradients. One that was cast, say to bfloat16, is given images in
@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
-from hsi_diffusion.diffusion.schedule import check_prediction
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -26,23 +25,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.types import Prediction
 
     Model = Callable[[Tensor, Tensor], Tensor]
-
-SamplingMethod = Literal["ddpm", "ddim"]
-"""How a chain goes back: DDPM takes every step and draws noise, DDIM may take strides."""
-
-
-class Step(NamedTuple):
-    """What one step of a chain found.
-
-    Attributes:
-        t: The timestep where ``x`` stands; -1 is the clean image.
-        x: The image after the step.
-        x0: The clean image as predicted in this step.
-    """
-
-    t: int
-    x: Tensor
-    x0: Tensor
 
 
 class Reconstruction(NamedTuple):
@@ -57,38 +39,6 @@ class Reconstruction(NamedTuple):
     clean: Tensor
 
 
-def ddpm_step(
-    schedule: NoiseSchedule,
-    output: Tensor,
-    x_t: Tensor,
-    t: int,
-    *,
-    prediction: Prediction = "noise",
-    clip: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Step:
-    """Draw x_{t-1} from q(x_{t-1} | x_t, predicted x_0) (Ho et al. 2020, eq. 7).
-
-    Args:
-        schedule: The noise schedule.
-        output: The network's output at (x_t, t), shape of ``x_t``.
-        x_t: Shape (B, ...).
-        t: One timestep for the whole batch.
-        prediction: What ``output`` means.
-        clip: Bound of |x_0|, such as 1 for images scaled to -1 .. 1; None = no bound.
-        generator: Where the noise comes from; it may live on another device than ``x_t``.
-
-    Returns:
-        The step, at t - 1. No noise is added at t = 0.
-    """
-    steps = _steps(x_t, t)
-    x0 = _clip(schedule.predict_x0(x_t, steps, output, prediction), clip)
-    mean, variance = schedule.posterior(x0, x_t, steps)
-    if t > 0:
-        mean = mean + variance.sqrt() * _normal_like(x_t, generator)
-    return Step(t - 1, mean, x0)
-
-
 def ddim_step(
     schedule: NoiseSchedule,
     output: Tensor,
@@ -100,7 +50,7 @@ def ddim_step(
     eta: float = 0.0,
     clip: float | None = None,
     generator: torch.Generator | None = None,
-) -> Step:
+) -> Tensor:
     """Go from t to any earlier timestep (Song et al. 2021, eq. 12 and 16).
 
     Args:
@@ -110,12 +60,16 @@ def ddim_step(
         t: One timestep for the whole batch.
         previous: Where to go, from -1 (the clean image) to t - 1.
         prediction: What ``output`` means.
-        eta: Share of fresh noise: 0 = none, deterministic; 1 = as much as DDPM.
+        eta: Fraction of fresh noise: 0 = none, deterministic; 1 = that of DDPM, whose step (Ho et
+            al. 2020, eq. 7) this is where ``previous`` is t - 1.
         clip: Bound of |x_0|; where it cuts, the noise is inferred anew from the cut x_0.
         generator: Where the noise comes from; it may live on another device than ``x_t``.
 
     Returns:
-        The step, at ``previous``.
+        The image at ``previous``, shape of ``x_t``.
+
+    Raises:
+        ConfigurationError: A timestep or ``eta`` is outside what is allowed.
     """
     if not -1 <= previous < t:
         raise ConfigurationError(
@@ -130,12 +84,10 @@ def ddim_step(
     if clip is None:
         noise = schedule.predict_noise(x_t, steps, output, prediction)
     else:
-        x0 = _clip(x0, clip)
+        x0 = x0.clamp(-clip, clip)
         noise = schedule.predict_noise(x_t, steps, x0, "x0")
     x = math.sqrt(there) * x0 + math.sqrt(1 - there - sigma**2) * noise
-    if sigma > 0:
-        x = x + sigma * _normal_like(x_t, generator)
-    return Step(previous, x, x0)
+    return x + sigma * _normal_like(x_t, generator) if sigma > 0 else x
 
 
 def strided_timesteps(start: int, steps: int | None = None) -> tuple[int, ...]:
@@ -147,6 +99,9 @@ def strided_timesteps(start: int, steps: int | None = None) -> tuple[int, ...]:
 
     Returns:
         Falling timesteps, the first is ``start``.
+
+    Raises:
+        ConfigurationError: There are not so many timesteps.
     """
     if start < 0:
         raise ConfigurationError(f"start must be at least 0, but {start} was given")
@@ -163,119 +118,44 @@ def strided_timesteps(start: int, steps: int | None = None) -> tuple[int, ...]:
     return tuple((start * i + (steps - 1) // 2) // (steps - 1) for i in reversed(range(steps)))
 
 
-def iterate_chain(
-    model: Model,
-    schedule: NoiseSchedule,
-    x_t: Tensor,
-    timesteps: Sequence[int],
-    *,
-    method: SamplingMethod = "ddim",
-    prediction: Prediction = "noise",
-    eta: float = 0.0,
-    clip: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Iterator[Step]:
-    """Walk a chain and give every step of it, the last one at t = -1.
-
-    Args:
-        model: ``model(x_t, t)``.
-        schedule: The noise schedule.
-        x_t: Images at ``timesteps[0]``, shape (B, ...).
-        timesteps: Falling; where the model is asked. "ddpm" needs every one down to 0.
-        method: "ddpm" or "ddim".
-        prediction: What the model's output means.
-        eta: Share of fresh noise in DDIM; DDPM does not use it.
-        clip: Bound of |x_0|; None = no bound.
-        generator: Where the noise comes from.
-
-    Yields:
-        One step per timestep.
-    """
-    if method not in get_args(SamplingMethod):
-        raise ConfigurationError(
-            f"method must be one of {', '.join(get_args(SamplingMethod))}, but {method!r} was given"
-        )
-    check_prediction(prediction)
-    timesteps = tuple(timesteps)
-    if not timesteps:
-        raise ConfigurationError("timesteps must hold at least one timestep, but it is empty")
-    if method == "ddpm" and timesteps != tuple(reversed(range(len(timesteps)))):
-        raise ConfigurationError(
-            'method="ddpm" takes every timestep down to 0, but '
-            f"{len(timesteps)} timesteps from {timesteps[0]} to {timesteps[-1]} were given; "
-            'use method="ddim"'
-        )
-    for t, previous in pairwise((*timesteps, -1)):
-        with torch.no_grad():
-            output = _output(model, x_t, t)
-            if method == "ddpm":
-                step = ddpm_step(
-                    schedule, output, x_t, t, prediction=prediction, clip=clip, generator=generator
-                )
-            else:
-                step = ddim_step(
-                    schedule,
-                    output,
-                    x_t,
-                    t,
-                    previous,
-                    prediction=prediction,
-                    eta=eta,
-                    clip=clip,
-                    generator=generator,
-                )
-        x_t = step.x
-        yield step
-
-
 def sample(
     model: Model,
     schedule: NoiseSchedule,
     shape: Sequence[int],
     *,
-    method: SamplingMethod = "ddpm",
     steps: int | None = None,
     prediction: Prediction = "noise",
-    eta: float = 0.0,
+    eta: float = 1.0,
     clip: float | None = None,
     generator: torch.Generator | None = None,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Draw images from pure noise.
+    """Draw images from pure noise; with the defaults, as DDPM does.
 
     The schedule should end in (nearly) pure noise: the published 500 linear steps don't, unless
-    they are rescaled (see :class:`NoiseSchedule`). For the steps on the way, see
-    :func:`iterate_chain`.
+    they are rescaled (see :class:`NoiseSchedule`).
 
     Args:
         model: ``model(x_t, t)``, in eval mode.
         schedule: The noise schedule, on ``device``.
         shape: Shape (B, ...) of the images.
-        method: "ddpm" or "ddim".
-        steps: Number of steps; None = all. Only DDIM can take fewer.
+        steps: Number of steps; None = all.
         prediction: What the model's output means.
-        eta: Share of fresh noise in DDIM.
+        eta: Fraction of fresh noise in every step, see :func:`ddim_step`.
         clip: Bound of |x_0|; None = no bound.
         generator: Where all noise comes from. The same generator state gives the same images.
         device: Where the images are made.
 
     Returns:
         float32 images, shape ``shape``.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
     """
-    x = _normal(shape, generator, torch.device(device))
-    for step in iterate_chain(
-        model,
-        schedule,
-        x,
-        strided_timesteps(schedule.timesteps - 1, steps),
-        method=method,
-        prediction=prediction,
-        eta=eta,
-        clip=clip,
-        generator=generator,
-    ):
-        x = step.x
-    return x
+    noise = _normal(shape, generator, torch.device(device))
+    timesteps = strided_timesteps(schedule.timesteps - 1, steps)
+    settings = {"prediction": prediction, "eta": eta, "clip": clip, "generator": generator}
+    return _walk(model, schedule, noise, timesteps, **settings)
 
 
 def reconstruct(
@@ -286,7 +166,6 @@ def reconstruct(
     *,
     steps: int | None = 1,
     prediction: Prediction = "noise",
-    clip: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Reconstruction:
     """Noise images to timestep t, and let the model clean them.
@@ -299,44 +178,39 @@ def reconstruct(
         steps: Number of deterministic DDIM steps on the way back: 1 = the model's prediction of
             x_0 at t, None = every timestep.
         prediction: What the model's output means.
-        clip: Bound of |x_0|; None = no bound.
         generator: Where the noise comes from.
 
     Returns:
         The noisy and the cleaned images.
+
+    Raises:
+        ConfigurationError: There is no such timestep, or not so many steps.
     """
     schedule.check_step(t)
     noisy = schedule.q_sample(x0, _steps(x0, t), _normal_like(x0, generator))
-    clean = noisy
-    for step in iterate_chain(
-        model,
-        schedule,
-        noisy,
-        strided_timesteps(t, steps),
-        prediction=prediction,
-        clip=clip,
-    ):
-        clean = step.x
-    return Reconstruction(noisy, clean)
+    timesteps = strided_timesteps(t, steps)
+    return Reconstruction(noisy, _walk(model, schedule, noisy, timesteps, prediction=prediction))
 
 
-def _output(model: Model, x_t: Tensor, t: int) -> Tensor:
-    """What the model says, in the dtype of the chain.
+@torch.no_grad()
+def _walk(
+    model: Model, schedule: NoiseSchedule, x: Tensor, timesteps: Sequence[int], **settings: Any
+) -> Tensor:
+    """The clean image, by steps between falling ``timesteps`` from the first one, where ``x`` is.
 
     A network that was cast is asked in the dtype of its parameters; the chain itself stays as
     exact as it was, for its steps are small against the image.
     """
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    own = next((one.dtype for one in parameters if one.is_floating_point()), x_t.dtype)
-    return model(x_t.to(own), _steps(x_t, t)).to(x_t.dtype)
+    own = next((one.dtype for one in parameters if one.is_floating_point()), x.dtype)
+    for t, previous in pairwise((*timesteps, -1)):
+        output = model(x.to(own), _steps(x, t)).to(x.dtype)
+        x = ddim_step(schedule, output, x, t, previous, **settings)
+    return x
 
 
 def _steps(x: Tensor, t: int) -> Tensor:
     return torch.full((x.shape[0],), t, dtype=torch.int64, device=x.device)
-
-
-def _clip(x0: Tensor, bound: float | None) -> Tensor:
-    return x0 if bound is None else x0.clamp(-bound, bound)
 
 
 def _normal(

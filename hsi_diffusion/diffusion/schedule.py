@@ -5,17 +5,19 @@ The schedule knows no network, and a network knows no schedule.
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.parts import Recorded, build_part, by_name
 from hsi_diffusion.types import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ScheduleKind = Literal["linear", "cosine"]
 """How the betas grow with t."""
@@ -30,19 +32,7 @@ RESCALE_REFERENCE = 1000
 """The number of steps for which the usual betas 1e-4 .. 0.02 were made."""
 
 
-class Posterior(NamedTuple):
-    """The Gaussian q(x_{t-1} | x_t, x_0).
-
-    Attributes:
-        mean: Shape of x_t.
-        variance: Shape (B, 1, ..., 1), broadcasts against x_t; 0 at t = 0.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-
-class NoiseSchedule(nn.Module):
+class NoiseSchedule(Recorded, nn.Module):
     r"""The forward process q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I), t in 0..T-1.
 
     abar_t is the product of (1 - beta_s) over s = 0..t, so already t = 0 carries one step of noise.
@@ -65,16 +55,12 @@ class NoiseSchedule(nn.Module):
 
     Example:
         >>> schedule = NoiseSchedule(timesteps=500)
-        >>> [round(float(schedule.snr_db(torch.tensor(t))), 1) for t in (5, 100, 499)]
-        [29.2, 6.3, -21.9]
+        >>> [round(schedule.alpha_bar(t), 4) for t in (5, 100, 499)]
+        [0.9988, 0.8091, 0.0064]
     """
 
     sqrt_alpha_bar: Tensor
     sqrt_one_minus_alpha_bar: Tensor
-    posterior_x0: Tensor
-    posterior_x_t: Tensor
-    posterior_variance: Tensor
-    log_snr: Tensor
 
     def __init__(
         self,
@@ -98,15 +84,10 @@ class NoiseSchedule(nn.Module):
             )
 
         alpha_bar = torch.cumprod(1 - betas, dim=0)
-        before = torch.cat((torch.ones(1, dtype=torch.float64), alpha_bar[:-1]))
         # float64 values that ask for no buffer: single numbers for the samplers
         self._alpha_bars: list[float] = alpha_bar.tolist()
         self._keep("sqrt_alpha_bar", alpha_bar.sqrt())
         self._keep("sqrt_one_minus_alpha_bar", (1 - alpha_bar).sqrt())
-        self._keep("posterior_x0", betas * before.sqrt() / (1 - alpha_bar))
-        self._keep("posterior_x_t", (1 - betas).sqrt() * (1 - before) / (1 - alpha_bar))
-        self._keep("posterior_variance", betas * (1 - before) / (1 - alpha_bar))
-        self._keep("log_snr", alpha_bar.log() - (1 - alpha_bar).log())
 
     def _keep(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values.float(), persistent=False)
@@ -122,7 +103,7 @@ class NoiseSchedule(nn.Module):
         return self
 
     def alpha_bar(self, t: int) -> float:
-        """The float64 share of signal power at one timestep; 1 at t = -1, the clean image."""
+        """The float64 fraction of signal power at one timestep; 1 at t = -1, the clean image."""
         return 1.0 if t == -1 else self._alpha_bars[self.check_step(t)]
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -139,11 +120,6 @@ class NoiseSchedule(nn.Module):
         return self._at("sqrt_alpha_bar", t, x0) * x0 + (
             self._at("sqrt_one_minus_alpha_bar", t, x0) * noise
         )
-
-    def posterior(self, x0: Tensor, x_t: Tensor, t: Tensor) -> Posterior:
-        """Mean and variance of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 6 and 7)."""
-        mean = self._at("posterior_x0", t, x_t) * x0 + self._at("posterior_x_t", t, x_t) * x_t
-        return Posterior(mean, self._at("posterior_variance", t, x_t))
 
     def predict_x0(
         self, x_t: Tensor, t: Tensor, output: Tensor, prediction: Prediction = "noise"
@@ -195,13 +171,6 @@ class NoiseSchedule(nn.Module):
             self._at("sqrt_one_minus_alpha_bar", t, x0) * x0
         )
 
-    def snr_db(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio 10 log10(abar_t / (1 - abar_t)) in decibels, shape of ``t``.
-
-        It compares the factors of signal and noise, so it is the true ratio for data of unit power.
-        """
-        return self._look_up("log_snr", t) * (10 / math.log(10))
-
     def check_step(self, t: int) -> int:
         """Give ``t`` back if it is a timestep of this schedule.
 
@@ -215,12 +184,13 @@ class NoiseSchedule(nn.Module):
             )
         return t
 
-    def extra_repr(self) -> str:
-        """Show the number of steps and how much signal is left at the end."""
-        left = math.sqrt(self._alpha_bars[-1])
-        return f"timesteps={self.timesteps}, signal_left={left:.3g}"
-
-    def _look_up(self, name: str, t: Tensor) -> Tensor:
+    def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
+        """Values of a table at ``t``, shaped (B, 1, ..., 1) to broadcast against ``like``."""
+        if t.shape not in ((), like.shape[:1]):
+            raise ConfigurationError(
+                f"t must have shape ({like.shape[0]},), one timestep per image of shape "
+                f"{tuple(like.shape)}, but its shape is {tuple(t.shape)}"
+            )
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
         # on an accelerator this would wait for the device in every training step
@@ -230,18 +200,35 @@ class NoiseSchedule(nn.Module):
         table: Tensor = getattr(self, name)
         # unlike indexing, which counts -1 from the end, this fails on any wrong timestep by itself;
         # a CUDA device tells it with the next result that is fetched
-        wanted = t.to(table.device, torch.int64)
-        return table.gather(0, wanted.reshape(-1)).reshape(t.shape)
-
-    def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
-        """Values of a table at ``t``, shaped (B, 1, ..., 1) to broadcast against ``like``."""
-        if t.shape not in ((), like.shape[:1]):
-            raise ConfigurationError(
-                f"t must have shape ({like.shape[0]},), one timestep per image of shape "
-                f"{tuple(like.shape)}, but its shape is {tuple(t.shape)}"
-            )
-        values = self._look_up(name, t).to(like.dtype)
+        values = table.gather(0, t.to(table.device, torch.int64).reshape(-1)).to(like.dtype)
         return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+SCHEDULES = by_name(NoiseSchedule)
+"""The library's noise schedules by their names."""
+
+if TYPE_CHECKING:
+    NoiseSchedulePart = NoiseSchedule | str | Mapping[str, Any] | None
+else:  # what a command line offers: its parser knows names and class paths by itself
+    NoiseSchedulePart = NoiseSchedule | None
+
+
+def build_schedule(schedule: NoiseSchedulePart) -> NoiseSchedule:
+    """Make a noise schedule of what a user gave.
+
+    Args:
+        schedule: A schedule, of which a copy is made, so that it stays on its device;
+            ``{"class_path": "NoiseSchedule", "init_args": {...}}``
+            or the name alone; None: ``NoiseSchedule()``.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ConfigurationError: It is none of these, or a setting is outside what is allowed.
+    """
+    made = build_part(schedule or NoiseSchedule, NoiseSchedule, SCHEDULES, "schedule")
+    return copy.deepcopy(made).train() if made is schedule else made
 
 
 def check_prediction(prediction: str) -> None:

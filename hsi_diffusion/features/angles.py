@@ -10,25 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.restore import restoration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.features.tiles import Progress
     from hsi_diffusion.types import Prediction
-
-    ToBands = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
 
 
 def spectral_angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
@@ -62,16 +55,14 @@ def spectral_angle_maps(
     settings: FeatureSettings,
     *,
     prediction: Prediction = "noise",
-    to_bands: ToBands | None = None,
     device: str | torch.device | None = None,
-    progress: Progress | None = None,
 ) -> Tensor:
     """Angle between each pixel's x_0 and the x_0 that the denoiser predicts at each timestep.
 
     No label is looked at. The angle at a timestep says how much of a pixel's spectrum the denoiser
-    gets back from there; a :class:`~hsi_diffusion.classifiers.TimestepGate` makes weights of it.
+    gets back from there; a :class:`~hsi_diffusion.networks.TimestepGate` makes weights of it.
     Appended to the features of the same settings, the angles are the last T channels of the cube
-    that a :class:`~hsi_diffusion.classifiers.FusionClassifier` with ``angles=True`` sees.
+    that a :class:`~hsi_diffusion.networks.FusionClassifier` with ``angles=True`` sees.
 
     Args:
         denoiser: The trained network.
@@ -80,12 +71,7 @@ def spectral_angle_maps(
         settings: As for the features: timesteps, noise, tile and precision; with noise "mean" the
             angles are averaged over the draws. Levels play no part.
         prediction: What the denoiser's output means.
-        to_bands: Maps arrays (h, w, bands) to (h, w, C), where the angles are taken, such as
-            ``scene.transform.inverse``: SAM in the remote-sensing sense compares reflectance
-            spectra. None takes them in the denoiser's own input space, where components centred on
-            the scene's mean make larger angles.
         device: Where to compute; by default where the denoiser is.
-        progress: Called with (tiles done, tiles in all) after every tile.
 
     Returns:
         Radians, float32, shape (H, W, T), on the CPU.
@@ -97,8 +83,6 @@ def spectral_angle_maps(
 
     def angle(x0: Tensor, restored: Tensor) -> Tensor:
         true, found = (image.permute(1, 2, 0) for image in (x0, restored))
-        if to_bands is not None:
-            true, found = _converted(to_bands, true), _converted(to_bands, found)
         return spectral_angle(true, found)[None]
 
     return restoration(
@@ -110,7 +94,6 @@ def spectral_angle_maps(
         channels=1,
         prediction=prediction,
         device=device,
-        progress=progress,
     )
 
 
@@ -121,14 +104,3 @@ def _unit(spectra: Tensor, dim: int) -> Tensor:
     spectra = spectra / spectra.abs().amax(dim=dim, keepdim=True).clamp_min(tiny)
     length: Tensor = torch.linalg.vector_norm(spectra, dim=dim, keepdim=True)
     return spectra / length.clamp_min(tiny)
-
-
-def _converted(to_bands: ToBands, spectra: Tensor) -> Tensor:
-    converted = np.asarray(to_bands(spectra.float().cpu().numpy()))
-    height, width, bands = spectra.shape
-    if converted.ndim != 3 or converted.shape[:2] != (height, width):
-        raise ConfigurationError(
-            f"to_bands must map ({height}, {width}, {bands}) to ({height}, {width}, C), but gave "
-            f"{converted.shape}"
-        )
-    return torch.from_numpy(converted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ import torch
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.angles import spectral_angle_maps
 from hsi_diffusion.features.extract import iter_feature_tiles
-from hsi_diffusion.features.reduce import StreamingPCA
-from hsi_diffusion.features.request import check_request, feature_blocks
+from hsi_diffusion.features.fitted import FittedReduction
+from hsi_diffusion.features.reduce import Reduction
+from hsi_diffusion.features.request import check_request, feature_channels
 from hsi_diffusion.features.store import FeatureCube, feature_key
+from hsi_diffusion.patches import StreamingPCA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +26,9 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.reduce import Reduction
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.store import FeatureStore
-    from hsi_diffusion.features.tiles import Progress, Tile
+    from hsi_diffusion.features.tiles import Tile
     from hsi_diffusion.types import Prediction
 
 
@@ -37,11 +38,10 @@ def compute_features(
     cube: Tensor | NDArray[Any],
     settings: FeatureSettings,
     *,
-    reduction: Reduction | None = None,
+    reduction: Reduction | FittedReduction | None = None,
     angles: Prediction | None = None,
     store: FeatureStore | None = None,
     device: str | torch.device | None = None,
-    progress: Progress | None = None,
 ) -> FeatureCube:
     """Features of every pixel of a scene, reduced and kept on disk if wanted.
 
@@ -57,7 +57,8 @@ def compute_features(
         schedule: The noise schedule that it was trained with.
         cube: The scene in the denoiser's input space, shape (H, W, bands).
         settings: Which features, and how.
-        reduction: How to reduce the channels; None keeps them all.
+        reduction: How to reduce the channels, fitted on all pixels of this cube; or a reduction
+            that was fitted before, such as that of another image; None keeps them all.
         angles: Append one channel per timestep with the spectral angle between the scene and what
             the denoiser restores (:func:`~hsi_diffusion.features.spectral_angle_maps`); says what
             its output means. The angles are those between vectors of the denoiser's input space,
@@ -65,10 +66,9 @@ def compute_features(
             spectra. None appends none.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
-        progress: Called with (tiles done, tiles in all) after every tile.
 
     Returns:
-        The feature cube and what its channels are.
+        The feature cube, what its channels are, and the reduction that made them.
 
     Raises:
         ConfigurationError: If the cube's bands, a timestep, a level, or the number of components
@@ -76,45 +76,47 @@ def compute_features(
     """
     cube = torch.as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
-    widths = [block.channels for block in feature_blocks(denoiser, settings)]
-    shape = (cube.shape[0], cube.shape[1], sum(widths))
-    parts = len(settings.timesteps) if reduction is not None and reduction.per_timestep else 1
-    if reduction is not None:
-        check_components(reduction, channels=shape[2] // parts, pixels=shape[0] * shape[1])
-        widths = [reduction.components] * parts
+    layout = feature_layout(denoiser, settings, reduction, pixels=cube.shape[0] * cube.shape[1])
     key = feature_key(denoiser, schedule, cube, settings, reduction, angles=angles)
     if store is not None and (found := store.load(key)) is not None:
         return found
 
-    spool: AbstractContextManager[Any] = (
-        nullcontext(np.empty(shape, dtype=np.float32))
-        if store is None or reduction is None
-        else store.spool(shape, settings.tile)
-    )
-    tiles = iter_feature_tiles(denoiser, schedule, cube, settings, device=device, progress=progress)
-    explained = None
-    with closing(tiles), spool as raw:
-        if reduction is None:
-            for rows, columns, tile in tiles:
-                raw[rows, columns] = tile.numpy()
-            array = raw
+    tiles = iter_feature_tiles(denoiser, schedule, cube, settings, device=device)
+    height, width, _ = cube.shape
+    fitted: FittedReduction | None = None
+    with closing(tiles):
+        if isinstance(reduction, Reduction):
+            shape = (height, width, layout.computed)
+            spool: AbstractContextManager[Any] = (
+                nullcontext(np.empty(shape, dtype=np.float32))
+                if store is None
+                else store.spool(shape, settings.tile)
+            )
+            with spool as raw:
+                array, fitted = _reduce(tiles, raw, reduction, layout)
         else:
-            array, explained = _reduce(tiles, raw, reduction, parts)
+            fitted = reduction
+            array = np.empty((height, width, sum(layout.channels)), dtype=np.float32)
+            for rows, columns, tile in tiles:
+                found_here = tile.numpy()
+                array[rows, columns] = found_here if fitted is None else fitted(found_here)
+    plain = None if fitted is None else fitted.settings
     features = FeatureCube(
         array,
         {
             "timesteps": list(settings.timesteps),
             "levels": [denoiser.feature_info[level].name for level in settings.levels],
             "noise": settings.noise,
-            "channels": widths,
-            "reduction": None if reduction is None else asdict(reduction),
-            "explained_variance": explained,
+            "channels": list(layout.channels),
+            "reduction": None if plain is None else asdict(plain),
+            "explained_variance": None if fitted is None else fitted.explained_variance,
             "angles": False,
         },
+        fitted,
     )
     if angles is not None:
         maps = spectral_angle_maps(
-            denoiser, schedule, cube, settings, prediction=angles, device=device, progress=progress
+            denoiser, schedule, cube, settings, prediction=angles, device=device
         )
         features = features.with_angles(maps.numpy())
     if store is not None:
@@ -122,47 +124,76 @@ def compute_features(
     return features
 
 
+class FeatureLayout(NamedTuple):
+    """What the channels of a feature cube will be, known before they are computed.
+
+    Attributes:
+        computed: Channels that the denoiser gives.
+        channels: Widths of the parts that are kept: one for each (timestep, level), or one for each
+            separate reduction.
+        parts: Separate reductions, 1 without any.
+    """
+
+    computed: int
+    channels: tuple[int, ...]
+    parts: int
+
+
+def feature_layout(
+    denoiser: Denoiser,
+    settings: FeatureSettings,
+    reduction: Reduction | FittedReduction | None,
+    *,
+    pixels: int,
+) -> FeatureLayout:
+    """Tell what the channels will be.
+
+    Raises:
+        ConfigurationError: So many pixels and channels don't have the components.
+    """
+    widths = feature_channels(denoiser, settings)
+    if reduction is None:
+        return FeatureLayout(sum(widths), widths, 1)
+    fitted = isinstance(reduction, FittedReduction)
+    plain = reduction.settings if isinstance(reduction, FittedReduction) else reduction
+    parts = len(settings.timesteps) if plain.per_timestep else 1
+    largest = sum(widths) // parts if fitted else min(sum(widths) // parts, pixels)
+    if plain.components > largest:
+        raise ConfigurationError(
+            f"components must be at most {largest}, since {sum(widths) // parts} channels of "
+            f"{pixels} pixels are reduced, but is {plain.components}"
+        )
+    return FeatureLayout(sum(widths), (plain.components,) * parts, parts)
+
+
 def _reduce(
-    tiles: Iterable[Tile], raw: Any, reduction: Reduction, parts: int
-) -> tuple[NDArray[np.float32], list[float]]:
+    tiles: Iterable[Tile], raw: Any, reduction: Reduction, layout: FeatureLayout
+) -> tuple[NDArray[np.float32], FittedReduction]:
     """Learn from the tiles as they come and keep them in ``raw``, then project them from there.
 
     Args:
         tiles: Rows, columns and features.
         raw: Array or h5py dataset, (H, W, D).
         reduction: The settings.
-        parts: Into how many equal parts the channels are cut, each with a reduction of its own.
+        layout: Into how many parts the channels are cut, each with a reduction of its own.
 
     Returns:
-        Features, (H, W, parts * components), and the share of the variance that each part kept.
+        Features, (H, W, parts * components), and the fitted reduction.
     """
     reducers = [
-        StreamingPCA(reduction.components, reduction.scale, reduction.whiten) for _ in range(parts)
+        StreamingPCA(reduction.components, reduction.scale, reduction.whiten)
+        for _ in range(layout.parts)
     ]
     places = []
     for rows, columns, tile in tiles:
         places.append((rows, columns))
         raw[rows, columns] = tile.numpy()
-        for reducer, part in zip(reducers, np.split(tile.numpy(), parts, axis=2), strict=True):
+        for reducer, part in zip(
+            reducers, np.split(tile.numpy(), layout.parts, axis=2), strict=True
+        ):
             reducer.partial_fit(part.reshape(-1, part.shape[2]))
-    for reducer in reducers:
-        reducer.finish()
-
-    height, width, _ = raw.shape
-    array = np.empty((height, width, parts, reduction.components), dtype=np.float32)
+    fitted = FittedReduction(reduction, tuple(reducer.finish() for reducer in reducers))
+    array = np.empty((*raw.shape[:2], sum(layout.channels)), dtype=np.float32)
     for rows, columns in places:
-        split = np.split(raw[rows, columns], parts, axis=2)
-        for index, (reducer, part) in enumerate(zip(reducers, split, strict=True)):
-            reduced = reducer.transform(part.reshape(-1, part.shape[2]))
-            array[rows, columns, index] = reduced.reshape(*part.shape[:2], -1)
-    explained = [float(reducer.explained_variance_ratio.sum()) for reducer in reducers]
-    return array.reshape(height, width, -1), explained
-
-
-def check_components(reduction: Reduction, *, channels: int, pixels: int) -> None:
-    """Raise a ConfigurationError unless so many pixels and channels have the components."""
-    if reduction.components > min(channels, pixels):
-        raise ConfigurationError(
-            f"components must be at most {min(channels, pixels)}, since {channels} channels of "
-            f"{pixels} pixels are reduced, but is {reduction.components}"
-        )
+        array[rows, columns] = fitted(raw[rows, columns])
+    return array, fitted

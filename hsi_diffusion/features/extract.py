@@ -6,13 +6,12 @@ How tiles and their halos are laid, and what noise they see, is in
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from hsi_diffusion.features.request import check_request, feature_blocks
+from hsi_diffusion.features.request import check_request
 from hsi_diffusion.features.tiles import TiledPass
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.features.tiles import Progress, Tile
+    from hsi_diffusion.features.tiles import Tile
 
 
 def iter_feature_tiles(
@@ -33,7 +32,6 @@ def iter_feature_tiles(
     settings: FeatureSettings,
     *,
     device: str | torch.device | None = None,
-    progress: Progress | None = None,
 ) -> Generator[Tile]:
     """Compute the features of a scene, one tile at a time, row by row of tiles.
 
@@ -47,11 +45,10 @@ def iter_feature_tiles(
         cube: The scene in the denoiser's input space, shape (H, W, bands).
         settings: Which features, and how.
         device: Where to compute; by default where the denoiser is.
-        progress: Called with (tiles done, tiles in all) after every tile.
 
     Returns:
         A generator of (rows, columns, features): two slices of the scene, and a float32 tensor on
-        the CPU, shape (h, w, D), with channels as in :func:`feature_blocks`.
+        the CPU, shape (h, w, D), timestep by timestep and within it level by level.
 
     Raises:
         ConfigurationError: If the cube's bands, a timestep or a level don't fit.
@@ -73,30 +70,4 @@ def iter_feature_tiles(
         radius=max(level.radius for level in levels),
         alignment=denoiser.alignment,
     )
-    return tiled.tiles(device, progress)
-
-
-def extract_features(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    cube: Tensor | NDArray[Any],
-    settings: FeatureSettings,
-    *,
-    device: str | torch.device | None = None,
-    progress: Progress | None = None,
-) -> Tensor:
-    """All tiles of :func:`iter_feature_tiles` in one tensor.
-
-    Returns:
-        Shape (H, W, D), float32, on the CPU.
-
-    Raises:
-        ConfigurationError: If the cube's bands, a timestep or a level don't fit.
-    """
-    tiles = iter_feature_tiles(denoiser, schedule, cube, settings, device=device, progress=progress)
-    channels = sum(block.channels for block in feature_blocks(denoiser, settings))
-    features = torch.empty(*cube.shape[:2], channels)
-    with closing(tiles):
-        for rows, columns, tile in tiles:
-            features[rows, columns] = tile
-    return features
+    return tiled.tiles(device)

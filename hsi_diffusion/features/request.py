@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.hardware import Precision
 
 if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 NoiseMode = Literal["none", "fixed", "mean"]
 """What a denoiser sees at extraction: x_t without noise, with one draw, or with several draws."""
-
-Precision = Literal["float32", "bfloat16"]
-"""In what the denoiser computes; features come out in float32 either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class FeatureSettings:
             published recipes have it. "mean": the features (not the images) averaged over ``draws``
             noise fields.
         draws: Number of noise fields per timestep with noise "mean"; not used otherwise.
-        seed: Of the noise fields; not used with noise "none".
+        seed: Seed of the noise fields; not used with noise "none".
         tile: Height and width of a tile in pixels, without its halo. Changes memory and speed, not
             the features.
         precision: "float32", or "bfloat16" for autocast.
@@ -79,29 +76,10 @@ class FeatureSettings:
         return facts
 
 
-class FeatureBlock(NamedTuple):
-    """Neighbouring channels of a feature cube that come from one place.
-
-    Attributes:
-        timestep: Step t of the noise schedule.
-        level: Number of the level in the denoiser's ``feature_info``.
-        name: The level's name.
-        channels: How many channels.
-    """
-
-    timestep: int
-    level: int
-    name: str
-    channels: int
-
-
-def feature_blocks(denoiser: Denoiser, settings: FeatureSettings) -> tuple[FeatureBlock, ...]:
-    """Where each channel comes from: timestep by timestep, and within it level by level."""
-    info = denoiser.feature_info
-    return tuple(
-        FeatureBlock(timestep, level, info[level].name, info[level].channels)
-        for timestep, level in product(settings.timesteps, settings.levels)
-    )
+def feature_channels(denoiser: Denoiser, settings: FeatureSettings) -> tuple[int, ...]:
+    """How many channels come from each place: timestep by timestep, and within it by level."""
+    widths = tuple(denoiser.feature_info[level].channels for level in settings.levels)
+    return widths * len(settings.timesteps)
 
 
 def check_request(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.features.tiles import Progress
     from hsi_diffusion.types import Prediction
 
 
@@ -34,7 +33,6 @@ def restored_scenes(
     *,
     prediction: Prediction = "noise",
     device: str | torch.device | None = None,
-    progress: Progress | None = None,
 ) -> Tensor:
     """The x_0 that the denoiser predicts at each timestep, over a whole scene.
 
@@ -49,7 +47,6 @@ def restored_scenes(
             scenes are averaged over the draws. Levels play no part.
         prediction: What the denoiser's output means.
         device: Where to compute; by default where the denoiser is.
-        progress: Called with (tiles done, tiles in all) after every tile.
 
     Returns:
         float32, shape (T, H, W, bands), on the CPU: a view, in which a timestep's channels lie
@@ -68,7 +65,6 @@ def restored_scenes(
         channels=denoiser.num_bands,
         prediction=prediction,
         device=device,
-        progress=progress,
     )
     height, width = restored.shape[:2]
     shape = (height, width, len(settings.timesteps), denoiser.num_bands)
@@ -85,27 +81,12 @@ def restoration(
     channels: int,
     prediction: Prediction,
     device: str | torch.device | None,
-    progress: Progress | None,
 ) -> Tensor:
     """What can be derived from the scene and from its restored self, tile by tile.
 
-    Args:
-        denoiser: The trained network.
-        schedule: The noise schedule that it was trained with.
-        cube: The scene in the denoiser's input space, shape (H, W, bands).
-        settings: Timesteps, noise, tile and precision.
-        derive: From a crop of the scene and what it was restored to, (bands, h, w) each, to
-            (channels, h, w).
-        channels: What ``derive`` gives.
-        prediction: What the denoiser's output means.
-        device: Where to compute; None = where the denoiser is.
-        progress: Called with (tiles done, tiles in all) after every tile.
-
-    Returns:
-        float32, shape (H, W, timesteps x channels), on the CPU.
-
-    Raises:
-        ConfigurationError: As for :func:`restored_scenes`.
+    ``derive`` takes a crop of the scene and what it was restored to, (bands, h, w) each, to
+    (channels, h, w). The other arguments are those of :func:`restored_scenes`, and so are the
+    errors. The result has shape (H, W, timesteps x channels), float32, on the CPU.
     """
     cube = torch.as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
@@ -132,7 +113,7 @@ def restoration(
         ),
     )
     found = torch.empty(*cube.shape[:2], len(settings.timesteps) * channels)
-    with closing(tiled.tiles(device, progress)) as tiles:
+    with closing(tiled.tiles(device)) as tiles:
         for rows, columns, tile in tiles:
             found[rows, columns] = tile
     return found

@@ -18,21 +18,22 @@ import numpy as np
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features.fitted import FittedReduction
+from hsi_diffusion.features.reduce import Reduction
 from hsi_diffusion.files import atomic_path, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.reduce import Reduction
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.types import Prediction
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raised when the same request gives other features than before."""
 
 
@@ -47,10 +48,12 @@ class FeatureCube:
             separate reduction; ``reduction``, its settings or None; ``explained_variance``, the
             share of the variance that each separate reduction kept; ``angles``, whether the last
             channels are spectral angles, one per timestep.
+        reduction: What made the channels of those that the denoiser gave; None: nothing.
     """
 
     array: NDArray[np.float32]
     description: dict[str, Any]
+    reduction: FittedReduction | None = None
 
     @property
     def angles(self) -> bool:
@@ -77,7 +80,7 @@ class FeatureCube:
                 f"{angles.shape}{', and there are some already' if self.angles else ''}"
             )
         array = np.concatenate([self.array, angles.astype(np.float32, copy=False)], axis=2)
-        return FeatureCube(array, {**self.description, "angles": True})
+        return FeatureCube(array, {**self.description, "angles": True}, self.reduction)
 
     def parts(self) -> tuple[NDArray[np.float32], ...]:
         """The features of each (timestep, level), or of each separate reduction, without angles.
@@ -87,21 +90,6 @@ class FeatureCube:
         """
         stops = np.cumsum(self.description["channels"])
         return tuple(np.split(self.array[:, :, : stops[-1]], stops[:-1], axis=2))
-
-    def per_timestep(self) -> NDArray[np.float32]:
-        """The same features with the timesteps apart: a view of shape (T, H, W, D / T).
-
-        Raises:
-            ConfigurationError: If the timesteps were reduced together.
-        """
-        timesteps = self.timesteps
-        if timesteps != len(self.description["timesteps"]):
-            raise ConfigurationError(
-                "the reduction mixed the timesteps; ask for Reduction(..., per_timestep=True)"
-            )
-        height, width, _ = self.array.shape
-        features = self.array[:, :, : sum(self.description["channels"])]
-        return np.moveaxis(features.reshape(height, width, timesteps, -1), 2, 0)
 
 
 class FeatureStore:
@@ -135,8 +123,15 @@ class FeatureStore:
             with h5py.File(path) as file:
                 if json.loads(file.attrs["key"]) != key:
                     raise ValueError("it holds the features of another key")
-                return FeatureCube(file["features"][:], json.loads(file.attrs["description"]))
-        except (OSError, KeyError, ValueError) as error:
+                description = json.loads(file.attrs["description"])
+                reduction = None
+                if (settings := description.get("reduction")) is not None:
+                    reduction = FittedReduction.from_tensors(
+                        Reduction(**settings),
+                        {name: torch.from_numpy(d[()]) for name, d in file["reduction"].items()},
+                    )
+                return FeatureCube(file["features"][:], description, reduction)
+        except (OSError, KeyError, ValueError, TypeError) as error:
             warnings.warn(
                 f"{path} can't be used ({error}); its features are computed again",
                 RuntimeWarning,
@@ -151,9 +146,28 @@ class FeatureStore:
             file.create_dataset(
                 "features", data=cube.array, chunks=(1, *cube.array.shape[1:]), fletcher32=True
             )
+            if cube.reduction is not None:
+                statistics = file.create_group("reduction")
+                for name, value in cube.reduction.tensors().items():
+                    statistics.create_dataset(name, data=value.numpy(), fletcher32=value.ndim > 0)
             file.attrs["key"] = json.dumps(key)
             file.attrs["description"] = json.dumps(cube.description)
         return path
+
+    def remove(self, *, but: Collection[Path | None] = ()) -> None:
+        """Remove the files of all cubes, and what killed processes left.
+
+        Only for a folder into which nobody else writes at the moment.
+
+        Args:
+            but: Files that stay.
+        """
+        for path in self.folder.glob("features-*.h5"):
+            if path not in but:
+                path.unlink(missing_ok=True)  # gone is gone, whoever removed it
+        self.remove_leftovers()
+        if not but:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes left: features on their way, and half-written files.
@@ -190,7 +204,7 @@ def feature_key(
     schedule: NoiseSchedule,
     cube: Tensor,
     settings: FeatureSettings,
-    reduction: Reduction | None = None,
+    reduction: Reduction | FittedReduction | None = None,
     *,
     angles: Prediction | None = None,
 ) -> dict[str, Any]:
@@ -207,8 +221,13 @@ def feature_key(
         "shape": list(cube.shape),
         "dtype": str(cube.dtype),
         "features": settings.identity(),
-        "reduction": None if reduction is None else asdict(reduction),
+        "reduction": asdict(reduction) if isinstance(reduction, Reduction) else None,
     }
+    if isinstance(reduction, FittedReduction):
+        digest = hashlib.sha256()
+        for tensor in reduction.tensors().values():
+            digest.update(_bytes_of(tensor))
+        key["reduction"] = {**asdict(reduction.settings), "fitted": digest.hexdigest()}
     return key if angles is None else {**key, "angles": angles}
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
 
-    Progress = Callable[[int, int], None]
     Tile = tuple[slice, slice, Tensor]
     Maps = Callable[[Tensor, Tensor, Tensor], list[Tensor]]
 
@@ -78,9 +77,7 @@ class TiledPass:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def tiles(
-        self, device: str | torch.device | None, progress: Progress | None
-    ) -> Generator[Tile]:
+    def tiles(self, device: str | torch.device | None) -> Generator[Tile]:
         """Compute the tiles one by one, row by row of tiles.
 
         Until the iteration ends, or its ``close`` is called, the denoiser is in evaluation mode and
@@ -88,18 +85,14 @@ class TiledPass:
 
         Args:
             device: Where to compute; None = where the denoiser is.
-            progress: Called with (tiles done, tiles in all) after every tile.
 
         Yields:
             Rows, columns, and a float32 tensor on the CPU, shape (h, w, timesteps x channels),
             timestep by timestep.
         """
-        windows = self._windows()
         with evaluating(self.denoiser, device):
-            for done, window in enumerate(windows, start=1):
+            for window in self._windows():
                 yield window.rows, window.columns, self._compute(window)
-                if progress is not None:
-                    progress(done, len(windows))
 
     def _windows(self) -> list[Window]:
         # a coarser grid, or a grid of windows, has to lie as it lies in the whole scene

@@ -31,7 +31,7 @@ VECTORS = ("per_class_accuracy", "per_class_iou")
 
 
 def overall_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
-    r"""Share of pixels that are called what they are: :math:`\sum_i n_{ii} / N`.
+    r"""Fraction of pixels that are called what they are: :math:`\sum_i n_{ii} / N`.
 
     Args:
         matrix: Confusion matrix, shape (K, K).
@@ -44,7 +44,7 @@ def overall_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
 
 
 def per_class_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
-    r"""Share of each class's pixels that are found (recall): :math:`n_{ii} / n_{i+}`.
+    r"""Fraction of each class's pixels that are found (recall): :math:`n_{ii} / n_{i+}`.
 
     Args:
         matrix: Confusion matrix, shape (K, K).

@@ -187,29 +187,22 @@ class ClassificationMap(L.Callback):
 
     Args:
         folder: Also write the map here as ``classification_map.png``.
-        probabilities: Also keep the probabilities of all classes, K float32 per pixel.
 
     Attributes:
         predicted: After a prediction: classes 1..K, int64, shape (H, W); 0 where nothing was
             predicted.
-        probabilities: After a prediction, if they were asked for: float32, shape (H, W, K); 0 where
-            nothing was predicted.
     """
 
     predicted: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
 
-    def __init__(self, folder: str | Path | None = None, *, probabilities: bool = False) -> None:
+    def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._wants_probabilities = probabilities
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start with an empty map."""
         del pl_module
-        data = _patch_data(trainer)
-        pixels = data.shape[0] * data.shape[1]
-        self._found = torch.zeros(pixels, dtype=torch.int64)
-        self._shares = torch.zeros(pixels, data.num_classes if self._wants_probabilities else 0)
+        height, width = _patch_data(trainer).shape
+        self._found = torch.zeros(height * width, dtype=torch.int64)
 
     def on_predict_batch_end(  # noqa: PLR0917  (Lightning's signature)
         self,
@@ -225,18 +218,13 @@ class ClassificationMap(L.Callback):
         index = outputs["index"].cpu()
         real = index >= 0
         self._found[index[real]] = outputs["prediction"].cpu()[real] + 1
-        if self._wants_probabilities:
-            self._shares[index[real]] = outputs["probabilities"].cpu()[real]
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Join the processes' parts, which share no pixel; log and write the map."""
+        """Join the processes' parts, which have no pixel in common; log and write the map."""
         found = self._found.to(pl_module.device)
         joined = trainer.strategy.reduce(found, reduce_op="sum")
         data = _patch_data(trainer)
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
-        if self._wants_probabilities:
-            shares = trainer.strategy.reduce(self._shares.to(pl_module.device), reduce_op="sum")
-            self.probabilities = torch.as_tensor(shares).cpu().numpy().reshape(*data.shape, -1)
         if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
         figure = classification_map(self.predicted, data.info, truth=data.labels)
@@ -292,7 +280,7 @@ def _typical_pixels(labels: NDArray[np.int64]) -> list[tuple[int, int]]:
     classes, counts = np.unique(labels[labels > 0], return_counts=True)
     height, width = labels.shape
     if not len(classes):
-        return [(height // 2, round(width * share)) for share in (0.25, 0.5, 0.75)]
+        return [(height // 2, round(width * place)) for place in (0.25, 0.5, 0.75)]
     pixels = []
     for label in classes[np.argsort(-counts, kind="stable")][:3]:
         rows, columns = np.nonzero(labels == label)

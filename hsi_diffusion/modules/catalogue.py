@@ -23,22 +23,32 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes import SceneInfo
 
 
-class _CatalogueDataModule(SceneDataModule):
+class CatalogueDataModule(SceneDataModule):
     """A scene of the catalogue.
+
+    A subclass names it, ``class MyDataModule(CatalogueDataModule, scene="my_scene")``;
+    :func:`scene_data_module` makes or finds that of any scene.
 
     Args:
         root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`; ``split`` is the scene's
-            ``default_split`` where it is left out.
+        download: Fetch missing files and check their checksums. Where a file may not be passed on,
+            as the test pixels of Houston 2013, the message says where to get it.
+        **settings: Arguments of :class:`SceneDataModule`.
     """
 
     scene_name: ClassVar[str]
 
+    def __init_subclass__(cls, scene: str | None = None, **options: Any) -> None:
+        """Note which scene the class is for; None: that of its base."""
+        super().__init_subclass__(**options)
+        if scene is not None:
+            cls.scene_name = scene
+            _CLASSES.setdefault(scene, cls)
+
     def __init__(
         self, root: str | Path = "data", *, download: bool = False, **settings: Any
     ) -> None:
-        super().__init__(**{"split": scene_info(self.scene_name).default_split, **settings})
+        super().__init__(**settings)
         self.root = Path(root)
         self.download = download
 
@@ -50,73 +60,68 @@ class _CatalogueDataModule(SceneDataModule):
     def prepare_data(self) -> None:
         """Fetch what is missing, on one process."""
         if self.download:
-            fetch_scene(self.scene_name, self.root)
+            fetch_scene(self.info, self.root)
 
     def load(self) -> Scene:
         """Read the scene from ``root``."""
-        return load_scene(self.scene_name, self.root, download=self.download)
+        return load_scene(self.info, self.root, download=self.download)
 
 
-class IndianPinesDataModule(_CatalogueDataModule):
-    """Indian Pines: AVIRIS, 145 x 145 pixels, 200 bands, 16 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "indian_pines"
+_CLASSES: dict[str, type[CatalogueDataModule]] = {}
 
 
-class PaviaUniversityDataModule(_CatalogueDataModule):
-    """Pavia University: ROSIS, 610 x 340 pixels, 103 bands, 9 classes.
+def scene_data_module(name: str) -> type[CatalogueDataModule]:
+    """The data module of a scene of the catalogue, also of one that was registered later.
 
     Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
+        name: The scene's short name; ``"my_scene"`` gives the class ``MySceneDataModule``, which
+            can also be imported from ``hsi_diffusion.modules``, and so be named in YAML.
+
+    Returns:
+        The class, always the same one for a scene.
+
+    Raises:
+        SceneError: The catalogue has no such scene.
     """
+    info = scene_info(name)
+    if name in _CLASSES:
+        return _CLASSES[name]
 
-    scene_name = "pavia_university"
+    class Made(CatalogueDataModule, scene=name):
+        pass
 
-
-class SalinasDataModule(_CatalogueDataModule):
-    """Salinas: AVIRIS, 512 x 217 pixels, 204 bands, 16 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "salinas"
-
-
-class SalinasADataModule(_CatalogueDataModule):
-    """Salinas-A: a part of Salinas, 83 x 86 pixels, 204 bands, 6 classes.
-
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
-
-    scene_name = "salinas_a"
+    Made.__name__ = Made.__qualname__ = class_name(name)
+    Made.__module__ = "hsi_diffusion.modules"
+    Made.__doc__ = (
+        f"{info.title}: {info.height} x {info.width} pixels, {info.bands} bands, "
+        f"{info.num_classes} classes."
+    )
+    return Made
 
 
-class Houston2013DataModule(_CatalogueDataModule):
-    """Houston 2013: CASI, 349 x 1905 pixels, 144 bands, 15 classes, with the contest's split.
+def class_name(scene: str) -> str:
+    """Name of a scene's data module: ``"indian_pines"`` gives ``"IndianPinesDataModule"``."""
+    return "".join(part.capitalize() for part in scene.split("_")) + "DataModule"
 
-    The contest's training and test pixels are the default, ``split="fixed"``.
 
-    Args:
-        root: Folder with the scene's files, or above the scene's own folder.
-        download: Fetch missing files and check their checksums. The test pixels come by hand.
-        **settings: Arguments of :class:`SceneDataModule`.
-    """
+class IndianPinesDataModule(CatalogueDataModule, scene="indian_pines"):
+    """Indian Pines: AVIRIS, 145 x 145 pixels, 200 bands, 16 classes."""
 
-    scene_name = "houston2013"
+
+class PaviaUniversityDataModule(CatalogueDataModule, scene="pavia_university"):
+    """Pavia University: ROSIS, 610 x 340 pixels, 103 bands, 9 classes."""
+
+
+class SalinasDataModule(CatalogueDataModule, scene="salinas"):
+    """Salinas: AVIRIS, 512 x 217 pixels, 204 bands, 16 classes."""
+
+
+class SalinasADataModule(CatalogueDataModule, scene="salinas_a"):
+    """Salinas-A: a part of Salinas, 83 x 86 pixels, 204 bands, 6 classes."""
+
+
+class Houston2013DataModule(CatalogueDataModule, scene="houston2013"):
+    """Houston 2013: CASI, 349 x 1905 pixels, 144 bands, 15 classes, with the contest's split."""
 
 
 class CustomSceneDataModule(SceneDataModule):

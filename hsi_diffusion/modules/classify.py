@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
+from torch import nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from hsi_diffusion.classifiers import Ensemble, build_classifier, mean_log_probability
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
-from hsi_diffusion.modules.joined import JOINED
-from hsi_diffusion.modules.optimisation import LearningRateSchedule, adamw, check_optimisation
+from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
+from hsi_diffusion.modules.plain import JOINED, PlainModule
+from hsi_diffusion.networks import (
+    NETWORKS,
+    Ensemble,
+    SpectralTransformer,
+    build_network,
+    mean_log_probability,
+)
+from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.seeding import generator, seeded_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from torch import Tensor
 
     from hsi_diffusion.types import PatchBatch
 
+    NetworkPart = Callable[[int, int, int], nn.Module] | nn.Module | str | Mapping[str, Any]
+else:  # what a command line offers: its parser knows names and class paths by itself
+    NetworkPart = Callable[[int, int, int], nn.Module] | nn.Module
 
-class FeatureClassifierModule(L.LightningModule):
+
+class FeatureClassifierModule(PlainModule):
     """Train a patch classifier, measure it, and predict the class of every pixel.
 
     The defaults are those of SpectralDiff's published classifier (Chen et al., TGRS 2023): Adam at
@@ -40,27 +51,32 @@ class FeatureClassifierModule(L.LightningModule):
         timesteps: In how many equal groups the channels lie (``data.timesteps``), for networks that
             treat timesteps apart.
         angles: Whether one spectral angle per timestep stands behind them (``data.angles``).
-        classifier: Name of the network, see :func:`~hsi_diffusion.classifiers.build_classifier`.
-        classifier_options: Its arguments, such as ``{"depth": 5, "heads": 4}``.
+        classifier: The network: a class or function of channels, classes and patch size that makes
+            it, an object, the name of one of :data:`~hsi_diffusion.networks.NETWORKS`, or
+            ``{"class_path": "SpectralTransformer", "init_args": {"depth": 5}}``.
         learning_rate: Highest learning rate.
         lr_schedule: ``"constant"`` or ``"cosine"``.
-        warmup: Share of the training over which the learning rate rises.
+        warmup: Fraction of the training over which the learning rate rises.
         weight_decay: Decoupled weight decay.
-        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        optimizer: Called with the parameters instead of AdamW, such as
+            ``functools.partial(torch.optim.SGD, lr=0.01)``; ``learning_rate`` and ``weight_decay``
+            then play no part.
+        lr_scheduler: Called with the optimiser instead of ``lr_schedule`` and ``warmup``; it
+            steps after every epoch.
+        label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
         members: Train so many networks side by side, each with other initial weights, and average
             their probabilities: so many times the work, steadier with few labels. See
-            :class:`~hsi_diffusion.classifiers.Ensemble`. Ours.
+            :class:`~hsi_diffusion.networks.Ensemble`. Ours.
         average_views: Average the probabilities over the 8 flips and rotations of each patch when
             validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
-        prior_weight: Where batches carry a ``prior``, class probabilities from elsewhere, the
-            answer is the weighted geometric mean of both: this is the prior's share, in [0, 1]. It
-            plays no part in the training. Ours; the default suits propagated labels, whose
-            probabilities are far less decided than a network's.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         class_names: Names under which each class's test accuracy is logged; None: not logged.
         seed: Rules augmentation and dropout. The initial weights come from torch's global
             generator, as in every Lightning module (``L.seed_everything``).
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
 
     Attributes:
         val_metrics: Counts of the validation pixels, see
@@ -76,32 +92,41 @@ class FeatureClassifierModule(L.LightningModule):
         *,
         timesteps: int = 1,
         angles: bool = False,
-        classifier: str = "spectral_transformer",
-        classifier_options: dict[str, Any] | None = None,
+        classifier: NetworkPart = SpectralTransformer,
         learning_rate: float = 1e-3,
         lr_schedule: LearningRateSchedule = "constant",
         warmup: float = 0.0,
         weight_decay: float = 0.0,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
         label_smoothing: float = 0.0,
         members: int = 1,
         average_views: bool = False,
-        prior_weight: float = 0.85,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        class_names = None if class_names is None else list(class_names)
-        self.save_hyperparameters()
-        check_optimisation(lr_schedule, warmup, learning_rate, weight_decay)
+        self.optimisation = Optimisation(
+            learning_rate=learning_rate,
+            lr_schedule=lr_schedule,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+        )
         if not 0 <= label_smoothing < 1:
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
             )
-        if not 0 <= prior_weight <= 1:
-            raise ConfigurationError(f"prior_weight must be from 0 to 1, got {prior_weight}")
         if members < 1:
             raise ConfigurationError(f"members must be at least 1, got {members}")
+        if members > 1 and isinstance(classifier, nn.Module):
+            raise ConfigurationError(
+                f"members={members} networks start from weights of their own, so classifier must "
+                "be a class or function that makes one; got an object"
+            )
+        class_names = None if class_names is None else list(class_names)
         if class_names is not None and len(class_names) != num_classes:
             raise ConfigurationError(
                 f"class_names must name {num_classes} classes, got {len(class_names)}"
@@ -110,29 +135,53 @@ class FeatureClassifierModule(L.LightningModule):
         self.class_names = class_names
         self.label_smoothing = label_smoothing
         self.average_views = average_views
-        self.prior_weight = prior_weight
-        networks = [
-            build_classifier(
-                classifier,
-                in_channels=in_channels,
-                num_classes=num_classes,
-                patch_size=patch_size,
-                timesteps=timesteps,
-                angles=angles,
-                options=classifier_options or {},
-            )
-            for _ in range(members)
-        ]
+        sizes: dict[str, Any] = {
+            "in_channels": in_channels,
+            "num_classes": num_classes,
+            "patch_size": patch_size,
+            "timesteps": timesteps,
+            "angles": angles,
+        }
+        networks = [build_network(classifier, **sizes) for _ in range(members)]
         self.classifier = networks[0] if members == 1 else Ensemble(networks)
         self.augment = build_augmentation(augmentation or {})
         self.val_metrics = HSIMetrics(num_classes)
         self.val_loss = MeanMetric()
         self.test_metrics = HSIMetrics(num_classes)
+        self.save_hyperparameters(
+            {
+                **sizes,
+                "classifier": plain_part(networks[0], NETWORKS, **sizes),
+                **self.optimisation.plain(),
+                "label_smoothing": label_smoothing,
+                "members": members,
+                "average_views": average_views,
+                "augmentation": augmentation,
+                "class_names": class_names,
+                "seed": seed,
+            }
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of shape (B, K) for patches of shape (B, in_channels, P, P)."""
         logits: Tensor = self.classifier(image)
         return logits
+
+    def scores(self, image: Tensor) -> Tensor:
+        """What classes are predicted from.
+
+        Args:
+            image: Patches, shape (B, in_channels, P, P).
+
+        Returns:
+            Logits, or the logarithm of the probabilities averaged over views, shape (B, K).
+        """
+        if not self.average_views:
+            logits: Tensor = self(image)
+            return logits
+        turned = [torch.rot90(image, quarter, (2, 3)) for quarter in range(4)]
+        views = [*turned, *(view.flip(3) for view in turned)]
+        return mean_log_probability(torch.stack([self(view) for view in views]))
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of the labelled centre pixels."""
@@ -195,7 +244,7 @@ class FeatureClassifierModule(L.LightningModule):
             ``probabilities`` float32 (B, K), of all classes.
         """
         del batch_idx
-        probabilities = self._scores(batch).float().softmax(dim=1)
+        probabilities = self.scores(batch["image"]).float().softmax(dim=1)
         probability, prediction = probabilities.max(dim=1)
         return {
             "index": batch["index"],
@@ -227,16 +276,8 @@ class FeatureClassifierModule(L.LightningModule):
         return weights.permute(1, 2, 0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW (Adam without weight decay) with a schedule per step."""
-        settings = self.hparams
-        return adamw(
-            self.classifier.parameters(),
-            learning_rate=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            schedule=settings["lr_schedule"],
-            warmup=settings["warmup"],
-            total_steps=self.trainer.estimated_stepping_batches,
-        )
+        """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""
+        return self.optimisation.configure(self.classifier.parameters(), self.trainer)
 
     def _member_logits(self, image: Tensor) -> Tensor:
         """Logits of every network by itself, shape (members, B, K)."""
@@ -246,28 +287,9 @@ class FeatureClassifierModule(L.LightningModule):
         return logits[None]
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
-        scores = self._scores(batch)
+        scores = self.scores(batch["image"])
         metrics.update(scores, batch["label"])
         return scores
-
-    def _scores(self, batch: PatchBatch) -> Tensor:
-        """What the classes are judged by, shape (B, K): logits, joined with the prior if any."""
-        logits = self._averaged(batch["image"])
-        if "prior" not in batch:
-            return logits
-        own = logits.float().log_softmax(dim=1)
-        # a class that the prior rules out wholly may still be the right one
-        prior = batch["prior"].clamp_min(1e-6).log()
-        return (1 - self.prior_weight) * own + self.prior_weight * prior
-
-    def _averaged(self, image: Tensor) -> Tensor:
-        """Logits, or the logarithm of the probabilities averaged over views, shape (B, K)."""
-        if not self.average_views:
-            logits: Tensor = self(image)
-            return logits
-        turned = [torch.rot90(image, quarter, (2, 3)) for quarter in range(4)]
-        views = [*turned, *(view.flip(3) for view in turned)]
-        return mean_log_probability(torch.stack([self(view) for view in views]))
 
     def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
         figures = metrics.compute()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """The keys of ``contrast``, as a configuration holds them (defaults are ours).
+    """What is contrasted, and how much it counts (defaults are ours).
 
     Args:
         instance: Weight of the contrast between instances,
@@ -37,10 +37,10 @@ class ContrastSettings:
             :class:`~hsi_diffusion.patches.TwoViews`. At most half a cell: cells of one number are
             the positive pair, and the views may lie up to ``shift`` pixels apart in each direction.
             Up to half a cell, no other cell of the patch ever holds more of a cell's pixels than
-            its partner does; beyond, a negative may (a cell of 4 and a shift of 4: for 42 % of the
-            cells). Without cells any shift will do, for all negatives are of other patches.
-        temperature: Of the contrast between instances (0.5: Li et al. 2021).
-        cluster_temperature: Of the contrast between clusters (1: Li et al. 2021).
+            its partner does; beyond, a negative may (a cell of 4 and a shift of 4: for 0.42 of the
+            cells). Without cells any shift works, since all negatives are of other patches.
+        temperature: Temperature of the contrast between instances (0.5: Li et al. 2021).
+        cluster_temperature: Temperature of the contrast between clusters (1: Li et al. 2021).
         entropy: Weight of the entropies within the contrast between clusters.
         dim: Size of the projections.
         clusters: Number of clusters.
@@ -91,16 +91,6 @@ class ContrastSettings:
                 "contrast.augmentation must hold strengths by name, such as {'gain': 0.1}, got "
                 f"{self.augmentation!r}"
             )
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> ContrastSettings:
-        """Settings from a mapping of some of the keys.
-
-        Raises:
-            ConfigurationError: A key is unknown, or a value impossible.
-        """
-        check_options(cls, plain, "contrast")
-        return cls(**plain)
 
 
 class ViewContrast(nn.Module):
@@ -158,7 +148,7 @@ class ViewContrast(nn.Module):
         """Compare the views.
 
         Args:
-            features: Of the first views of all patches, then of the second ones: (2B, C, h, w).
+            features: Features of the first views of all patches, then of the second: (2B, C, h, w).
 
         Returns:
             "loss", the weighted sum, and the contrasts before weighting, without gradient: scalars.
@@ -179,23 +169,36 @@ class ViewContrast(nn.Module):
         return {"loss": total} | {name: value.detach() for name, value in parts.items()}
 
 
-def build_contrast(plain: Mapping[str, Any] | None, denoiser: Denoiser) -> ViewContrast | None:
-    """The contrast that a configuration asks for.
+def contrast_settings(given: ContrastSettings | Mapping[str, Any] | None) -> ContrastSettings:
+    """Settings of what a user gave; both weights are 0 where that is None.
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value impossible.
+    """
+    if given is None:
+        return ContrastSettings(instance=0.0, cluster=0.0)
+    if isinstance(given, ContrastSettings):
+        return given
+    check_options(ContrastSettings, given, "contrast")
+    return ContrastSettings(**given)
+
+
+def build_contrast(
+    given: ContrastSettings | Mapping[str, Any] | None, denoiser: Denoiser
+) -> ViewContrast | None:
+    """The contrast that a user asks for.
 
     Args:
-        plain: Some of the keys of :class:`ContrastSettings`, the others have their defaults; None:
-            no contrast.
+        given: Settings, or some of their keys, the others have their defaults; None: no contrast.
         denoiser: Whose features are contrasted.
 
     Returns:
-        The contrast; None where nothing is asked for, or both weights are 0.
+        The contrast; None where none is wanted, or both weights are 0.
 
     Raises:
         ConfigurationError: A key is unknown, a value impossible, or it does not fit the denoiser.
     """
-    if plain is None:
-        return None
-    settings = ContrastSettings.from_plain(plain)
+    settings = contrast_settings(given)
     if settings.instance == settings.cluster == 0:
         return None
     return ViewContrast(settings, denoiser)

@@ -1,17 +1,22 @@
-"""What all data modules share: loaders over one cube, its label map and its split."""
+"""Base of all data modules: loaders over one cube, its label map and its split."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.parsing import collect_init_args
 from torch.utils.data import DataLoader
 
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
-from hsi_diffusion.features import FeatureCube
+from hsi_diffusion.features import FeatureCube, FeatureSettings, Reduction
 from hsi_diffusion.modules.loader import TrainLoader
 from hsi_diffusion.patches import (
     EvaluationSampler,
@@ -20,17 +25,17 @@ from hsi_diffusion.patches import (
     collate_batch,
     pretraining_pixels,
 )
+from hsi_diffusion.types import Padding, Task
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from hsi_diffusion.patches import Split
     from hsi_diffusion.scenes import SceneInfo
-    from hsi_diffusion.types import Padding, PatchBatch
-
-Task = Literal["pretrain", "classify"]
-"""What the training batches are for: learning the scene, or its classes."""
+    from hsi_diffusion.types import PatchBatch
 
 
 class PatchDataModule(L.LightningDataModule, ABC):
@@ -51,10 +56,12 @@ class PatchDataModule(L.LightningDataModule, ABC):
     epoch gets the rest of that epoch. Batches are dicts, see
     :class:`~hsi_diffusion.types.PatchBatch`.
 
-    A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``.
+    A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``. All arguments are
+    kept in ``hparams`` as plain data, without arrays and other objects.
 
     Args:
-        task: What the training batches are for.
+        task: What the training batches are for, ``"pretrain"`` or ``"classify"``; None: what the
+            Lightning module trains for (its attribute ``task``), and ``"classify"`` without one.
         patch_size: Side P of the patches in pixels.
         batch_size: Patches of a training batch, per process.
         eval_batch_size: Patches of any other batch, per process.
@@ -62,7 +69,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
             pixels; ``"labelled"`` learns from both, once everything has been chosen, and has no
             validation. Only for ``task="classify"``.
         samples_per_epoch: Patches of one training epoch over all processes; None means each once.
-        holdout: Share of the scene that pretraining holds out for its validation loss.
+        holdout: Fraction of the scene that pretraining holds out for its validation loss.
         padding: What patches see outside the scene.
         seed: Rules everything random here.
         num_workers: Loader processes. Gathering is a few index operations, so 0 is usually best.
@@ -80,9 +87,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
     def __init__(
         self,
         *,
-        task: Task,
-        patch_size: int,
-        batch_size: int,
+        task: Task | None = None,
+        patch_size: int = 16,
+        batch_size: int = 64,
         eval_batch_size: int = 512,
         train_on: Literal["train", "labelled"] = "train",
         samples_per_epoch: int | None = None,
@@ -92,14 +99,14 @@ class PatchDataModule(L.LightningDataModule, ABC):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        if task not in get_args(Task):
+        if task is not None and task not in get_args(Task):
             raise ConfigurationError(f"task must be 'pretrain' or 'classify', got {task!r}")
         if train_on not in ("train", "labelled"):
             raise ConfigurationError(f"train_on must be 'train' or 'labelled', got {train_on!r}")
         for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if size < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {size}")
-        self.task: Task = task
+        self._task = task
         self.patch_size = patch_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -112,7 +119,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         self._train_loader: TrainLoader | None = None
         self._place: dict[str, int] | None = None
         self._groups = (1, False)
-        self._prior: Tensor | NDArray[np.float32] | None = None
+        self._note_hyperparameters(inspect.currentframe())
 
     if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
@@ -135,6 +142,14 @@ class PatchDataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def num_bands(self) -> int:
         """Channels C of the patches, known before ``setup``."""
+
+    @property
+    def task(self) -> Task:
+        """What the training batches are for."""
+        if self._task is not None:
+            return self._task
+        module = getattr(self.trainer, "lightning_module", None)
+        return "pretrain" if getattr(module, "task", None) == "pretrain" else "classify"
 
     @property
     def timesteps(self) -> int:
@@ -171,8 +186,8 @@ class PatchDataModule(L.LightningDataModule, ABC):
         left_over = len(sampler) % self.batch_size
         loader = TrainLoader(
             dataset,
-            sampler,
             self.batch_size,
+            sampler=sampler,
             drop_last=left_over == 1 and len(sampler) > 1,
             **self._loader_settings(),
         )
@@ -267,9 +282,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
 
     def _dataset(self, index: NDArray[np.int64], *, labelled: bool) -> PatchDataset:
         labels = self.labels if labelled else None
-        return PatchDataset(
-            self.cube, index, labels, self.patch_size, self.padding, prior=self._prior
-        )
+        return PatchDataset(self.cube, index, labels, self.patch_size, self.padding)
 
     def _evaluation(self, index: NDArray[np.int64], *, labelled: bool) -> DataLoader[PatchBatch]:
         dataset = self._dataset(index, labelled=labelled)
@@ -288,6 +301,15 @@ class PatchDataModule(L.LightningDataModule, ABC):
             "pin_memory": torch.cuda.is_available(),
         }
 
+    def _note_hyperparameters(self, frame: FrameType | None) -> None:
+        """Keep the arguments of all constructors as plain data.
+
+        Not by ``save_hyperparameters``, which copies whole cubes.
+        """
+        if frame is not None:
+            for given in collect_init_args(frame, [], classes=(L.LightningDataModule,)):
+                self.hparams.update({name: _plain(value) for name, value in given.items()})
+
 
 class FeatureDataModule(PatchDataModule):
     """Patches of any cube over a scene's pixels, such as diffusion features.
@@ -299,8 +321,6 @@ class FeatureDataModule(PatchDataModule):
         split: Which pixels are for what.
         info: The scene's facts.
         task: As for :class:`PatchDataModule`.
-        prior: Class probabilities of every pixel from elsewhere, shape (H, W, K); the batches carry
-            them along, see :class:`~hsi_diffusion.modules.FeatureClassifierModule`.
         **settings: Further arguments of :class:`PatchDataModule`.
 
     Raises:
@@ -315,12 +335,10 @@ class FeatureDataModule(PatchDataModule):
         split: Split,
         info: SceneInfo,
         *,
-        task: Task = "classify",
-        prior: Tensor | NDArray[np.float32] | None = None,
+        task: Task | None = "classify",
         **settings: Any,
     ) -> None:
         super().__init__(task=task, **settings)
-        self._prior = prior
         if isinstance(features, FeatureCube):
             self._groups = (features.timesteps, features.angles)
             features = features.array
@@ -353,3 +371,20 @@ class FeatureDataModule(PatchDataModule):
     def num_bands(self) -> int:
         """Channels D of the features."""
         return int(self.cube.shape[2])
+
+
+def _plain(value: Any) -> Any:
+    """The value as plain data; of an object that is none, a note that it was one."""
+    if isinstance(value, np.generic):  # before float, which some of them are as well
+        return value.item()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, FeatureSettings | Reduction):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return f"object of class {type(value).__name__}, which is not stored: give it again"

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 Draw = tuple["Tensor", "Tensor"]
 
+MAX_BYTES = 256 * 2**20
+"""How much is kept; batches beyond are drawn each time. The 512 patches of ``pretraining_pixels``
+with 200 bands of 24 x 24 pixels fit."""
+
 
 class FixedDraws:
     """A timestep and noise per pixel number, the same in every epoch and on every process.
@@ -24,20 +28,12 @@ class FixedDraws:
     Args:
         seed: Names the draws.
         timesteps: Number of steps T.
-        max_bytes: How much may be kept; batches beyond are drawn each time. The default holds the
-            512 patches of ``pretraining_pixels`` with 200 bands of 24 x 24 pixels.
     """
 
-    def __init__(self, seed: int, timesteps: int, *, max_bytes: int = 256 * 2**20) -> None:
+    def __init__(self, seed: int, timesteps: int) -> None:
         self.seed = seed
         self.timesteps = timesteps
-        self.max_bytes = max_bytes
         self._kept: dict[tuple[object, ...], Draw] = {}
-
-    @property
-    def kept_bytes(self) -> int:
-        """How much is kept."""
-        return sum(noise.nbytes for _, noise in self._kept.values())
 
     def __call__(self, index: Tensor, images: Tensor) -> Draw:
         """Timesteps and noise of a batch.
@@ -59,6 +55,6 @@ class FixedDraws:
             steps.append(torch.randint(self.timesteps, (), generator=random))
             fields.append(torch.randn(images.shape[1:], generator=random))
         draw = torch.stack(steps).to(images.device), torch.stack(fields).to(images)
-        if self.kept_bytes + draw[1].nbytes <= self.max_bytes:
+        if sum(noise.nbytes for _, noise in self._kept.values()) + draw[1].nbytes <= MAX_BYTES:
             self._kept[key] = draw
         return draw

@@ -11,6 +11,8 @@ from hsi_diffusion.patches import PatchDataset, SeededSampler, collate_batch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch.utils.data import Sampler
+
     from hsi_diffusion.types import PatchBatch
 
 
@@ -28,15 +30,15 @@ class TrainLoader(DataLoader["PatchBatch"]):
 
     Args:
         dataset: The patches.
-        sampler: Their order.
         batch_size: Patches of a batch.
+        sampler: Their order. Lightning makes the loader again with a sampler of its own where the
+            order has to stay the same (``Trainer(overfit_batches=...)``); with any other than a
+            ``SeededSampler``, an interrupted epoch starts again at its beginning.
         **settings: Further arguments of :class:`torch.utils.data.DataLoader`.
     """
 
-    sampler: SeededSampler
-
     def __init__(
-        self, dataset: PatchDataset, sampler: SeededSampler, batch_size: int, **settings: Any
+        self, dataset: PatchDataset, batch_size: int, *, sampler: Sampler[int], **settings: Any
     ) -> None:
         super().__init__(
             dataset, batch_size=batch_size, sampler=sampler, collate_fn=collate_batch, **settings
@@ -44,11 +46,15 @@ class TrainLoader(DataLoader["PatchBatch"]):
         self._batches_done = 0
         self._resume_from: tuple[int, int] | None = None
 
+    @property
+    def _epoch(self) -> int:
+        return self.sampler.epoch if isinstance(self.sampler, SeededSampler) else 0
+
     def __iter__(self) -> Iterator[PatchBatch]:  # type: ignore[override]  # an iterator will do
         """The batches of the sampler's epoch; the rest of them right after a resume within it."""
         place, self._resume_from = self._resume_from, None
         self._batches_done = 0
-        if place is not None and place[0] == self.sampler.epoch:
+        if isinstance(self.sampler, SeededSampler) and place and place[0] == self._epoch:
             self._batches_done = place[1]
             patches = self._batches_done * (self.batch_size or 1)
             # the last batch may be smaller than the others
@@ -59,7 +65,7 @@ class TrainLoader(DataLoader["PatchBatch"]):
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches this process has handed out."""
-        return {"epoch": self.sampler.epoch, "batches": self._batches_done}
+        return {"epoch": self._epoch, "batches": self._batches_done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start the next iteration where ``state`` stands, if it is one of that epoch."""

@@ -1,24 +1,29 @@
-"""Optimiser, learning-rate schedules and weight averages that both Lightning modules share."""
+"""Optimiser, learning-rate schedules and weight averages of both Lightning modules."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.parts import FOREIGN, plain_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    import lightning as L
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from torch import Tensor
+    from torch.optim import Optimizer
 
 LearningRateSchedule = Literal["constant", "cosine"]
+"""How the learning rate goes on after the warm-up."""
 
 
 def learning_rate_factor(
@@ -30,7 +35,7 @@ def learning_rate_factor(
         step: Optimiser steps taken, from 0.
         total: Steps of the whole training.
         schedule: ``"constant"``, or ``"cosine"`` from 1 to 0.
-        warmup: Share of ``total`` over which the rate first rises linearly.
+        warmup: Fraction of ``total`` over which the rate first rises linearly.
 
     Returns:
         A factor from 0 to 1.
@@ -40,66 +45,141 @@ def learning_rate_factor(
         return (step + 1) / (rising + 1)
     if schedule == "constant":
         return 1.0
-    share = min(1.0, (step - rising) / max(1.0, total - rising))
-    return 0.5 * (1 + math.cos(math.pi * share))
+    progress = min(1.0, (step - rising) / max(1.0, total - rising))
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def adamw(
-    parameters: Iterable[nn.Parameter],
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    schedule: LearningRateSchedule,
-    warmup: float,
-    total_steps: float,
-) -> OptimizerLRScheduler:
-    """AdamW with a schedule per step, in the form that ``configure_optimizers`` returns.
+class Optimisation:
+    """How a module's weights are trained: AdamW, or an optimiser and a schedule of the user's own.
 
-    With ``weight_decay=0`` it is Adam. ``total_steps`` may be infinite where the rate is constant
-    from the start.
+    Args:
+        learning_rate: Highest learning rate of AdamW, which is Adam with ``weight_decay=0``.
+        lr_schedule: ``"constant"`` or ``"cosine"``, per step, for any optimiser.
+        warmup: Fraction of the training over which the learning rate first rises.
+        weight_decay: Decoupled weight decay of AdamW.
+        optimizer: Called with the parameters instead of AdamW; it has a learning rate and a
+            weight decay of its own. Plain data of :func:`~hsi_diffusion.parts.plain_part` says that
+            there was one, which is missing.
+        lr_scheduler: Likewise, called with the optimiser instead of ``lr_schedule`` and
+            ``warmup``; it steps after every epoch, as with LightningCLI.
 
     Raises:
-        ConfigurationError: The rate depends on the length of the training, but the Trainer has no
-            end.
+        ConfigurationError: A setting is outside what is allowed.
     """
-    if (schedule == "cosine" or warmup > 0) and not math.isfinite(total_steps):
-        raise ConfigurationError(
-            f"lr_schedule={schedule!r} with warmup={warmup} needs to know when training ends: give "
-            "the Trainer max_steps or max_epochs, or use lr_schedule='constant' and warmup=0"
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float,
+        lr_schedule: LearningRateSchedule,
+        warmup: float,
+        weight_decay: float,
+        optimizer: object = None,
+        lr_scheduler: object = None,
+    ) -> None:
+        if lr_schedule not in get_args(LearningRateSchedule):
+            allowed = ", ".join(get_args(LearningRateSchedule))
+            raise ConfigurationError(f"lr_schedule must be one of {allowed}, got {lr_schedule!r}")
+        if not 0 <= warmup < 1:
+            raise ConfigurationError(f"warmup must be a fraction from 0 to below 1, got {warmup}")
+        if not learning_rate > 0:
+            raise ConfigurationError(f"learning_rate must be above 0, got {learning_rate}")
+        if not weight_decay >= 0:
+            raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
+        if lr_scheduler is not None and (lr_schedule != "constant" or warmup > 0):
+            raise ConfigurationError(
+                "lr_scheduler takes the place of lr_schedule and warmup, so they must be left at "
+                f"'constant' and 0, got {lr_schedule!r} and {warmup}"
+            )
+        self.learning_rate = learning_rate
+        self.schedule: LearningRateSchedule = lr_schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.own = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        for name, part in self.own.items():
+            if not (part is None or callable(part) or _missing(part)):
+                raise ConfigurationError(
+                    f"{name} must be a class or function, such as functools.partial("
+                    f"torch.optim.SGD, lr=0.01) for optimizer, got {part!r}"
+                )
+
+    def plain(self) -> dict[str, Any]:
+        """The settings by the names of the arguments, as plain data."""
+        return {
+            "learning_rate": self.learning_rate,
+            "lr_schedule": self.schedule,
+            "warmup": self.warmup,
+            "weight_decay": self.weight_decay,
+            **{
+                name: part if _missing(part) else plain_part(part, {})
+                for name, part in self.own.items()
+            },
+        }
+
+    def configure(
+        self, parameters: Iterable[nn.Parameter], trainer: L.Trainer
+    ) -> OptimizerLRScheduler:
+        """Optimiser and schedule, in the form that ``configure_optimizers`` returns.
+
+        Raises:
+            ConfigurationError: The rate depends on the length of the training, but the Trainer has
+                no end; or the optimiser or schedule of a checkpoint was not given.
+        """
+        for name, part in self.own.items():
+            if _missing(part):
+                raise ConfigurationError(
+                    f"this module was trained with {name} {cast('dict[str, str]', part)[FOREIGN]}, "
+                    f"which a checkpoint can't hold; to train on, give {name}=... when loading it"
+                )
+        make = cast("Callable[..., Optimizer] | None", self.own["optimizer"])
+        if make is None:
+            optimizer: Optimizer = torch.optim.AdamW(
+                parameters, lr=self.learning_rate, weight_decay=self.weight_decay
+            )
+        else:
+            optimizer = make(parameters)
+        schedule = cast("Callable[[Optimizer], Any] | None", self.own["lr_scheduler"])
+        if schedule is None:
+            steps = LambdaLR(optimizer, self._factor(trainer.estimated_stepping_batches))
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": steps, "interval": "step"},
+            }
+        scheduler = schedule(optimizer)
+        monitored = {"monitor": scheduler.monitor} if hasattr(scheduler, "monitor") else {}
+        settings: Any = {"scheduler": scheduler, "interval": "epoch", **monitored}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def _factor(self, total_steps: float) -> Callable[[int], float]:
+        """The learning rate's factor at a step; ``total_steps`` may be infinite if constant."""
+        if (self.schedule == "cosine" or self.warmup > 0) and not math.isfinite(total_steps):
+            raise ConfigurationError(
+                f"lr_schedule={self.schedule!r} with warmup={self.warmup} needs to know when "
+                "training ends: give the Trainer max_steps or max_epochs, or use "
+                "lr_schedule='constant' and warmup=0"
+            )
+        total = int(total_steps) if math.isfinite(total_steps) else 0
+        return lambda step: learning_rate_factor(
+            step, total=total, schedule=self.schedule, warmup=self.warmup
         )
-    total = int(total_steps) if math.isfinite(total_steps) else 0
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    scheduler = LambdaLR(
-        optimizer,
-        lambda step: learning_rate_factor(step, total=total, schedule=schedule, warmup=warmup),
-    )
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def check_optimisation(
-    schedule: str, warmup: float, learning_rate: float, weight_decay: float
-) -> None:
-    """Raise a ConfigurationError unless these settings make sense."""
-    if schedule not in get_args(LearningRateSchedule):
-        allowed = ", ".join(get_args(LearningRateSchedule))
-        raise ConfigurationError(f"lr_schedule must be one of {allowed}, got {schedule!r}")
-    if not 0 <= warmup < 1:
-        raise ConfigurationError(f"warmup must be a share from 0 to below 1, got {warmup}")
-    if not learning_rate > 0:
-        raise ConfigurationError(f"learning_rate must be above 0, got {learning_rate}")
-    if not weight_decay >= 0:
-        raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
+def _missing(part: object) -> bool:
+    """Whether this is the note of a checkpoint that there was a class of the user's."""
+    return isinstance(part, Mapping) and FOREIGN in part
 
 
 class ExponentialAverage(nn.Module):
     """Exponential moving average of a network's weights and buffers.
+
+    It is never trained: whoever uses ``network`` puts it into evaluation mode.
 
     The decay rises as (1 + n) / (10 + n) with the number of updates n up to ``decay``, so that a
     short training is not an average over its own initialisation.
 
     Args:
         network: Copied; its present weights are where the average starts.
-        decay: Final share of the old average in the new one, in [0, 1).
+        decay: Final weight of the old average in the new one, in [0, 1).
 
     Raises:
         ConfigurationError: ``decay`` is out of range.
@@ -112,7 +192,7 @@ class ExponentialAverage(nn.Module):
         if not 0 <= decay < 1:
             raise ConfigurationError(f"ema_decay must be from 0 to below 1, got {decay}")
         self.decay = decay
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.network = copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
@@ -127,8 +207,3 @@ class ExponentialAverage(nn.Module):
             else:
                 mine[name].copy_(value)
         self.updates += 1
-
-    def train(self, mode: bool = True) -> ExponentialAverage:
-        """Stay in evaluation mode: an average is never trained."""
-        del mode
-        return super().train(False)

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import lightning as L
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
 from torch import nn
 from torchmetrics import MeanMetric
 
-from hsi_diffusion.denoisers import build_denoiser
-from hsi_diffusion.diffusion import DenoisingLoss, NoiseSchedule
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.denoisers import DENOISERS, DenoiserPart, UNet3D, build_denoiser
+from hsi_diffusion.diffusion import (
+    SCHEDULES,
+    DenoisingLoss,
+    NoiseSchedulePart,
+    build_schedule,
+    check_prediction,
+)
 from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
-from hsi_diffusion.modules.contrast import build_contrast
+from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
 from hsi_diffusion.modules.draws import FixedDraws
-from hsi_diffusion.modules.joined import JOINED
 from hsi_diffusion.modules.optimisation import (
     ExponentialAverage,
     LearningRateSchedule,
-    adamw,
-    check_optimisation,
+    Optimisation,
 )
-from hsi_diffusion.patches import build_augmentation
+from hsi_diffusion.modules.plain import JOINED, PlainModule
+from hsi_diffusion.modules.scene_data import SceneDataModule
+from hsi_diffusion.parts import plain_part
+from hsi_diffusion.patches import build_augmentation, transform_from_state
 from hsi_diffusion.seeding import generator
+from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
-    from hsi_diffusion.diffusion import ScheduleKind
-    from hsi_diffusion.features import FeatureCube, FeatureStore, Reduction
-    from hsi_diffusion.types import PatchBatch, Prediction
+    from hsi_diffusion.features import FeatureCube, FeatureStore, FittedReduction, Reduction
+    from hsi_diffusion.patches import BandTransform
+    from hsi_diffusion.types import PatchBatch, Task
 
 
-class DiffusionPretrainModule(L.LightningModule):
+class DiffusionPretrainModule(PlainModule):
     """Train a denoiser on noised patches of a scene.
 
     Each step draws a timestep and noise per patch, x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,
@@ -55,79 +63,108 @@ class DiffusionPretrainModule(L.LightningModule):
 
     Args:
         num_bands: Bands (or components) of the patches.
-        denoiser: Name of the network, see :func:`~hsi_diffusion.denoisers.build_denoiser`.
-        denoiser_options: Its arguments, such as ``{"base_channels": 8}``.
-        timesteps: Number of steps T.
-        schedule: ``"linear"`` or ``"cosine"``.
-        beta_start: First beta of the linear schedule.
-        beta_end: Last beta of the linear schedule.
-        rescale: Multiply both betas by 1000 / T; wanted for sampling from noise.
+        denoiser: The network: a class or function of the number of bands that makes it, an object,
+            the name of one of :data:`~hsi_diffusion.denoisers.DENOISERS`, or
+            ``{"class_path": "UNet3D", "init_args": {"base_channels": 8}}``.
+        schedule: The noise schedule, also as plain data; None: ``NoiseSchedule()``.
         prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
         losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``.
         lae_scale: The scale of :func:`~hsi_diffusion.diffusion.lae`.
-        contrast: Keys of :class:`~hsi_diffusion.modules.ContrastSettings`, such as
-            ``{"instance": 0.1, "cluster": 0, "cell": 4}``; ``{}`` has all defaults. None, or both
-            weights 0: no contrast. The head is trained along and is no part of the average.
+        contrast: What is contrasted, or some of the settings' keys, such as ``{"instance": 0.1,
+            "cluster": 0, "cell": 4}``; ``{}`` has all defaults. None, or both weights 0: no
+            contrast. The head is trained along and is no part of the average.
         learning_rate: Highest learning rate.
         lr_schedule: ``"constant"`` or ``"cosine"``.
-        warmup: Share of the training over which the learning rate rises.
+        warmup: Fraction of the training over which the learning rate rises.
         weight_decay: Decoupled weight decay.
+        optimizer: Called with the parameters instead of AdamW, such as
+            ``functools.partial(torch.optim.SGD, lr=0.01)``; ``learning_rate`` and ``weight_decay``
+            then play no part.
+        lr_scheduler: Called with the optimiser instead of ``lr_schedule`` and ``warmup``; it
+            steps after every epoch.
         ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         seed: Rules the noise, the timesteps and the augmentation. The initial weights come from
             torch's global generator, as in every Lightning module (``L.seed_everything``).
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed, or parts don't fit each other.
+
+    Attributes:
+        transform: The fitted band transform of the scene that the module learns or learned on; None
+            before. It is saved in the module's checkpoints, and a data module that the Trainer
+            gives to this module uses it and fits none of its own.
     """
+
+    task: ClassVar[Task] = "pretrain"
+    """What a data module's training batches are for, unless its ``task`` is given."""
 
     def __init__(
         self,
         num_bands: int,
         *,
-        denoiser: str = "unet3d",
-        denoiser_options: dict[str, Any] | None = None,
-        timesteps: int = 500,
-        schedule: ScheduleKind = "linear",
-        beta_start: float = 1e-4,
-        beta_end: float = 0.02,
-        rescale: bool = False,
+        denoiser: DenoiserPart = UNet3D,
+        schedule: NoiseSchedulePart = None,
         prediction: Prediction = "noise",
         losses: dict[str, float] | None = None,
         lae_scale: float = 1.0,
-        contrast: dict[str, Any] | None = None,
+        contrast: ContrastSettings | dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
         lr_schedule: LearningRateSchedule = "constant",
         warmup: float = 0.0,
         weight_decay: float = 0.0,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
         ema_decay: float | None = None,
         augmentation: dict[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        check_optimisation(lr_schedule, warmup, learning_rate, weight_decay)
-        if prediction not in ("noise", "x0", "v"):
-            raise ConfigurationError(f"prediction must be 'noise', 'x0' or 'v', got {prediction!r}")
+        self.optimisation = Optimisation(
+            learning_rate=learning_rate,
+            lr_schedule=lr_schedule,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+        )
+        check_prediction(prediction)
         self.prediction: Prediction = prediction
         self.seed = seed
-        self.denoiser: Denoiser = build_denoiser(denoiser, num_bands, denoiser_options or {})
+        self.denoiser = build_denoiser(denoiser, num_bands)
         self.average = None if ema_decay is None else ExponentialAverage(self.denoiser, ema_decay)
-        self.schedule = NoiseSchedule(
-            timesteps, schedule, beta_start=beta_start, beta_end=beta_end, rescale=rescale
-        )
+        self.schedule = build_schedule(schedule)
         self.loss = DenoisingLoss(losses or {"l1": 1.0}, lae_scale=lae_scale)
         self.augment = build_augmentation(augmentation or {})
         # means that weigh every patch the same on any number of processes
-        self.val_means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
-        self._validation_draws = FixedDraws(seed, timesteps)
+        self.means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
+        self._draws = FixedDraws(seed, self.schedule.timesteps)
         # last, so that the denoiser starts from the same weights with and without it
         self.contrast = build_contrast(contrast, self.denoiser)
+        self.transform: BandTransform | None = None
+        self.save_hyperparameters(
+            {
+                "num_bands": num_bands,
+                "denoiser": plain_part(self.denoiser, DENOISERS, num_bands=num_bands),
+                "schedule": plain_part(self.schedule, SCHEDULES),
+                "prediction": prediction,
+                "losses": losses,
+                "lae_scale": lae_scale,
+                "contrast": None if contrast is None else asdict(contrast_settings(contrast)),
+                **self.optimisation.plain(),
+                "ema_decay": ema_decay,
+                "augmentation": augmentation,
+                "seed": seed,
+            }
+        )
 
     @property
     def trained_denoiser(self) -> Denoiser:
-        """The network that features come from: the average where there is one."""
+        """The network that features come from: the average, in evaluation mode, if there is one."""
         if self.average is None:
             return self.denoiser
-        return cast("Denoiser", self.average.network)
+        return cast("Denoiser", self.average.network.eval())
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The trained network's prediction.
@@ -140,6 +177,30 @@ class DiffusionPretrainModule(L.LightningModule):
             Shape of ``x_t``.
         """
         return self.trained_denoiser(x_t, t)
+
+    def setup(self, stage: str) -> None:
+        """Give a data module that is set up already the transform that the module learned with."""
+        del stage
+        self._give_transform()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the band transform with the module."""
+        if self.transform is not None:
+            checkpoint["transform"] = self.transform.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the band transform of the checkpoint, and give it to the Trainer's data module."""
+        if "transform" in checkpoint:
+            self.transform = transform_from_state(checkpoint["transform"])
+            self._give_transform()
+
+    def on_fit_start(self) -> None:
+        """Keep the band transform of the scene that is learned."""
+        data = self._scene_data()
+        if self.transform is None and data is not None:
+            self.transform = data.transform
+        if self.average is not None:  # features were taken: Lightning would warn of its mode
+            self.average.train(self.training)
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """One step on noised patches."""
@@ -169,7 +230,7 @@ class DiffusionPretrainModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start new means; at the end it would be too early, in another inference mode."""
-        for mean in self.val_means.values():
+        for mean in self.means.values():
             cast("MeanMetric", mean).reset()
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
@@ -179,34 +240,56 @@ class DiffusionPretrainModule(L.LightningModule):
         x0, index = batch["image"][real], batch["index"][real]
         if not len(index):  # nothing but the filling of the last batch
             return
-        t, noise = self._validation_draws(index, x0)
+        t, noise = self._draws(index, x0)
         for name, value in self._parts(self.trained_denoiser, x0, t, noise).items():
-            cast("MeanMetric", self.val_means[name]).update(value, len(index))
+            cast("MeanMetric", self.means[name]).update(value, len(index))
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss and its parts over all held-out patches of all processes."""
-        for name, module in self.val_means.items():
-            self.log(f"val/{name}", cast("MeanMetric", module).compute(), prog_bar=True, **JOINED)
+        self._log_means("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start new means."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """The validation's loss, on the patches that the data module gives for the test."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss and its parts over all test patches of all processes."""
+        self._log_means("test")
+
+    def predict_step(self, batch: PatchBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Restore each patch's centre from a tenth of the way to noise, without noise of its own.
+
+        For other timesteps, and with all that the network can see, use :meth:`restore` on the whole
+        scene; for features :meth:`extract_features`.
+
+        Returns:
+            ``index`` int64 (B,), flat pixel numbers (-1 fills the last batch); ``restored`` float32
+            (B, bands), the spectra as the data module's transform made them.
+        """
+        del batch_idx
+        image = batch["image"]
+        t = torch.full((len(image),), self.schedule.timesteps // 10, device=image.device)
+        x_t = self.schedule.q_sample(image, t, torch.zeros_like(image))
+        output = self(x_t, t).to(image.dtype)
+        restored = self.schedule.predict_x0(x_t, t, output, self.prediction)
+        row, column = image.shape[2] // 2, image.shape[3] // 2
+        return {"index": batch["index"], "restored": restored[:, :, row, column].float()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW (Adam without weight decay) with a schedule per step."""
-        settings = self.hparams
+        """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""
         head = () if self.contrast is None else self.contrast.parameters()
-        return adamw(
-            chain(self.denoiser.parameters(), head),
-            learning_rate=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            schedule=settings["lr_schedule"],
-            warmup=settings["warmup"],
-            total_steps=self.trainer.estimated_stepping_batches,
-        )
+        return self.optimisation.configure(chain(self.denoiser.parameters(), head), self.trainer)
 
     def extract_features(
         self,
         cube: Tensor,
         settings: FeatureSettings | None = None,
         *,
-        reduction: Reduction | None = None,
+        reduction: Reduction | FittedReduction | None = None,
         angles: bool = False,
         store: FeatureStore | None = None,
         device: str | torch.device | None = None,
@@ -217,7 +300,8 @@ class DiffusionPretrainModule(L.LightningModule):
         Args:
             cube: float32, shape (H, W, bands), transformed as for training (``data.cube``).
             settings: Timesteps, levels, noise and tiles; None: made from ``options``.
-            reduction: How to reduce the channels; None keeps them all.
+            reduction: How to reduce the channels, or a reduction that is fitted already; None keeps
+                them all.
             angles: Append the spectral angles between the scene and what the denoiser restores.
             store: Keeps the result in a file and finds it there the next time.
             device: Where to compute; None: where the module is.
@@ -269,6 +353,21 @@ class DiffusionPretrainModule(L.LightningModule):
             prediction=self.prediction,
             device=device or self.device,
         )
+
+    def _scene_data(self) -> SceneDataModule | None:
+        """The Trainer's data module, if it has a band transform."""
+        trainer = self._trainer
+        data = getattr(trainer, "datamodule", None)
+        return data if isinstance(data, SceneDataModule) else None
+
+    def _give_transform(self) -> None:
+        data = self._scene_data()
+        if self.transform is not None and data is not None:
+            data.use_transform(self.transform)
+
+    def _log_means(self, stage: str) -> None:
+        for name, mean in self.means.items():
+            self.log(f"{stage}/{name}", cast("MeanMetric", mean).compute(), prog_bar=True, **JOINED)
 
     def _training_parts(self, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """The total ``loss`` and its parts by name; with contrast, ``x0`` are two views."""

@@ -16,6 +16,7 @@ from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
 from hsi_diffusion.patches.samplers import EvaluationSampler, SeededSampler
+from hsi_diffusion.patches.scene_split import SplitSetting, check_split_settings, scene_split
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.splits import (
     fixed_split,
@@ -26,11 +27,16 @@ from hsi_diffusion.patches.splits import (
 from hsi_diffusion.patches.transforms import (
     MNF,
     PCA,
+    TRANSFORMS,
     BandTransform,
+    ChannelScale,
     Identity,
     MinMax,
     Standardise,
+    StreamingPCA,
+    TransformPart,
     build_transform,
+    check_pca_settings,
     noise_covariance,
     transform_from_state,
 )
@@ -39,10 +45,12 @@ from hsi_diffusion.patches.views import TwoViews, build_two_views
 __all__ = [
     "MNF",
     "PCA",
+    "TRANSFORMS",
     "Augmentation",
     "BandDropout",
     "BandNoise",
     "BandTransform",
+    "ChannelScale",
     "Compose",
     "Dihedral",
     "EvaluationSampler",
@@ -53,13 +61,18 @@ __all__ = [
     "PixelDropout",
     "SeededSampler",
     "Split",
+    "SplitSetting",
     "Standardise",
+    "StreamingPCA",
+    "TransformPart",
     "TwoViews",
     "block_split",
     "blur_radius",
     "build_augmentation",
     "build_transform",
     "build_two_views",
+    "check_pca_settings",
+    "check_split_settings",
     "collate_batch",
     "cross_validation_folds",
     "fixed_split",
@@ -70,5 +83,6 @@ __all__ = [
     "noise_covariance",
     "per_class_split",
     "pretraining_pixels",
+    "scene_split",
     "transform_from_state",
 ]

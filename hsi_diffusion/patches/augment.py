@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
@@ -127,7 +127,7 @@ class BandDropout:
     What is left is not scaled up: a band that is missing is not noise of the rest.
 
     Args:
-        probability: Of each band of each patch, 0 to 1.
+        probability: Probability for each band of each patch, 0 to 1.
     """
 
     probability: float = 0.1
@@ -144,32 +144,24 @@ class BandDropout:
 
 @dataclass(frozen=True)
 class PixelDropout:
-    """Replace single pixels of a patch, in all bands; never the centre, whose class is asked for.
+    """Set single pixels of a patch to 0, in all bands; never the centre, whose class is asked for.
 
     Args:
-        probability: Of each pixel but the centre (row and column ``P // 2``), 0 to 1.
-        fill: ``"zero"`` erases the pixel; ``"centre"`` puts the centre pixel's spectrum in its
-            place, which takes away context without a value that no scene has.
+        probability: Probability for each pixel but the centre (row and column ``P // 2``), 0 to 1.
     """
 
     probability: float = 0.1
-    fill: Literal["zero", "centre"] = "zero"
 
     def __post_init__(self) -> None:
         """Check the settings."""
         _check_probability("probability", self.probability)
-        if self.fill not in ("zero", "centre"):
-            raise ConfigurationError(f'fill must be "zero" or "centre", got {self.fill!r}')
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, P, P) to images of the same shape; one draw per patch and pixel."""
         number, _, height, width = images.shape
         dropped = _uniform((number, 1, height, width), images, generator) < self.probability
-        row, column = height // 2, width // 2
-        dropped[:, :, row, column] = False
-        if self.fill == "zero":
-            return images.masked_fill(dropped, 0)
-        return torch.where(dropped, images[:, :, row, column, None, None], images)
+        dropped[:, :, height // 2, width // 2] = False
+        return images.masked_fill(dropped, 0)
 
 
 def build_augmentation(strengths: Mapping[str, float]) -> Compose:

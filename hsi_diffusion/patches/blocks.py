@@ -33,7 +33,7 @@ TEST_SHARE = 0.1
 """No training block is drawn that would leave a class with less than this share for the test."""
 
 TRAIN_SHARE = 0.5
-"""No validation block is drawn that would leave a class with less than this share of its budget."""
+"""No validation block is drawn that leaves a class less than this fraction of its budget."""
 
 
 def block_split(
@@ -66,11 +66,11 @@ def block_split(
     Args:
         labels: Label map, shape (H, W), 0 = unlabelled.
         block_size: Side of the square blocks in pixels, counted from the upper left corner.
-        train_fraction: Share of the labelled pixels that is spent on training and validation
+        train_fraction: Fraction of the labelled pixels that is spent on training and validation
             together, between 0 and 1. Met as nearly as whole blocks and the classes allow.
         guard: Pixels between what is labelled and what is tested: ``patch_size // 2`` keeps
             training pixels out of the test patches.
-        val_fraction: Share of the label budget that validates.
+        val_fraction: Fraction of the label budget that validates.
         seed: Names the draw.
 
     Returns:

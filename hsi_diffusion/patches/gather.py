@@ -108,11 +108,9 @@ class PatchDataset(Dataset[PatchBatch]):
             batches without labels.
         patch_size: Side P of a patch in pixels.
         padding: What a patch sees outside the scene, see :func:`gather_patches`.
-        prior: Class probabilities of every pixel from elsewhere, shape (H, W, K), such as those of
-            :class:`~hsi_diffusion.classifiers.LabelPropagation`; None gives batches without.
 
     Raises:
-        SceneError: The cube, the label map or the prior has an impossible shape.
+        SceneError: The cube or the label map has an impossible shape.
         ConfigurationError: A setting is not allowed, or ``index`` leaves the cube.
     """
 
@@ -123,8 +121,6 @@ class PatchDataset(Dataset[PatchBatch]):
         labels: Tensor | NDArray[Any] | None,
         patch_size: int,
         padding: Padding = "reflect",
-        *,
-        prior: Tensor | NDArray[Any] | None = None,
     ) -> None:
         check_patch_settings(patch_size, padding)
         cube = torch.as_tensor(cube)
@@ -142,15 +138,6 @@ class PatchDataset(Dataset[PatchBatch]):
                     f"got {tuple(labels.shape)}"
                 )
             self.labels = labels.to(cube.device, torch.int64).contiguous()
-        self.prior: Tensor | None = None
-        if prior is not None:
-            prior = torch.as_tensor(prior)
-            if prior.ndim != 3 or prior.shape[:2] != cube.shape[:2]:
-                raise SceneError(
-                    f"prior must have shape {(*cube.shape[:2], 'K')}, one probability per pixel "
-                    f"and class, got {tuple(prior.shape)}"
-                )
-            self.prior = prior.to(cube.device).flatten(0, 1)
         self.patch_size = patch_size
         self.padding: Padding = padding
 
@@ -159,13 +146,11 @@ class PatchDataset(Dataset[PatchBatch]):
         return len(self.index)
 
     def __getitem__(self, item: int) -> PatchBatch:
-        """One patch: image (C, P, P), index () and, where there are, label () and prior (K,)."""
+        """One patch: image (C, P, P), index () and, where there are labels, label ()."""
         batch = self.__getitems__([item])
         single = PatchBatch(image=batch["image"][0], index=batch["index"][0])
         if "label" in batch:
             single["label"] = batch["label"][0]
-        if "prior" in batch:
-            single["prior"] = batch["prior"][0]
         return single
 
     def __getitems__(self, items: Sequence[int]) -> PatchBatch:
@@ -175,8 +160,8 @@ class PatchDataset(Dataset[PatchBatch]):
             items: Numbers from 0 to ``len(self) - 1``, or -1 for a filler.
 
         Returns:
-            image (B, C, P, P), index (B,), with labels label (B,) from 0 to K - 1 with -1 for
-            unlabelled pixels, and with a prior the centre pixels' prior (B, K).
+            image (B, C, P, P), index (B,), and with labels label (B,) from 0 to K - 1 with -1 for
+            unlabelled pixels.
 
         Raises:
             IndexError: An item is neither -1 nor one of the dataset.
@@ -192,7 +177,6 @@ class PatchDataset(Dataset[PatchBatch]):
         index = self.index[wanted.clamp(min=0)]
         image = gather_patches(self.cube, index, self.patch_size, self.padding)
         label = None if self.labels is None else self.labels.view(-1)[index] - 1
-        prior = None if self.prior is None else self.prior[index]
         if filler.any():
             image[filler] = 0
             index = index.masked_fill(filler, -1)
@@ -200,8 +184,6 @@ class PatchDataset(Dataset[PatchBatch]):
         batch = PatchBatch(image=image, index=index)
         if label is not None:
             batch["label"] = label
-        if prior is not None:
-            batch["prior"] = prior
         return batch
 
 
@@ -222,8 +204,6 @@ def collate_batch(batch: PatchBatch | Sequence[PatchBatch]) -> PatchBatch:
     )
     if "label" in batch[0]:
         stacked["label"] = torch.stack([item["label"] for item in batch])
-    if "prior" in batch[0]:
-        stacked["prior"] = torch.stack([item["prior"] for item in batch])
     return stacked
 
 

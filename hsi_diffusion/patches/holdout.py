@@ -19,13 +19,16 @@ from hsi_diffusion.seeding import stable_seed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MAX_HELD_OUT = 512
+"""Most patches to measure by. Of more, as many are drawn at random: Houston's squares hold 11,000
+of 16 x 16, which overlap, so that all of them would only take longer."""
+
 
 def pretraining_pixels(
     shape: tuple[int, int],
     patch_size: int,
     *,
     holdout: float = 0.05,
-    max_held_out: int | None = 512,
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Centres of the patches to learn from, and of those to measure by.
@@ -37,11 +40,8 @@ def pretraining_pixels(
     Args:
         shape: Height and width of the scene.
         patch_size: Side P of the patches in pixels.
-        holdout: Share of the scene that is held out, at least 0 and at most 0.5; met as nearly as
+        holdout: Fraction of the scene that is held out, from 0 to 0.5; met as nearly as
             whole squares allow, with at least one unless it is 0.
-        max_held_out: Most patches to measure by, at least 1; of more, as many are drawn at random
-            (Houston's squares hold 11,000 of 16 x 16, which overlap: all of them would only take
-            longer). None keeps all. What is learned from does not depend on it.
         seed: Names the draw of the squares, and of the patches in them.
 
     Returns:
@@ -56,8 +56,6 @@ def pretraining_pixels(
     if not 0 <= holdout <= 0.5:
         raise ConfigurationError(f"holdout must lie between 0 and 0.5, got {holdout}")
     pixels = math.prod(shape)
-    if max_held_out is not None and max_held_out < 1:
-        raise ConfigurationError(f"max_held_out must be at least 1 or None, got {max_held_out}")
     if holdout == 0:
         return np.arange(pixels), np.empty(0, dtype=np.int64)
     wanted = holdout * pixels
@@ -83,6 +81,6 @@ def pretraining_pixels(
             "a smaller patch_size"
         )
     pixels_measured = np.flatnonzero(measured)
-    if max_held_out is not None and len(pixels_measured) > max_held_out:
-        pixels_measured = np.sort(random.choice(pixels_measured, max_held_out, replace=False))
+    if len(pixels_measured) > MAX_HELD_OUT:
+        pixels_measured = np.sort(random.choice(pixels_measured, MAX_HELD_OUT, replace=False))
     return np.flatnonzero(learned), pixels_measured

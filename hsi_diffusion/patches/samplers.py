@@ -38,7 +38,6 @@ class _ProcessSampler(DistributedSampler[int], ABC):
         rank: int | None,
         seed: int = 0,
         shuffle: bool,
-        drop_last: bool = False,
     ) -> None:
         # DistributedSampler wants both at once; the group may come later
         super().__init__(
@@ -47,7 +46,6 @@ class _ProcessSampler(DistributedSampler[int], ABC):
             rank=0,
             shuffle=shuffle,
             seed=seed,
-            drop_last=drop_last,
         )
         if (num_replicas is None) != (rank is None):
             raise ConfigurationError(
@@ -69,11 +67,8 @@ class _ProcessSampler(DistributedSampler[int], ABC):
         else:
             self.num_replicas, self.rank = 1, 0
         items = self._num_items()
-        per_process = items // self.num_replicas
-        if not self.drop_last and items % self.num_replicas:
-            per_process += 1
-        self.num_samples = per_process
-        self.total_size = per_process * self.num_replicas
+        self.num_samples = -(-items // self.num_replicas)
+        self.total_size = self.num_samples * self.num_replicas
 
     def _num_items(self) -> int:
         """Number of items of one epoch over all processes, before it is made divisible."""
@@ -101,8 +96,7 @@ class SeededSampler(_ProcessSampler):
     number of processes does not change it. Lightning calls :meth:`set_epoch` before every epoch.
 
     Every process gets the same number of items. Where the epoch can't be divided, the first items
-    of the order come once more at its end (``drop_last=False``), or its last items are left out
-    (``drop_last=True``); otherwise no two processes get the same item.
+    of the order come once more at its end; otherwise no two processes get the same item.
 
     Args:
         dataset: Only its length is used.
@@ -110,7 +104,6 @@ class SeededSampler(_ProcessSampler):
         samples_per_epoch: Items of one epoch over all processes; None means the whole dataset. A
             longer epoch starts a new random walk through the dataset each time one is complete, so
             no item is drawn more than once more often than another.
-        drop_last: What to do where the processes can't share an epoch evenly, see above.
         num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
             and 1 without a process group.
         rank: Number of this process; given together with ``num_replicas``.
@@ -126,7 +119,6 @@ class SeededSampler(_ProcessSampler):
         *,
         seed: int = 0,
         samples_per_epoch: int | None = None,
-        drop_last: bool = False,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
@@ -136,7 +128,6 @@ class SeededSampler(_ProcessSampler):
             rank=rank,
             seed=seed,
             shuffle=True,
-            drop_last=drop_last,
         )
         if len(dataset) == 0:
             raise ConfigurationError("dataset must hold at least one item to draw from, got none")
@@ -181,7 +172,7 @@ class SeededSampler(_ProcessSampler):
         random = generator("sampler", self.seed, self.epoch)
         walks = [torch.randperm(items, generator=random) for _ in range(-(-size // items))]
         order = torch.cat(walks)[:size]
-        # repeats from the front, or cuts at the end, to what the processes can share
+        # repeats from the front, to what the processes can share
         return order[torch.arange(self.total_size) % size].tolist()
 
 

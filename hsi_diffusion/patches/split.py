@@ -148,7 +148,7 @@ class Split:
                     )
 
     def leakage(self, patch_size: int, padding: Padding = "reflect") -> float:
-        """Share of the test patches that hold at least one training or validation pixel.
+        """Fraction of the test patches that hold at least one training or validation pixel.
 
         Such a patch shows a classifier what it was trained on. With 10 % of Indian Pines drawn at
         random and 9x9 patches it is 0.996; where all pixels are labelled, 1 - 0.9 ** 81 = 0.9998.

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["block_split", "fixed_split", "fraction_split", "make_split", "per_class_split"]
-
 
 def fraction_split(
     labels: NDArray[Any], fraction: float, *, val_fraction: float = 0.2, seed: int
@@ -45,9 +43,9 @@ def fraction_split(
 
     Args:
         labels: Label map, shape (H, W), 0 = unlabelled.
-        fraction: Share of each class that is spent on training and validation together, between
+        fraction: Fraction of each class that is spent on training and validation together, between
             0 and 1.
-        val_fraction: Share of the label budget that validates.
+        val_fraction: Fraction of the label budget that validates.
         seed: Names the draw.
 
     Returns:
@@ -81,7 +79,7 @@ def per_class_split(
     Args:
         labels: Label map, shape (H, W), 0 = unlabelled.
         count: Pixels of each class that are spent on training and validation together.
-        val_fraction: Share of the label budget that validates.
+        val_fraction: Fraction of the label budget that validates.
         seed: Names the draw.
 
     Returns:
@@ -119,7 +117,7 @@ def fixed_split(
         train_mask: Booleans or a map of class numbers, shape (H, W); all but 0 belongs to it. These
             pixels are the label budget.
         test_mask: Likewise; None tests all other labelled pixels.
-        val_fraction: Share of the training map that validates, drawn at random in every class, at
+        val_fraction: Fraction of the training map that validates, drawn at random per class, at
             least one pixel of a class that has two.
         seed: Names the draw of the validation pixels.
 
@@ -178,8 +176,6 @@ def make_split(
     seed: int,
     patch_size: int,
     val_fraction: float = 0.2,
-    block_size: int = 12,
-    train_fraction: float = 0.25,
     guard: int | None = None,
     train_mask: NDArray[Any] | None = None,
     test_mask: NDArray[Any] | None = None,
@@ -188,14 +184,13 @@ def make_split(
 
     Args:
         labels: Label map, shape (H, W), 0 = unlabelled.
-        spec: ``"0.1"``, a share of every class (:func:`fraction_split`); ``"10"``, a number of
+        spec: ``"0.1"``, a fraction of every class (:func:`fraction_split`); ``"10"``, a number of
             pixels per class (:func:`per_class_split`); ``"blocks"`` (:func:`block_split`);
-            ``"fixed"`` (:func:`fixed_split` with the two masks).
+            ``"fixed"`` (:func:`fixed_split` with the two masks). Numbers may be given as numbers,
+            also 10.0, into which programs turn a 10.
         seed: Names the draw.
         patch_size: Side of the largest patches that will be cut, for the guard of "blocks".
-        val_fraction: Share of the label budget that validates.
-        block_size: Side of the blocks, for "blocks".
-        train_fraction: Share of the labelled pixels in training blocks, for "blocks".
+        val_fraction: Fraction of the label budget that validates.
         guard: Pixels between what is labelled and what is tested, for "blocks"; None takes
             ``patch_size // 2``, which keeps training pixels out of the test patches.
         train_mask: Training map, for "fixed".
@@ -207,12 +202,12 @@ def make_split(
     Raises:
         SplitError: ``spec`` is none of these, or see the function that it names.
     """
+    if isinstance(spec, float) and spec > 1 and spec.is_integer():
+        spec = int(spec)
     text = str(spec).strip()
     if text == "blocks":
         return block_split(
             labels,
-            block_size=block_size,
-            train_fraction=train_fraction,
             guard=patch_size // 2 if guard is None else guard,
             val_fraction=val_fraction,
             seed=seed,
@@ -230,7 +225,7 @@ def make_split(
     if number >= 1 and text.isdecimal():
         return per_class_split(labels, int(text), val_fraction=val_fraction, seed=seed)
     raise SplitError(
-        'split must be a share of every class between 0 and 1 ("0.1"), a whole number of pixels '
+        'split must be a fraction of every class between 0 and 1 ("0.1"), a whole number of pixels '
         f'per class ("10"), "blocks" or "fixed", got {text!r}{_split_hint(text, number)}'
     )
 

@@ -1,4 +1,4 @@
-"""What all splits share: label maps checked, and pixels drawn class by class."""
+"""Common parts of all splits: label maps checked, and pixels drawn class by class."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def check_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def check_val_fraction(val_fraction: float) -> None:
-    """Raise a SplitError unless this share of the label budget can validate."""
+    """Raise a SplitError unless this fraction of the label budget can validate."""
     if not 0 <= val_fraction < 1:
         raise SplitError(
-            "val_fraction must be at least 0 and below 1 (a share of the label budget), got "
+            "val_fraction must be at least 0 and below 1 (a fraction of the label budget), got "
             f"{val_fraction}"
         )
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     """The values of every seed, for each row and column."""
 
 COSTS = ("training_seconds", "test_seconds", "parameters")
-"""Names of the fields that say what a method costs."""
+"""Names of the fields that hold the costs of a method."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one method reached on one split with one seed.
+    """Figures of one method on one split with one seed.
 
     Attributes:
         row: The method, or the variant of one.

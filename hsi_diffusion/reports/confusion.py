@@ -20,17 +20,13 @@ CELL = 0.58
 
 
 def confusion_matrix(
-    matrix: NDArray[Any] | Sequence[Sequence[int]],
-    class_names: Sequence[str],
-    *,
-    title: str = "Confusion matrix (percent, pixels)",
+    matrix: NDArray[Any] | Sequence[Sequence[int]], class_names: Sequence[str]
 ) -> Figure:
     """What each true class was taken for.
 
     Args:
         matrix: Counts, shape (K, K); rows are the truth, columns the prediction.
         class_names: K names.
-        title: Title.
 
     Returns:
         A figure whose cells hold the percentage of the row (large) and the pixels (small); empty
@@ -84,6 +80,6 @@ def confusion_matrix(
     axis.tick_params(which="both", length=0, labelsize=9)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class (pixels)")
-    axis.set_title(title, fontsize=TITLE_FONT)
+    axis.set_title("Confusion matrix (percent, pixels)", fontsize=TITLE_FONT)
     figure.colorbar(image, ax=axis, label="percent of the true class", shrink=0.7, pad=0.02)
     return figure

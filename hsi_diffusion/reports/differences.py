@@ -33,7 +33,7 @@ def differences_figure(
     """Draw the differences of :func:`significance_table`.
 
     Args:
-        measurements: Of all methods, on one split or several.
+        measurements: Measurements of all methods, on one split or several.
         pairs: Names of two rows each; the second one is taken from the first.
         figure: Which figure of merit.
 

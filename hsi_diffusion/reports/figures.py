@@ -1,4 +1,4 @@
-"""What all figures share: pages that fit their images, legends, and writing to a file.
+"""Common parts of all figures: pages that fit their images, legends, and writing to a file.
 
 Figures are built on :class:`matplotlib.figure.Figure` alone. Without pyplot there is no global
 state: nothing has to be closed, no window system is needed, and threads don't disturb each other.

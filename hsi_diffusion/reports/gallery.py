@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
 from hsi_diffusion.reports.figures import TITLE_FONT, WIDE, add_legend, legend_height
-from hsi_diffusion.reports.images import class_colours, false_colour_image, label_image
+from hsi_diffusion.reports.images import class_colours, label_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,54 +39,45 @@ def map_gallery(
     maps: Mapping[str, NDArray[Any]],
     info: SceneInfo,
     truth: NDArray[Any],
-    *,
-    cube: NDArray[Any] | None = None,
-    columns: int | None = None,
 ) -> Figure:
     r"""The ground truth and the maps of all methods in a grid, with one legend.
+
+    The page is wider than high; but maps that are much wider than high stand below each other, in
+    two columns where they are many.
 
     Args:
         maps: For each title, such as ``"SpectralDiff\nOA 98.34 %"``, a map of shape (H, W), 0 = no
             class (black), classes 1..K. Titles that are too long for their panel are wrapped.
         info: The scene's facts: palette and class names.
         truth: Ground truth, shape (H, W), 0 = unlabelled (black).
-        cube: Shape (H, W, C), shown in false colour before the ground truth; None = not shown.
-        columns: Panels beside each other; None chooses: a page that is wider than high, but maps
-            that are much wider than high stand below each other, in two columns where they are
-            many.
 
     Raises:
         SceneError: If the maps differ in size from the ground truth, or hold other classes.
-        ConfigurationError: If there is no map, or ``columns`` is below 1.
+        ConfigurationError: If there is no map.
     """
     if not maps:
         raise ConfigurationError("maps must hold at least one map, got none")
-    if columns is not None and columns < 1:
-        raise ConfigurationError(f"columns must be at least 1, got {columns}")
     labels = {"Ground truth": truth, **maps}
-    sized = labels if cube is None else {"the cube": cube, **labels}
-    for name, array in sized.items():
-        if array.shape[:2] != truth.shape:
+    for name, array in labels.items():
+        if array.shape != truth.shape:
             raise SceneError(
                 f"all maps must have the shape of the ground truth, {truth.shape}, but {name!r} "
-                f"has {array.shape[:2]}"
+                f"has {array.shape}"
             )
     panels = [(name, label_image(array, info)) for name, array in labels.items()]
-    if cube is not None:
-        panels.insert(0, ("False colour", false_colour_image(cube, info)))
     legend = class_colours(info, labels.values())
     height, width = truth.shape
-    figure, axes = _page([name for name, _ in panels], width / height, columns, legend)
+    figure, axes = _page([name for name, _ in panels], width / height, legend)
     for axis, (_, image) in zip(axes, panels, strict=True):
         axis.imshow(image, interpolation="nearest")
     return figure
 
 
 def _page(
-    titles: Sequence[str], aspect: float, columns: int | None, legend: Mapping[str, Colour]
+    titles: Sequence[str], aspect: float, legend: Mapping[str, Colour]
 ) -> tuple[Figure, list[Axes]]:
     """A page of a panel per title, and the legend below."""
-    columns = min(columns or _columns(len(titles), aspect), len(titles))
+    columns = _columns(len(titles), aspect)
     rows = math.ceil(len(titles) / columns)
     panel_width = min(math.sqrt(PANEL_AREA * aspect), PAGE_WIDTH / columns)
     panel_height = panel_width / aspect

@@ -55,20 +55,19 @@ def class_colours(
 
 
 def colour_limits(
-    cube: NDArray[Any], info: SceneInfo, percentiles: tuple[float, float] = (2, 98)
+    cube: NDArray[Any], info: SceneInfo
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The values between which the colours of ``cube`` are stretched, for each colour by itself.
 
     Args:
         cube: Shape (H, W, C).
         info: The scene's facts.
-        percentiles: What is shown as black and as full colour.
 
     Returns:
-        The values shown as black and as full colour, each of shape (3,).
+        The 2nd and 98th percentiles, shown as black and as full colour, each of shape (3,).
     """
     bands = cube[..., list(colour_bands(cube.shape[-1], info))].reshape(-1, 3)
-    low, high = np.percentile(bands, percentiles, axis=0)
+    low, high = np.percentile(bands, (2, 98), axis=0)
     return low, high
 
 

@@ -67,24 +67,23 @@ def classification_map(
     return figure
 
 
-def false_colour(cube: NDArray[Any], info: SceneInfo, *, title: str | None = None) -> Figure:
+def false_colour(cube: NDArray[Any], info: SceneInfo) -> Figure:
     """A false-colour picture, each colour stretched from its 2nd to its 98th percentile.
+
+    The title names the scene and what is shown as red, green and blue.
 
     Args:
         cube: Shape (H, W, C); see :func:`~hsi_diffusion.reports.images.colour_bands`.
         info: The scene's facts.
-        title: None names the scene and what is shown as red, green and blue.
     """
     figure, (axis,) = image_page(1, cube.shape[:2])
     axis.imshow(false_colour_image(cube, info), interpolation="nearest")
-    if title is None:
-        bands = colour_bands(cube.shape[-1], info)
-        if info.wavelengths is not None and cube.shape[-1] == info.bands:
-            shown = ", ".join(f"{info.wavelengths[band]:.0f}" for band in bands) + " nm"
-        else:
-            shown = "channels " + ", ".join(str(band) for band in bands)
-        title = f"{info.title} (RGB: {shown})"
-    axis.set_title(title, fontsize=TITLE_FONT)
+    bands = colour_bands(cube.shape[-1], info)
+    if info.wavelengths is not None and cube.shape[-1] == info.bands:
+        shown = ", ".join(f"{info.wavelengths[band]:.0f}" for band in bands) + " nm"
+    else:
+        shown = "channels " + ", ".join(str(band) for band in bands)
+    axis.set_title(f"{info.title} (RGB: {shown})", fontsize=TITLE_FONT)
     return figure
 
 
@@ -93,10 +92,8 @@ def split_map(
     train: NDArray[np.int64] | Sequence[int],
     val: NDArray[np.int64] | Sequence[int],
     test: NDArray[np.int64] | Sequence[int],
-    *,
-    title: str = "Split of the labelled pixels",
 ) -> Figure:
-    """Where the training, validation and test pixels lie.
+    """Where the training, validation and test pixels lie, and how many they are.
 
     Args:
         labels: Ground truth, shape (H, W), 0 = unlabelled. Labelled pixels in no part (such as
@@ -104,7 +101,6 @@ def split_map(
         train: Flat pixel numbers (row * W + column).
         val: Likewise.
         test: Likewise.
-        title: Title; the number of pixels in each part stands in the legend.
 
     Raises:
         SceneError: If a pixel number lies outside the map.
@@ -133,5 +129,5 @@ def split_map(
     figure, (axis,) = image_page(1, labels.shape, legend)
     colours = np.array(list(SPLIT_COLOURS.values()))
     axis.imshow(colours[shown].reshape(*labels.shape, 3), interpolation="nearest")
-    axis.set_title(title, fontsize=TITLE_FONT)
+    axis.set_title("Split of the labelled pixels", fontsize=TITLE_FONT)
     return figure

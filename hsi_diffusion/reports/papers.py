@@ -23,7 +23,7 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     class, then OA, AA and kappa. FWIoU, MIoU and the rows below them are ours.
 
     Args:
-        measurements: Of one column of a comparison, in the order that the methods shall have.
+        measurements: Measurements of one column of a comparison, in the order of the methods.
         class_names: K names.
 
     Returns:

@@ -61,9 +61,9 @@ class SplitReport(TypedDict):
         per_class: For each class {"class", "train", "val", "test"}; may be empty.
         notes: What could not be had.
         patch_size: Side in pixels of what the classifier sees around a pixel: of its patch, with
-            the reach of a blur; None where every pixel is joined with its likest pixels of the
+            the reach of a blur; None where every pixel is joined with its nearest neighbours of the
             whole scene.
-        leakage: Share of the test pixels around which it holds a training or validation pixel; NaN
+        leakage: Fraction of test pixels around which it holds a training or validation pixel; NaN
             or None where there is no test pixel, or no ``patch_size``.
         disjoint: Whether the split is one into blocks, which lie apart.
     """
@@ -134,23 +134,18 @@ class RunReport(TypedDict):
     command: str
 
 
-def write_report(
-    path: str | Path, run: RunReport, *, images: Mapping[str, str] | None = None
-) -> None:
+def write_report(path: str | Path, run: RunReport) -> None:
     """Write the report of a run, whole or not at all.
 
     Args:
-        path: The Markdown file.
+        path: The Markdown file; it shows those of :data:`IMAGES` that lie beside it.
         run: What to tell.
-        images: Caption and file, relative to the report, of each image to show; None: those of
-            :data:`IMAGES` that lie beside it.
 
     Raises:
         ConfigurationError: If keys are missing or unknown, or their values don't fit together.
     """
-    if images is None:
-        folder = Path(path).parent
-        images = {what: file for what, file in IMAGES.items() if (folder / file).is_file()}
+    folder = Path(path).parent
+    images = {what: file for what, file in IMAGES.items() if (folder / file).is_file()}
     write_text(path, render_report(run, images=images))
 
 
@@ -196,16 +191,16 @@ def leakage_sentence(
     """Say in plain words what a leakage share means.
 
     Args:
-        leakage: Share of the test pixels around which the classifier sees a training or validation
+        leakage: Fraction of test pixels around which the classifier sees a training or validation
             pixel; None or NaN without test pixels. Not read where ``patch_size`` is None.
         patch_size: Side in pixels of what the classifier sees around a pixel; None: the whole
-            scene, as every pixel is joined with its likest pixels.
+            scene, as every pixel is joined with its nearest neighbours.
         disjoint: Whether the split is one into blocks. Elsewhere a small leakage says little,
             as training pixels may lie right beside what the classifier sees.
     """
     if patch_size is None:
         return (
-            "Leakage: every pixel is joined with its likest pixels of the whole scene, so that it "
+            "Leakage: every pixel is joined with its nearest neighbours in the whole scene, so it "
             "sees the whole scene, and nothing is disjoint."
         )
     if leakage is None or math.isnan(leakage):

@@ -41,9 +41,10 @@ class PairedTest:
         pairs: How many seeds.
         mean: Mean of first minus second, in percentage points; NaN without pairs.
         deviation: Sample standard deviation of the differences; NaN for fewer than two pairs.
-        p_t: Of the two-sided paired t-test. NaN for fewer than two pairs, and where all differences
-            are equal, so that they don't say how much they vary; 1 where all of them are 0.
-        p_wilcoxon: Of the two-sided Wilcoxon signed-rank test, which leaves out differences of 0.
+        p_t: p-value of the two-sided paired t-test. NaN for fewer than two pairs, or if all
+            differences are equal, so that they don't say how much they vary; 1 where all of them
+            are 0.
+        p_wilcoxon: p-value of the two-sided Wilcoxon signed-rank test without differences of 0.
             NaN for fewer than two pairs; 1 where all differences are 0.
         interval: Confidence interval (95 %) of the mean, by the t-distribution, in percentage
             points; NaN like ``p_t``, and (0, 0) where all differences are 0.
@@ -111,7 +112,7 @@ def significance_table(
     What the p-values are worth with few seeds is said at the top of this module.
 
     Args:
-        measurements: Of all methods, on one split or several.
+        measurements: Measurements of all methods, on one split or several.
         pairs: Names of two rows each; the second one is taken from the first.
         figure: Which figure of merit.
 

@@ -197,28 +197,25 @@ def results_table(results: Mapping[str, Metrics]) -> TextTable:
 def class_table(
     results: Mapping[str, Metrics],
     class_names: Sequence[str],
-    *,
-    metric: str = "per_class_accuracy",
 ) -> TextTable:
-    """One figure of every class in percent, a row per class, a column per method.
+    """The accuracy of every class in percent, a row per class, a column per method.
 
     Args:
-        results: As for :func:`results_table`.
+        results: As for :func:`results_table`, with ``"per_class_accuracy"``, K fractions; None and
+            NaN stand for classes that are absent from the test pixels.
         class_names: K names.
-        metric: ``"per_class_accuracy"`` or ``"per_class_iou"``: K fractions; None and NaN stand
-            for classes that are absent from the test pixels.
 
     Raises:
         ConfigurationError: If a method has another number of values than there are classes.
     """
     columns = {}
     for method, metrics in results.items():
-        values = metrics.get(metric)
+        values = metrics.get("per_class_accuracy")
         columns[method] = [None] * len(class_names) if values is None else list(values)
         if len(columns[method]) != len(class_names):
             raise ConfigurationError(
-                f"{metric} of {method!r} must hold {len(class_names)} values, one per class, "
-                f"got {len(columns[method])}"
+                f"per_class_accuracy of {method!r} must hold {len(class_names)} values, one per "
+                f"class, got {len(columns[method])}"
             )
     return TextTable(
         ("class", *map(readable, results)),

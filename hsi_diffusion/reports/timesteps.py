@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.reports.figures import Colour
 
 KEPT_COLOUR = "0.8"
-"""Of the bars that stand behind the weights."""
+"""Colour of the bars behind the weights."""
 
 
 def timestep_table(
@@ -35,7 +35,7 @@ def timestep_table(
 
     Args:
         weights: Shape (H, W, T), of sum 1 over T, as a
-            :class:`~hsi_diffusion.classifiers.TimestepGate` gives them in evaluation; 0 where a
+            :class:`~hsi_diffusion.networks.TimestepGate` gives them in evaluation; 0 where a
             pixel does not keep a timestep.
         timesteps: T steps of the noise schedule.
         labels: Shape (H, W), 0 = unlabelled, classes 1..K; None tells of the whole scene only.
@@ -76,15 +76,12 @@ def timestep_table(
     return TextTable(tuple(header), tuple((name, *cells(mask)) for name, mask in rows))
 
 
-def timestep_map(
-    weights: NDArray[Any], timesteps: Sequence[int], *, title: str = "Timestep of largest weight"
-) -> Figure:
+def timestep_map(weights: NDArray[Any], timesteps: Sequence[int]) -> Figure:
     """The timestep of the largest weight at every pixel, and how much weight each one has.
 
     Args:
         weights: As for :func:`timestep_table`.
         timesteps: T steps of the noise schedule.
-        title: Title of the map.
 
     Returns:
         A figure of two panels: the map, dark for the smallest timestep to light for the largest,
@@ -99,7 +96,7 @@ def timestep_map(
     figure, (image, bars) = image_page(2, weights.shape[:2], legend)
     shown = np.array([colours[t] for t in timesteps])[weights.argmax(axis=2)]
     image.imshow(shown, interpolation="nearest")
-    image.set_title(title, fontsize=TITLE_FONT)
+    image.set_title("Timestep of largest weight", fontsize=TITLE_FONT)
     _draw_bars(bars, weights, list(timesteps), colours)
     return figure
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
+from hsi_diffusion.recipes import read_yaml
 from hsi_diffusion.reports import IMAGES
-from hsi_diffusion.runs.presets import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +23,7 @@ BEGUN: Final = frozenset({"config.yaml", "logs", "wandb"})
 CONTENT: Final = BEGUN | {
     "checkpoints",
     "features",
+    "model",
     "metrics.json",
     "report.md",
     "split.npz",
@@ -32,7 +33,7 @@ CONTENT: Final = BEGUN | {
 """Everything that a run writes."""
 
 FOLLOWED: Final = frozenset({"logger", "group"})
-"""Settings that say where a run is followed; they decide nothing of what comes out."""
+"""Settings of the logger, which do not change results."""
 
 
 def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -149,11 +150,9 @@ def remove_if_only_begun(folder: Path) -> None:
 def _resolved(plain: dict[str, Any]) -> dict[str, Any]:
     """What decides a run's result, with the checkpoint's one absolute path for any spelling."""
     plain = {key: value for key, value in plain.items() if key not in FOLLOWED}
-    stage = plain.get("pretrain")
-    if not isinstance(stage, dict) or stage.get("checkpoint") is None:
+    if plain.get("pretrained") is None:
         return plain
-    checkpoint = str(Path(stage["checkpoint"]).resolve())
-    return {**plain, "pretrain": {**stage, "checkpoint": checkpoint}}
+    return {**plain, "pretrained": str(Path(plain["pretrained"]).resolve())}
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

@@ -1,12 +1,12 @@
 """Scenes: facts of the known ones, readers for their files, and the checked arrays."""
 
-from hsi_diffusion.scenes.catalogue import CATALOGUE, scene_info
+from hsi_diffusion.scenes.catalogue import CATALOGUE, register_scene, scene_info
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.info import SceneInfo, SourceFile
 from hsi_diffusion.scenes.load import fetch_scene, load_custom_scene, load_scene, read_mask
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
 from hsi_diffusion.scenes.roi import read_roi
-from hsi_diffusion.scenes.scene import Scene, check_scene
+from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.simulated import simulate_scene
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Scene",
     "SceneInfo",
     "SourceFile",
-    "check_scene",
     "download_scene",
     "fetch_scene",
     "list_arrays",
@@ -24,6 +23,7 @@ __all__ = [
     "read_array",
     "read_mask",
     "read_roi",
+    "register_scene",
     "scene_info",
     "simulate_scene",
 ]

@@ -32,13 +32,17 @@ def default_rgb_bands(
     """Choose the bands to show as red, green and blue.
 
     They are the ones nearest to 650, 550 and 470 nm where the wavelengths (in nm) reach over
-    them; else bands at 3/4, 1/2 and 1/4 of the spectrum.
+    them, or the three shortest where these are not three; else bands at 3/4, 1/2 and 1/4 of the
+    spectrum.
     """
     centres = [] if wavelengths is None else list(wavelengths)
     if centres and min(centres) <= 480 and max(centres) >= 640:
+        shortest = sorted(range(len(centres)), key=centres.__getitem__)
         red, green, blue = (
-            min(range(len(centres)), key=lambda band: abs(centres[band] - colour))
+            min(shortest, key=lambda band: abs(centres[band] - colour))
             for colour in RED_GREEN_BLUE_NM
         )
+        if len({red, green, blue}) < 3 <= bands:
+            blue, green, red = shortest[:3]
         return red, green, blue
     return 3 * bands // 4, bands // 2, bands // 4

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Final
 
 from hsi_diffusion.errors import DownloadError
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.scenes.info import FileRole, SceneInfo, SourceFile
 
-Progress = Callable[[str, int, int | None], None]
-"""Called as ``progress(file name, bytes so far, bytes in total or None)``."""
-
 BLOCK: Final = 1 << 20
+
+TIMEOUT: Final = 30.0
+"""Seconds to wait for a server's answer."""
 
 
 def sha256_of(path: Path) -> str:
@@ -40,8 +39,6 @@ def download_scene(
     folder: Path,
     *,
     roles: Collection[FileRole] | None = None,
-    progress: Progress | None = None,
-    timeout: float = 30.0,
 ) -> None:
     """Bring the scene's published files into ``folder``.
 
@@ -52,8 +49,6 @@ def download_scene(
         info: The scene.
         folder: Where to write; made if missing.
         roles: Which files to bring, by what they hold; all by default.
-        progress: Called after each block.
-        timeout: Seconds to wait for a server's answer.
 
     Raises:
         DownloadError: If a file can't be had; the message says where to get it by hand.
@@ -61,16 +56,13 @@ def download_scene(
     for role in info.roles if roles is None else roles:
         files = info.files_of(role)
         if not any((folder / file.name).is_file() for file in files):
-            download_file(info, files[0], folder, progress=progress, timeout=timeout)
+            download_file(info, files[0], folder)
 
 
 def download_file(
     info: SceneInfo,
     file: SourceFile,
     folder: Path,
-    *,
-    progress: Progress | None = None,
-    timeout: float = 30.0,
 ) -> Path:
     """Bring one published file into ``folder``, from the first source that gives the right one.
 
@@ -81,8 +73,6 @@ def download_file(
         info: The scene that the file belongs to.
         file: The file, one of ``info.files``.
         folder: Where to write; made if missing.
-        progress: Called after each block.
-        timeout: Seconds to wait for a server's answer.
 
     Returns:
         The path of the file.
@@ -102,16 +92,16 @@ def download_file(
     failures: list[str] = []
     if file.archive is not None:
         archive = next(other for other in info.files if other.name == file.archive)
-        path = download_file(info, archive, folder, progress=progress, timeout=timeout)
+        path = download_file(info, archive, folder)
         try:
-            _extract(path, file, target, progress)
+            _extract(path, file, target)
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             failures.append(f"{path}: {error}")
         else:
             return target
     for url in file.urls:
         try:
-            _fetch(url, file, target, progress, timeout)
+            _fetch(url, file, target)
         # OSError holds urllib's URLError, timeouts and what _write raises
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"{url}: {str(error) or type(error).__name__}")
@@ -125,20 +115,18 @@ def download_file(
     )
 
 
-def _fetch(
-    url: str, file: SourceFile, target: Path, progress: Progress | None, timeout: float
-) -> None:
+def _fetch(url: str, file: SourceFile, target: Path) -> None:
     if not url.startswith(("https://", "http://")):
         raise ValueError("a source must be an http or https address")
     # some servers turn away urllib's own name
     request = urllib.request.Request(url, headers={"User-Agent": "hsi-diffusion"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
         length = response.headers.get("Content-Length")
         total = int(length) if length is not None else file.size
-        _write(response, total, file, target, progress)
+        _write(response, total, file, target)
 
 
-def _extract(archive: Path, file: SourceFile, target: Path, progress: Progress | None) -> None:
+def _extract(archive: Path, file: SourceFile, target: Path) -> None:
     """Take one member out of a zip archive; no name inside the archive decides where it goes."""
     with zipfile.ZipFile(archive) as content:
         try:
@@ -146,12 +134,10 @@ def _extract(archive: Path, file: SourceFile, target: Path, progress: Progress |
         except KeyError:
             raise DownloadError(f"holds no {file.member}") from None
         with content.open(member) as stream:
-            _write(stream, member.file_size, file, target, progress)
+            _write(stream, member.file_size, file, target)
 
 
-def _write(
-    stream: IO[bytes], total: int | None, file: SourceFile, target: Path, progress: Progress | None
-) -> None:
+def _write(stream: IO[bytes], total: int | None, file: SourceFile, target: Path) -> None:
     """Copy ``stream`` to ``target``, which appears only once size and checksum are right."""
     digest = hashlib.sha256()
     done = 0
@@ -161,8 +147,6 @@ def _write(
                 output.write(block)
                 digest.update(block)
                 done += len(block)
-                if progress is not None:
-                    progress(file.name, done, total)
         if total is not None and done != total:
             raise DownloadError(f"ended after {done} of {total} bytes")
         if file.size is not None and done != file.size:

@@ -1,4 +1,4 @@
-"""Loading a scene: a known one by its name, or one's own by its files."""
+"""Loading a scene: a known one by its name, or your own by its files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.catalogue import scene_info
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
-from hsi_diffusion.scenes.download import Progress, download_scene
+from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.labels import as_label_map, close_gaps
 from hsi_diffusion.scenes.readers import parse_location, read_array
@@ -33,7 +33,6 @@ def load_scene(
     root: str | Path,
     *,
     download: bool = False,
-    progress: Progress | None = None,
 ) -> Scene:
     """Load a known scene from a data folder.
 
@@ -44,10 +43,9 @@ def load_scene(
     the scene then holds.
 
     Args:
-        name: A name of the catalogue, such as ``"indian_pines"``, or one's own facts.
+        name: A name of the catalogue, such as ``"indian_pines"``, or your own facts.
         root: The data folder, or the scene's own folder.
         download: Whether to download published files that are not there.
-        progress: Called as ``progress(file name, bytes so far, bytes in total or None)``.
 
     Raises:
         SceneError: If the scene is unknown, its files are not found, more than one file
@@ -55,39 +53,37 @@ def load_scene(
         FileFormatError: If a file is damaged.
         DownloadError: If a published file can't be had.
     """
-    info = name if isinstance(name, SceneInfo) else scene_info(name)
+    info = scene_info(name)
     root = Path(root)
     if download:
-        fetch_scene(info, root, progress=progress)
+        fetch_scene(info, root)
     files = SceneFiles(info, root)
     where = files.cube()
     label_location = files.labels(where)
     for path in dict.fromkeys([where.path, *(found.path for found in label_location.maps)]):
         files.warn_if_altered(path)
     cube = read_array(where.path, where.key)
-    return Scene(cube, *_read_labels(info, label_location))
+    labels, *fixed = _read_labels(info, label_location)
+    return Scene(cube, labels, info, *fixed)
 
 
-def fetch_scene(
-    name: str | SceneInfo, root: str | Path, *, progress: Progress | None = None
-) -> None:
+def fetch_scene(name: str | SceneInfo, root: str | Path) -> None:
     """Download the published files of a known scene that are not in a data folder, and read none.
 
     Args:
         name: As for :func:`load_scene`.
         root: The data folder, or the scene's own folder; made if missing.
-        progress: As for :func:`load_scene`.
 
     Raises:
         SceneError: If the scene is unknown.
         DownloadError: If a published file can't be had.
     """
-    info = name if isinstance(name, SceneInfo) else scene_info(name)
+    info = scene_info(name)
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     files = SceneFiles(info, root)
     missing = [role for role in info.roles if files.official(role) is None]
-    download_scene(info, files.home, roles=missing, progress=progress)
+    download_scene(info, files.home, roles=missing)
 
 
 def load_custom_scene(
@@ -98,9 +94,8 @@ def load_custom_scene(
     class_names: Sequence[str] | None = None,
     wavelengths: Sequence[float] | None = None,
     rgb_bands: tuple[int, int, int] | None = None,
-    palette: Sequence[tuple[int, int, int]] | None = None,
 ) -> Scene:
-    """Make a scene of one's own files or arrays.
+    """Make a scene of your own files or arrays.
 
     Gaps in the class values are closed: the classes become 1..K in ascending order, and
     ``info.class_ids`` keeps the values of the file.
@@ -113,7 +108,6 @@ def load_custom_scene(
         class_names: One name per class that occurs, or one per value from 1 to the highest.
         wavelengths: Band centres in nm.
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
-        palette: One (red, green, blue) in 0..255 per class; chosen to be distinct by default.
 
     Raises:
         SceneError: If the arrays or the facts don't fit together.
@@ -127,7 +121,7 @@ def load_custom_scene(
         label_map = np.zeros((height, width), dtype=np.int64)
     else:
         label_map = as_label_map(_as_array(labels, ndim=2))
-        check_same_size(values, label_map, "labels")
+        check_same_size(values.shape, label_map, "labels")
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
     info = SceneInfo(
         name=name,
@@ -138,7 +132,7 @@ def load_custom_scene(
         wavelengths=None if wavelengths is None else tuple(map(float, wavelengths)),
         class_names=_names_of(class_ids, class_names),
         class_ids=class_ids,
-        palette=default_palette(len(class_ids)) if palette is None else tuple(palette),
+        palette=default_palette(len(class_ids)),
         rgb_bands=default_rgb_bands(bands, wavelengths) if rgb_bands is None else rgb_bands,
     )
     return Scene(values, close_gaps(label_map, class_ids), info)
@@ -162,26 +156,18 @@ def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDA
     path, key = parse_location(source)
     array = read_array(path, key, ndim=2)
     mask = as_label_map(array, f"mask {source}")
-    if mask.shape != tuple(shape):
-        transposed = mask.shape[::-1] == tuple(shape)
-        hint = "; its transpose would fit: give it transposed" if transposed else ""
-        raise SceneError(
-            f"mask {source} must have the height and width of the scene, {tuple(shape)}, "
-            f"got {mask.shape}{hint}"
-        )
+    check_same_size(shape, mask, f"mask {source}")
     return array if array.dtype == np.bool_ else mask
 
 
-def _read_labels(
-    info: SceneInfo, location: LabelLocation
-) -> tuple[NDArray[np.int64], SceneInfo, NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-    """Labels 1..K, the facts, and the fixed split if the labels came as one."""
+def _read_labels(info: SceneInfo, location: LabelLocation) -> list[NDArray[Any]]:
+    """Labels 1..K, and the pixels of the fixed split, train and test, if the labels came as one."""
     maps = [
         close_gaps(as_label_map(read_array(*found), str(found)), info.class_ids, str(found))
         for found in location.maps
     ]
     if len(maps) == 1:
-        return maps[0], info, None, None
+        return maps
     train, test = maps
     shared = int(np.count_nonzero((train > 0) & (test > 0)))
     if shared:
@@ -191,7 +177,7 @@ def _read_labels(
     labels = train + test
     if info.split_class_order is not None:
         labels = np.array([0, *info.split_class_order])[labels]
-    return labels, info, train > 0, test > 0
+    return [labels, train > 0, test > 0]
 
 
 def _as_array(source: Source | NDArray[Any], ndim: int) -> NDArray[Any]:

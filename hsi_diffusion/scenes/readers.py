@@ -1,4 +1,4 @@
-"""Reading one array from a file, whose format is told by its content and not by its suffix."""
+"""Read one array from a file, whose format is recognised by its content, not its suffix."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
             case "envi":
                 return {UNNAMED: envi_shape(path)}
             case "roi":
-                return {UNNAMED: read_roi(path).labels.shape}
+                return {UNNAMED: read_roi(path).shape}
 
 
 def read_array(
@@ -100,7 +100,7 @@ def read_array(
 ) -> NDArray[Any]:
     """Read one array from a file, in native byte order and C order.
 
-    The format is told by content: MATLAB .mat v5 and v7.3, HDF5, .npy (never a pickle), TIFF,
+    The format is recognised by content: MATLAB .mat v5 and v7.3, HDF5, .npy (never a pickle), TIFF,
     ENVI images (give the header) and ENVI ROI text. MATLAB's v7.3 files hold their arrays with the
     axes reversed; they are turned back. Bands of a TIFF come last, (height, width, bands), whether
     it holds them as samples or as pages; each page is taken for a band.
@@ -207,7 +207,7 @@ def _read(path: Path, key: str) -> NDArray[Any]:
         case "envi":
             array = read_envi(path)
         case "roi":
-            array = read_roi(path).labels
+            array = read_roi(path)
     return array
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,23 +17,11 @@ if TYPE_CHECKING:
 ROI_MAGIC: Final = b"; ENVI Output of ROIs"
 
 _SIZE: Final = re.compile(r"^;\s*File Dimension:\s*(\d+)\s*x\s*(\d+)", re.MULTILINE)
-_NAME: Final = re.compile(r"^;\s*ROI name:\s*(.*?)\s*$", re.MULTILINE)
+_NAME: Final = re.compile(r"^;\s*ROI name:", re.MULTILINE)
 _POINTS: Final = re.compile(r"^;\s*ROI npts:\s*(\d+)", re.MULTILINE)
 
 
-class RegionsOfInterest(NamedTuple):
-    """What an ROI text holds.
-
-    Attributes:
-        labels: int64, shape (H, W); 0 outside all regions, the n-th region of the file is n.
-        names: Name of each region, in the file's order.
-    """
-
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-
-
-def read_roi(path: str | Path) -> RegionsOfInterest:
+def read_roi(path: str | Path) -> NDArray[np.int64]:
     """Read an ENVI "Output of ROIs" text as a label map.
 
     The header names the regions and how many points each has; the points of all regions follow
@@ -42,6 +30,9 @@ def read_roi(path: str | Path) -> RegionsOfInterest:
 
     Args:
         path: The text file.
+
+    Returns:
+        Shape (H, W); 0 outside all regions, the n-th region of the file is n.
 
     Raises:
         FileFormatError: If it is not such a text, is cut short, or contradicts itself: points
@@ -52,7 +43,7 @@ def read_roi(path: str | Path) -> RegionsOfInterest:
     # editors on Windows put a byte order mark in front
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     header = "\n".join(takewhile(lambda line: line.startswith(";"), lines))
-    size, names = _SIZE.search(header), tuple(_NAME.findall(header))
+    size, names = _SIZE.search(header), _NAME.findall(header)
     counts = [int(count) for count in _POINTS.findall(header)]
     if not header.encode().startswith(ROI_MAGIC) or size is None or len(names) != len(counts):
         raise FileFormatError(
@@ -84,7 +75,7 @@ def read_roi(path: str | Path) -> RegionsOfInterest:
             f"{path}: a pixel must belong to one region, got {int(lost.sum())} in two, "
             f"the first at column {x}, row {y}"
         )
-    return RegionsOfInterest(labels, names)
+    return labels
 
 
 def check_is_file(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,8 @@ SHOWN = 10
 class Scene:
     """A hyperspectral scene.
 
+    A band that is constant over the scene carries nothing but is allowed, with a warning.
+
     Attributes:
         cube: Shape (H, W, bands), as published: a real number type in native byte order, in
             C order, in the units of the file.
@@ -36,7 +37,9 @@ class Scene:
         fixed_test: bool, shape (H, W), likewise the test pixels.
 
     Raises:
-        SceneError: If something does not fit; see :func:`check_scene`.
+        SceneError: Values are not real and finite; labels are not 0 to K; heights and widths
+            differ, also from those of the facts; or fixed training and test pixels are unlabelled
+            or not disjoint.
     """
 
     cube: NDArray[Any]
@@ -47,7 +50,38 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Check that everything fits together."""
-        check_scene(self.cube, self.labels, self.info, self.fixed_train, self.fixed_test)
+        cube, labels, info = self.cube, self.labels, self.info
+        check_cube(cube)
+        check_same_size(cube.shape, labels, "labels")
+        if cube.shape != info.shape:
+            raise SceneError(
+                f"cube of scene {info.name!r} must have shape {info.shape} (height, width, bands), "
+                f"got {cube.shape}"
+            )
+        if labels.dtype.kind not in "iu":
+            raise SceneError(f"labels must be integers, got {labels.dtype}")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high > info.num_classes:
+            raise SceneError(
+                f"labels of scene {info.name!r} must be 0 (unlabelled) to {info.num_classes}, "
+                f"got {low} to {high}"
+            )
+        for name, mask in (("fixed_train", self.fixed_train), ("fixed_test", self.fixed_test)):
+            if mask is None:
+                continue
+            check_same_size(cube.shape, mask, name)
+            if mask.dtype != np.bool_:
+                raise SceneError(f"{name} must be bool, got {mask.dtype}")
+            if unlabelled := int(np.count_nonzero(mask & (labels == 0))):
+                raise SceneError(
+                    f"{name} must mark labelled pixels only, {unlabelled} are unlabelled"
+                )
+        if self.fixed_train is not None and self.fixed_test is not None:
+            shared = int(np.count_nonzero(self.fixed_train & self.fixed_test))
+            if shared:
+                raise SceneError(
+                    f"fixed_train and fixed_test must be disjoint, they share {shared}"
+                )
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.cube.shape))
@@ -82,69 +116,6 @@ class Scene:
         """How many classes the scene has (K)."""
         return self.info.num_classes
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the cube and the labels (types, shapes and values), in hexadecimal.
-
-        Two scenes with the same fingerprint hold the same data, whatever file it came from.
-        """
-        digest = hashlib.sha256()
-        for array in (self.cube, self.labels):
-            digest.update(f"{array.dtype.str} {array.shape};".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
-
-
-def check_scene(
-    cube: NDArray[Any],
-    labels: NDArray[Any],
-    info: SceneInfo,
-    fixed_train: NDArray[Any] | None = None,
-    fixed_test: NDArray[Any] | None = None,
-) -> None:
-    """Check that a cube, a label map and a scene's facts fit together.
-
-    The rules: values are real and finite; labels are 0 (unlabelled) to K; all share one height
-    and width; the fixed train and test pixels are labelled and disjoint. A band that is constant
-    over the scene carries nothing but is allowed, with a warning that names it.
-
-    Args:
-        cube: Shape (H, W, bands).
-        labels: Shape (H, W), integers 0..K.
-        info: The scene's facts.
-        fixed_train: bool, shape (H, W), or None.
-        fixed_test: bool, shape (H, W), or None.
-
-    Raises:
-        SceneError: If anything breaks these rules.
-    """
-    check_cube(cube)
-    check_same_size(cube, labels, "labels")
-    if cube.shape != info.shape:
-        raise SceneError(
-            f"cube of scene {info.name!r} must have shape {info.shape} (height, width, bands), "
-            f"got {cube.shape}"
-        )
-    if labels.dtype.kind not in "iu":
-        raise SceneError(f"labels must be integers, got {labels.dtype}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high > info.num_classes:
-        raise SceneError(
-            f"labels of scene {info.name!r} must be 0 (unlabelled) to {info.num_classes}, "
-            f"got {low} to {high}"
-        )
-    for name, mask in (("fixed_train", fixed_train), ("fixed_test", fixed_test)):
-        if mask is None:
-            continue
-        check_same_size(cube, mask, name)
-        if mask.dtype != np.bool_:
-            raise SceneError(f"{name} must be bool, got {mask.dtype}")
-        if unlabelled := int(np.count_nonzero(mask & (labels == 0))):
-            raise SceneError(f"{name} must mark labelled pixels only, {unlabelled} are unlabelled")
-    if fixed_train is not None and fixed_test is not None:
-        shared = int(np.count_nonzero(fixed_train & fixed_test))
-        if shared:
-            raise SceneError(f"fixed_train and fixed_test must be disjoint, they share {shared}")
-
 
 def check_cube(cube: NDArray[Any]) -> None:
     """Check that ``cube`` is a cube of real, finite numbers; warn of constant bands.
@@ -172,14 +143,19 @@ def check_cube(cube: NDArray[Any]) -> None:
         )
 
 
-def check_same_size(cube: NDArray[Any], image: NDArray[Any], name: str) -> None:
-    """Check that the 2-D ``image``, called ``name``, has the height and width of ``cube``.
+def check_same_size(shape: tuple[int, ...], image: NDArray[Any], name: str) -> None:
+    """Check that the 2-D ``image``, called ``name``, has the height and width of a cube.
+
+    Args:
+        shape: That of the cube, or its height and width.
+        image: Shape (H, W).
+        name: What to call the image in a message.
 
     Raises:
         SceneError: If it has not; the message says where the transpose would fit, or a cube with
             its bands at the end.
     """
-    size = cube.shape[:2]
+    size = tuple(shape[:2])
     if image.shape == size:
         return
     hint = ""
@@ -188,9 +164,9 @@ def check_same_size(cube: NDArray[Any], image: NDArray[Any], name: str) -> None:
             "; its transpose would fit: give it transposed (numpy: array.T), or the cube with rows "
             "and columns swapped"
         )
-    elif image.shape == cube.shape[1:]:
+    elif image.shape == tuple(shape[1:]):
         hint = (
-            f"; the cube has shape {cube.shape}, where the bands seem to come first: give it with "
+            f"; the cube has shape {shape}, where the bands seem to come first: give it with "
             "the bands last (numpy: moveaxis(cube, 0, -1))"
         )
     raise SceneError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hsi_diffusion.denoisers import Denoiser, FeatureLevel
+from hsi_diffusion.denoisers import Denoiser, FeatureLevel, UNet3D
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,26 +25,31 @@ class Smallest(Denoiser):
         self.conv = nn.Conv2d(num_bands, 4, 3, padding=1)
         self.head = nn.Conv2d(4, num_bands, 1)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        output: Tensor = self.head(self.forward_intermediates(x_t, t, [0])[0])
-        return output
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        hidden = self.conv(x_t)
+        return self.head(hidden) if output else None, [hidden] * len(indices)
 
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
-        self.check_input(x_t, t)
-        self.check_indices(indices)
-        return [self.conv(x_t)] * len(indices)
 
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        features = self.forward_intermediates(x_t, t, indices)
-        return self.head(features[0]), features
+class Silent(Smallest):
+    """Never gives the output."""
+
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        return super().forward_levels(x_t, t, indices, output=False)
 
 
 def test_a_subclass_only_brings_its_layers() -> None:
     network = Smallest(3)
     x, t = torch.zeros(2, 3, 5, 4), torch.tensor([0, 1])
     assert network(x, t).shape == x.shape
+    (features,) = network.forward_intermediates(x, t, [0])
+    assert features.shape == (2, 4, 5, 4)
+    output, (again,) = network.forward_with_features(x, t, [0])
+    assert torch.equal(output, network(x, t))
+    assert torch.equal(again, features)
     assert network.num_bands == 3
     assert network.radius == 1
     assert network.alignment == 1
@@ -82,3 +88,16 @@ def test_levels_that_do_not_exist_are_named(indices: list[int]) -> None:
 def test_bands_must_be_positive() -> None:
     with pytest.raises(ConfigurationError, match="num_bands must be at least 1, but 0"):
         Smallest(0)
+
+
+def test_an_output_that_is_missing_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"Silent\.forward_levels gave None"):
+        Silent(3)(torch.zeros(1, 3, 5, 5), torch.zeros(1, dtype=torch.int64))
+
+
+def test_a_network_knows_what_it_was_made_with() -> None:
+    network = UNet3D(6, 2, depth=1, band_padding="zeros")
+    assert network.init_args == {
+        "num_bands": 6, "base_channels": 2, "depth": 1, "band_padding": "zeros"
+    }  # fmt: skip
+    assert copy.deepcopy(network).init_args == network.init_args

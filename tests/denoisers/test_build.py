@@ -1,7 +1,8 @@
-"""Denoisers by name."""
+"""Denoisers from a name, plain data, a class, a function, or an object."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,32 +11,59 @@ from hsi_diffusion.denoisers import DENOISERS, UNet3D, build_denoiser
 from hsi_diffusion.errors import ConfigurationError
 
 
-def test_options_reach_the_network() -> None:
-    network = build_denoiser("unet3d", 12, {"base_channels": 2, "depth": 2})
+def small(num_bands: int) -> UNet3D:
+    return UNet3D(num_bands, base_channels=2, depth=2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"class_path": "UNet3D", "init_args": {"base_channels": 2, "depth": 2}},
+        {"class_path": "hsi_diffusion.denoisers.UNet3D", "init_args": {"base_channels": 2,
+                                                                       "depth": 2}},
+        partial(UNet3D, base_channels=2, depth=2),
+        small,
+        small(12),
+    ],
+)  # fmt: skip
+def test_every_form_gives_the_same_network(given: Any) -> None:
+    network = build_denoiser(given, 12)
     assert isinstance(network, UNet3D)
     assert network.num_bands == 12
     assert len(network.downs) == 2
     assert network.feature_info[0].channels == 2 * 2 * 12
 
 
+def test_an_object_is_used_as_it_is() -> None:
+    network = small(12)
+    assert build_denoiser(network, 12) is network
+
+
 @pytest.mark.parametrize("name", sorted(DENOISERS))
 def test_every_name_builds_with_its_defaults(name: str) -> None:
     assert type(build_denoiser(name, 8)) is DENOISERS[name]
+    assert type(build_denoiser(DENOISERS[name], 8)).__name__ == name
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("given", "message"),
     [
-        ("unet", {}, "denoiser must be one of unet3d, staged, unet2d, but 'unet'"),
+        ("unet", "denoiser must be one of UNet3D, StagedDenoiser, UNet2D, .* got 'unet'"),
         (
-            "unet3d",
-            {"width": 8},
-            r"unknown setting denoiser_options\.width; allowed are base_channels, depth",
+            {"class_path": "UNet3D", "init_args": {"width": 8}},
+            r"unknown setting denoiser\.width; allowed are base_channels, depth",
         ),
-        ("unet3d", {"num_bands": 8}, r"unknown setting denoiser_options\.num_bands"),
-        ("unet3d", {"depth": 0}, "depth must be at least 1"),
+        (
+            {"class_path": "UNet3D", "init_args": {"num_bands": 7}},
+            r"denoiser\.num_bands must be 8 here, got 7",
+        ),
+        ({"class_path": "UNet3D", "init_args": {"depth": 0}}, "depth must be at least 1"),
+        ({"class_path": "other.UNet3D"}, "denoiser must be one of UNet3D"),
+        (small(7), "denoiser must be made for num_bands=8, but it has 7"),
+        (print, "denoiser must make a Denoiser, but gave a NoneType"),
+        (3, "denoiser must be a Denoiser"),
     ],
 )
-def test_what_does_not_exist_is_named(name: str, options: dict[str, Any], message: str) -> None:
+def test_what_does_not_exist_is_named(given: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        build_denoiser(name, 8, options)
+        build_denoiser(given, 8)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsi_diffusion.denoisers.conditioning import Conditioned, TimeMLP, sinusoids
+from hsi_diffusion.denoisers.conditioning import Conditioned, TimeMLP, reset, sinusoids
 from hsi_diffusion.errors import ConfigurationError
 
 from .attention import images, lively
@@ -55,7 +55,7 @@ def test_scale_shift_and_gate_are_those_of_each_image() -> None:
 
 def test_reset_is_the_identity_that_can_learn() -> None:
     module = lively(Conditioned(4, 6, nn.Linear(4, 4)))
-    module.reset_parameters()
+    reset(module)
     x, time = images(2, 3, 5, 4), images(2, 6)
     output = module(x, time)
     assert torch.equal(output, x)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hsi_diffusion.denoisers import SSAD
+from hsi_diffusion.denoisers.conditioning import reset
 from hsi_diffusion.denoisers.ssad import WindowAttention
 
 from .attention import images, lively, window_attention
@@ -45,7 +46,7 @@ def test_fresh_module_is_the_identity_once_its_branches_are_reset() -> None:
     module = SSAD(4, 6, window=2, heads=2)
     assert isinstance(module.mlp.branch, nn.Sequential)
     for part in (module.attention, module.mlp):
-        part.reset_parameters()
+        reset(part)
     x, time = images(1, 3, 3, 4).float(), images(1, 6).float()
     assert torch.equal(module(x, time), x)
     assert not torch.equal(lively(module)(x.double(), time.double()), x.double())

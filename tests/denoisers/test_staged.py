@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsi_diffusion.denoisers import FeatureLevel, StagedDenoiser
 from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.features import FeatureSettings, extract_features
+from hsi_diffusion.features import FeatureSettings
 from tests.denoisers.learning import learned_error
+from tests.features.networks import extract_features
 
 from .attention import images, lively
 

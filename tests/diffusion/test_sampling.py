@@ -6,14 +6,13 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
 import pytest
 import torch
 
 from hsi_diffusion.diffusion import (
     NoiseSchedule,
     ddim_step,
-    ddpm_step,
-    iterate_chain,
     reconstruct,
     sample,
     strided_timesteps,
@@ -66,21 +65,30 @@ def test_ddim_with_a_perfect_model_recovers_the_image(prediction: Prediction, st
     x0 = numbers(2, 3, 4, 4)
     model = PerfectModel(schedule, x0, prediction)
     found = sample(
-        model, schedule, x0.shape, method="ddim", steps=steps, prediction=prediction,
-        generator=seeded(1),
-    )  # fmt: skip
+        model, schedule, x0.shape, eta=0.0, steps=steps, prediction=prediction, generator=seeded(1)
+    )
     torch.testing.assert_close(found, x0, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("t", [0, 1, 40, 99])
-def test_ddim_with_all_its_noise_is_ddpm(t: int) -> None:
+@pytest.mark.parametrize("t", [1, 2, 30, 98, 99])
+def test_a_step_with_all_its_noise_is_that_of_ddpm(t: int) -> None:
+    """x_{t-1} given x_t and x_0, by Bayes' rule on a grid."""
     schedule = NoiseSchedule(100)
-    x_t, output = numbers(2, 3, 4, 4), numbers(2, 3, 4, 4, seed=1)
-    one = ddpm_step(schedule, output, x_t, t, generator=seeded(5))
-    other = ddim_step(schedule, output, x_t, t, t - 1, eta=1.0, generator=seeded(5))
-    torch.testing.assert_close(one.x, other.x, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(one.x0, other.x0, rtol=0, atol=0)
-    assert one.t == other.t == t - 1
+    x0, x_t = 0.7, 0.68
+    before = schedule.alpha_bar(t - 1)
+    beta = 1 - schedule.alpha_bar(t) / before
+    centre, width = math.sqrt(before) * x0, math.sqrt(1 - before)
+    grid = np.linspace(centre - 9 * width, centre + 9 * width, 40_001)
+    prior = np.exp(-((grid - centre) ** 2) / (2 * width**2))
+    likelihood = np.exp(-((x_t - math.sqrt(1 - beta) * grid) ** 2) / (2 * beta))
+    weight = prior * likelihood / (prior * likelihood).sum()
+    mean = float((weight * grid).sum())
+    deviation = math.sqrt(float((weight * (grid - mean) ** 2).sum()))
+
+    given = torch.full((1, 5), x0), torch.full((1, 5), x_t)
+    found = ddim_step(schedule, *given, t, t - 1, prediction="x0", eta=1.0, generator=seeded(5))
+    expected = mean + deviation * numbers(1, 5, seed=5)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_ddpm_step_keeps_the_forward_marginal() -> None:
@@ -89,7 +97,7 @@ def test_ddpm_step_keeps_the_forward_marginal() -> None:
     t, count, value = 30, 200_000, 2.0
     x0 = torch.full((1, count), value)
     x_t = schedule.q_sample(x0, torch.tensor([t]), numbers(1, count))
-    before = ddpm_step(schedule, x0, x_t, t, prediction="x0", generator=seeded(1)).x
+    before = ddim_step(schedule, x0, x_t, t, t - 1, prediction="x0", eta=1.0, generator=seeded(1))
     share = schedule.alpha_bar(t - 1)
     error = 4 / math.sqrt(count)
     assert float(before.mean()) == pytest.approx(math.sqrt(share) * value, abs=error)
@@ -120,15 +128,13 @@ def test_ddpm_chain_draws_from_the_data() -> None:
     assert float(drawn.std()) == pytest.approx(math.sqrt(expected_variance), rel=0.02)
 
 
-@pytest.mark.parametrize(("method", "eta"), [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 0.5)])
-def test_the_generator_alone_decides(method: Any, eta: float) -> None:
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_the_generator_alone_decides(eta: float) -> None:
     schedule = NoiseSchedule(20, rescale=False, beta_end=0.3)
     model = gaussian_model(schedule, 0.0, 1.0)
 
     def draw(seed: int) -> Tensor:
-        return sample(
-            model, schedule, (2, 3), method=method, prediction="x0", eta=eta, generator=seeded(seed)
-        )
+        return sample(model, schedule, (2, 3), prediction="x0", eta=eta, generator=seeded(seed))
 
     state = torch.get_rng_state()
     torch.testing.assert_close(draw(1), draw(1), rtol=0, atol=0)
@@ -148,9 +154,8 @@ def test_strides_fall_from_the_start_to_zero(start: int) -> None:
     assert strided_timesteps(start) == tuple(range(start, -1, -1))
 
 
-def test_chain_shows_every_step() -> None:
-    schedule = NoiseSchedule(100)
-    x0 = numbers(2, 3)
+def test_the_model_is_asked_at_every_step() -> None:
+    schedule, x0 = NoiseSchedule(81), numbers(2, 3)
     asked: list[list[int]] = []
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:
@@ -158,11 +163,9 @@ def test_chain_shows_every_step() -> None:
         asked.append(t.tolist())
         return x0
 
-    steps = list(iterate_chain(model, schedule, numbers(2, 3), (80, 30, 4), prediction="x0"))
-    assert asked == [[80, 80], [30, 30], [4, 4]]
-    assert [step.t for step in steps] == [30, 4, -1]
-    assert all(torch.equal(step.x0, x0) for step in steps)
-    torch.testing.assert_close(steps[-1].x, x0)
+    found = sample(model, schedule, x0.shape, steps=3, prediction="x0")
+    assert asked == [[80, 80], [40, 40], [0, 0]]
+    torch.testing.assert_close(found, x0)
     assert torch.is_grad_enabled()
 
 
@@ -172,10 +175,10 @@ def test_clip_bounds_the_image_and_its_noise() -> None:
     t = torch.full((4,), 60)
     step = ddim_step(schedule, output, x_t, 60, 20, prediction="x0", clip=1.0)
     bounded = output.clamp(-1, 1)
-    assert float(step.x0.abs().max()) == 1
     noise = schedule.predict_noise(x_t, t, bounded, "x0")
-    torch.testing.assert_close(step.x, schedule.q_sample(bounded, torch.full((4,), 20), noise))
-    assert float(ddpm_step(schedule, output, x_t, 0, prediction="x0", clip=1.0).x.abs().max()) <= 1
+    torch.testing.assert_close(step, schedule.q_sample(bounded, torch.full((4,), 20), noise))
+    last = ddim_step(schedule, output, x_t, 0, -1, prediction="x0", clip=1.0)
+    torch.testing.assert_close(last, bounded)
 
 
 def test_reconstruction_in_one_step_is_the_prediction_of_the_image() -> None:
@@ -217,10 +220,10 @@ class Shrinking(torch.nn.Module):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-@pytest.mark.parametrize("method", ["ddpm", "ddim"])
-def test_a_network_that_was_cast_draws_in_float32(method: Any, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_network_that_was_cast_draws_in_float32(eta: float, dtype: torch.dtype) -> None:
     schedule, network = NoiseSchedule(20), Shrinking().to(dtype)
-    found = sample(network, schedule, (2, 4), method=method, generator=seeded(0))
+    found = sample(network, schedule, (2, 4), eta=eta, generator=seeded(0))
     assert network.seen == {dtype}
     assert found.dtype == torch.float32
 
@@ -228,7 +231,7 @@ def test_a_network_that_was_cast_draws_in_float32(method: Any, dtype: torch.dtyp
         """The same in float32: 3/4 of what the network sees, in its dtype."""
         return (0.75 * x_t.to(dtype).double()).to(dtype).float()
 
-    expected = sample(rounding, schedule, (2, 4), method=method, generator=seeded(0))
+    expected = sample(rounding, schedule, (2, 4), eta=eta, generator=seeded(0))
     torch.testing.assert_close(found, expected)
 
 
@@ -256,14 +259,8 @@ def test_impossible_requests_are_named() -> None:
     with pytest.raises(ConfigurationError, match="t must be from 0 to 9"):
         reconstruct(model, schedule, x, 10)
     with pytest.raises(ConfigurationError, match=r"steps must be from 1 to 10, .* but 11"):
-        sample(model, schedule, (1, 2), method="ddim", steps=11)
+        sample(model, schedule, (1, 2), steps=11)
     with pytest.raises(ConfigurationError, match="start must be at least 0"):
         strided_timesteps(-1)
-    with pytest.raises(ConfigurationError, match=r"5 timesteps from 9 to 0 .* use method=.ddim."):
-        sample(model, schedule, (1, 2), method="ddpm", steps=5)
-    with pytest.raises(ConfigurationError, match="ddpm, ddim, but 'euler'"):
-        sample(model, schedule, (1, 2), method=wrong)
     with pytest.raises(ConfigurationError, match="noise, x0, v, but 'euler'"):
         sample(model, schedule, (1, 2), prediction=wrong)
-    with pytest.raises(ConfigurationError, match="timesteps must hold"):
-        list(iterate_chain(model, schedule, x, ()))

@@ -8,26 +8,20 @@ import pytest
 import torch
 
 from hsi_diffusion import DiffusionPretrainModule, runs
+from hsi_diffusion.benchmarks import cells
 from tests.experiments.scripts import load_script
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from hsi_diffusion.modules import SceneDataModule
-
 TINY = [
-    f"--set={assignment}"
-    for assignment in (
-        "accelerator=cpu",
-        "scene={name: simulated, height: 40, width: 36, bands: 26, num_classes: 4}",
-        "pretrain.patch_size=8",
-        "pretrain.batch_size=4",
-        "pretrain.steps=2",
-        "pretrain.module.denoiser_options={channels: 8, stages: 1, window: 4, groups: 2, heads: 2}",
-        "pretrain.module.contrast=null",
-        "features.timesteps=[50, 200]",
-    )
+    "--accelerator=cpu",
+    "--simulated={height: 24, width: 24, bands: 26, num_classes: 3}",
+    *("--pretrain.patch_size=8", "--pretrain.batch_size=4", "--pretrain.steps=2"),
+    "--pretrain.denoiser={channels: 8, stages: 1, window: 4, groups: 2, heads: 2}",
+    "--pretrain.contrast={instance: 0, cluster: 0}",
+    "--features.timesteps=[50, 200]",
 ]
 
 
@@ -39,7 +33,7 @@ def script(repository: Path) -> ModuleType:
 def test_every_target_and_space_is_probed(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [*TINY, "--splits", "8", "0.2", "--seeds", "3", "--out", str(tmp_path)]
+    given = [*TINY, "--splits", "8", "0.4", "--seeds", "3", "--out", str(tmp_path)]
     assert script.main(given) == 0
     with (tmp_path / "probe.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -49,12 +43,12 @@ def test_every_target_and_space_is_probed(
     controls = [f"raw {space}{kind}" for space in ("bands", "MNF") for kind in ("", ", blurred")]
     assert {row["row"] for row in rows} == {*targets, *controls}
     assert len(rows) == 20
-    # four classes of a simulated scene are easier than a coin
+    # three classes of a simulated scene are easier than a coin
     assert all(float(row["overall_accuracy"]) > 0.4 for row in rows if row["row"] in controls)
     assert len(list((tmp_path / "pretrained").iterdir())) == 6  # one for both splits
     assert "| raw MNF, blurred |" in (tmp_path / "probe.md").read_text(encoding="utf-8")
-    assert script.main(["--set", "nonsense", "--out", str(tmp_path / "no")]) == 2
-    assert "KEY=VALUE" in capsys.readouterr().err
+    assert script.main(["nonsense", "--out", str(tmp_path / "no")]) == 2
+    assert "settings are flags such as --pretrain.steps 500" in capsys.readouterr().err
 
 
 def test_a_network_is_used_again_only_for_the_same_settings(
@@ -69,22 +63,22 @@ def test_a_network_is_used_again_only_for_the_same_settings(
         places.append(place)
         raise ReachedError
 
-    monkeypatch.setattr(runs, "pretrain_alone", note)
+    monkeypatch.setattr(cells, "pretrain_alone", note)
 
     def folder(*more: str, seed: int = 0, split: str = "8", target: str = "x0") -> Path:
         options = script.parse_arguments([*TINY, "--out", str(tmp_path), *more])
-        settings = script.settings_of(options, "MNF", target, seed=seed, split={"kind": split})
-        data: SceneDataModule = runs.scene_data(settings)
+        settings = script.settings_of(options, "MNF", target, seed=seed, split=split)
+        scene = runs.read_scene(settings)
         with pytest.raises(ReachedError):
-            next(script.feature_cubes(options, settings, data))
+            next(script.feature_cubes(options, settings, scene))
         return places[-1]
 
     usual = folder()
     assert usual.parent == tmp_path / "pretrained"
-    assert folder() == folder(split="0.2") == folder("--set", "features.draws=2") == usual
+    assert folder() == folder(split="0.2") == folder("--features.draws=2") == usual
     others = [
-        folder("--set", "scene.scene_seed=1"),
-        folder("--set", "pretrain.steps=3"),
+        folder("--simulated.seed=1"),
+        folder("--pretrain.steps=3"),
         folder("--preset", "quick"),
         folder(seed=1),
         folder(target="v"),
@@ -96,7 +90,7 @@ def test_a_method_that_pretrains_nothing_is_refused(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script.main([*TINY, "--method", "svm", "--out", str(tmp_path / "out")]) == 2
-    assert "method svm has no pretraining" in capsys.readouterr().err
+    assert "this recipe has no pretraining" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -113,15 +107,15 @@ def test_features_are_extracted_as_the_settings_say(
     monkeypatch.setattr(DiffusionPretrainModule, "extract_features", note)
 
     def cubes(*more: str) -> list[Any]:
-        stages = ("--set", "pretrain.module.denoiser_options.stages=2")
-        options = script.parse_arguments([*TINY, *stages, "--out", str(tmp_path), *more])
-        settings = script.settings_of(options, "MNF", "x0", seed=0, split={"kind": "8"})
-        return list(script.feature_cubes(options, settings, runs.scene_data(settings)))
+        stages = "--pretrain.denoiser.stages=2"
+        options = script.parse_arguments([*TINY, stages, "--out", str(tmp_path), *more])
+        settings = script.settings_of(options, "MNF", "x0", seed=0, split="8")
+        return list(script.feature_cubes(options, settings, runs.read_scene(settings)))
 
-    assert len(cubes("--set", "features.precision=float32")) == 2 * 2 + 1
+    assert len(cubes("--features.precision=float32")) == 2 * 2 + 1
     one, both = cubes(
-        *("--set", "features.levels=[1]", "--set", "features.timesteps=[50]"),
-        *("--set", "features.tile=16", "--set", "features.precision=bfloat16"),
+        *("--features.levels=[1]", "--features.timesteps=[50]"),
+        *("--features.tile=16", "--features.precision=bfloat16"),
     )
     assert np.array_equal(one, both)
     (first, first_device), (second, _) = asked

@@ -9,7 +9,6 @@ import torch
 
 from hsi_diffusion import DiffusionPretrainModule
 from tests.experiments.scripts import load_script
-from tests.experiments.tiny import TINY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +18,19 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
 SMALL = [
-    *(text for text in TINY if text.startswith("--set")),
-    *("--accelerator", "cpu", "--preset", "quick", "--steps", "2", "--warmup", "1"),
+    *("--preset", "quick", "--steps", "2", "--warmup", "1", "--accelerator", "cpu"),
+    "--simulated={height: 24, width: 20, bands: 20, num_classes: 3}",
+    "--pretrain.transform.components=8",
+    *("--pretrain.patch_size=8", "--pretrain.batch_size=4", "--pretrain.steps=3"),
+    *("--features.timesteps=[50, 100]", "--features.levels=[1]", "--features.components=8"),
+    *("--classifier.patch_size=5", "--classifier.steps=30"),
+]
+UNET = ["--pretrain.denoiser.base_channels=2"]
+STAGED = [
+    "--pretrain.denoiser={channels: 8, stages: 2, window: 4, groups: 2, heads: 2}",
+    "--pretrain.contrast={instance: 0.1, cluster: 0.1, cell: 4}",
+    "--classifier.members=2",
+    "--classifier.network={dim: 16, heads: 2, head_dim: 8, depth: 1}",
 ]
 
 
@@ -31,7 +41,7 @@ def script(repository: Path) -> ModuleType:
 
 def test_every_stage_is_timed(script: ModuleType) -> None:
     said: list[str] = []
-    assert script.main(["--methods", "spectraldiff", *SMALL], say=said.append) == 0
+    assert script.main(["--methods", "spectraldiff", *SMALL, *UNET], say=said.append) == 0
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in said[-1].splitlines()
@@ -45,17 +55,16 @@ def test_every_stage_is_timed(script: ModuleType) -> None:
 
 
 def test_all_of_a_stage_follows_from_its_pace(script: ModuleType, tmp_path: Path) -> None:
-    options = script.parse_arguments([*SMALL, "--precision", "bfloat16"])
+    options = script.parse_arguments([*SMALL, *UNET, "--precision", "bfloat16"])
     settings = script.settings_for("spectraldiff", options)
-    measuring = script.Measuring(settings, steps=2, warmup=1, compiled=False, folder=tmp_path)
-    pretraining, features, classifier = measuring.run()
+    pretraining, features, classifier = script.measure(
+        settings, steps=2, warmup=1, compiled=False, folder=tmp_path
+    )
     assert {pace.precision for pace in (pretraining, features, classifier)} == {"bfloat16"}
     for pace, steps in ((pretraining, 3), (classifier, 30)):
-        rate = float(pace.rate.split(" ")[0])
-        assert pace.total == pytest.approx(steps / rate, rel=0.01)
+        assert pace.total == pytest.approx(steps / pace.rate)
     # of two candidates one was computed
-    rate = float(features.rate.split(" ")[0].replace(",", ""))
-    assert features.total == pytest.approx(2 * 40 * 36 / rate, rel=0.01)
+    assert features.total == pytest.approx(2 * 24 * 20 / features.rate)
     assert features.parameters is None
 
 
@@ -67,23 +76,22 @@ def test_a_step_that_is_taken_in_parts_is_timed_whole(script: ModuleType, tmp_pa
         return usual(module, batch, *_)
 
     usual = DiffusionPretrainModule.training_step
-    options = script.parse_arguments([*SMALL, "--set", "pretrain.micro_batch_size=2"])
+    options = script.parse_arguments([*SMALL, *UNET, "--pretrain.micro_batch_size=2"])
     settings = script.settings_for("spectraldiff", options)
-    measuring = script.Measuring(settings, steps=2, warmup=1, compiled=False, folder=tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DiffusionPretrainModule, "training_step", counting)
-        pretraining = measuring.run()[0]
+        paces = script.measure(settings, steps=2, warmup=1, compiled=False, folder=tmp_path)
     assert sizes == [2] * 6
-    rate, rest = pretraining.rate.split(" ", 1)
-    assert rest == "steps of 4"
-    assert pretraining.total == pytest.approx(3 / float(rate), rel=0.01)
+    assert paces[0].unit == "steps of 4"
+    assert paces[0].total == pytest.approx(3 / paces[0].rate)
 
 
 def test_the_networks_of_every_stage_are_compiled(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
-    compile_usually, extract_usually = torch.compile, script.extract
+    compile_usually = torch.compile
+    extract_usually = DiffusionPretrainModule.extract_features
 
     def counting(graph: GraphModule, _: object) -> Callable[..., Any]:
         def run(*inputs: Any) -> Any:
@@ -96,28 +104,20 @@ def test_the_networks_of_every_stage_are_compiled(
         compiled: Callable[..., Any] = compile_usually(function, backend=counting)
         return compiled
 
-    def extract(*given: Any) -> Any:
+    def extract(*given: Any, **options: Any) -> Any:
         happened.append("extract")
-        return extract_usually(*given)
+        return extract_usually(*given, **options)
 
     def begin(*_: object) -> None:
         happened.append("begin")
 
     monkeypatch.setattr(torch, "compile", compile_and_count)
-    monkeypatch.setattr(script, "extract", extract)
-    monkeypatch.setattr(script.Measuring, "_reset", begin)
-    networks = (
-        "pretrain.module.denoiser_options={channels: 8, stages: 2, window: 4, groups: 2, heads: 2}",
-        "pretrain.module.contrast={instance: 0.1, cluster: 0.1, cell: 4}",
-        "classifier.module.members=2",
-        "classifier.module.classifier_options={dim: 16, heads: 2, head_dim: 8, depth: 1}",
-    )
-    small = [text for text in SMALL if "denoiser_options" not in text]
-    options = script.parse_arguments([*small, *(f"--set={text}" for text in networks)])
+    monkeypatch.setattr(DiffusionPretrainModule, "extract_features", extract)
+    monkeypatch.setattr(script, "begin", begin)
+    options = script.parse_arguments([*SMALL, *STAGED])
     settings = script.settings_for("diffcrn", options)
-    measuring = script.Measuring(settings, steps=2, warmup=1, compiled=True, folder=tmp_path)
     try:
-        paces = measuring.run()
+        paces = script.measure(settings, steps=2, warmup=1, compiled=True, folder=tmp_path)
     finally:
         torch.compiler.reset()
     assert [pace.stage for pace in paces] == ["pretraining", "features", "classifier"]
@@ -141,11 +141,11 @@ def test_what_cannot_be_timed_is_told(
 def test_what_ran_out_of_memory_is_not_said_to_fit(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(_: object) -> None:
+    def run(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(script.Measuring, "run", run)
+    monkeypatch.setattr(script, "measure", run)
     said: list[str] = []
-    assert script.main(["--methods", "spectraldiff", *SMALL], say=said.append) == 0
+    assert script.main(["--methods", "spectraldiff", *SMALL, *UNET], say=said.append) == 0
     assert "spectraldiff needs more memory than the card has" in said[-3]
     assert said[-1] == "\ntoo large for a card of 24 GB: spectraldiff"

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsi_diffusion.denoisers import Denoiser, FeatureLevel, UNet3D
+from hsi_diffusion.features import iter_feature_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BANDS = 4
+
+
+def extract_features(*given: Any, **settings: Any) -> Tensor:
+    """All tiles of :func:`iter_feature_tiles` in one tensor, (H, W, D)."""
+    tiles = list(iter_feature_tiles(*given, **settings))
+    height, width = max(one[0].stop for one in tiles), max(one[1].stop for one in tiles)
+    features = torch.empty(height, width, tiles[0][2].shape[2])
+    for rows, columns, tile in tiles:
+        features[rows, columns] = tile
+    return features
 
 
 def unet(seed: int = 0) -> UNet3D:
@@ -36,18 +47,13 @@ class Scaled(Denoiser):
         super().__init__(num_bands, feature_info=levels, radius=0)
         self.asked: list[tuple[int, ...]] = []
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        raise AssertionError("features don't need the output")
-
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        assert not output, "features don't need the output"
         self.asked.append(tuple(indices))
         everything = [x_t, t[:, None, None, None] * x_t, x_t.square()]
-        return [everything[index] for index in indices]
-
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        return self(x_t, t), self.forward_intermediates(x_t, t, indices)
+        return None, [everything[index] for index in indices]
 
 
 class Gridded(Denoiser):
@@ -65,17 +71,12 @@ class Gridded(Denoiser):
             radius=3,
         )
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        raise AssertionError("features don't need the output")
-
-    def forward_intermediates(self, x_t: Tensor, t: Tensor, indices: Sequence[int]) -> list[Tensor]:
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        assert not output, "features don't need the output"
         height, width = x_t.shape[2:]
         padded = F.pad(x_t, (0, -width % 4, 0, -height % 4))
         windows = F.interpolate(F.avg_pool2d(padded, 4), scale_factor=4)
         halved = F.avg_pool2d(F.pad(x_t, (0, width % 2, 0, height % 2)), 3, stride=2, padding=1)
-        return [(windows[:, :, :height, :width], halved)[index] for index in indices]
-
-    def forward_with_features(
-        self, x_t: Tensor, t: Tensor, indices: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        return self(x_t, t), self.forward_intermediates(x_t, t, indices)
+        return None, [(windows[:, :, :height, :width], halved)[index] for index in indices]

@@ -47,8 +47,7 @@ def test_is_what_one_pass_of_the_network_predicts(prediction: Prediction, tile: 
 def test_a_module_restores_by_its_own_prediction() -> None:
     module = DiffusionPretrainModule(
         BANDS,
-        denoiser="staged",
-        denoiser_options={"channels": 16, "stages": 1},
+        denoiser={"class_path": "StagedDenoiser", "init_args": {"channels": 16, "stages": 1}},
         prediction="x0",
     ).eval()
     settings: dict[str, Any] = {"timesteps": (10, 200)}

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from hsi_diffusion.diffusion import NoiseSchedule
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import (
     FeatureCube,
     FeatureSettings,
@@ -149,17 +148,6 @@ def test_spool_is_gone_afterwards_even_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"):
         fail()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_timesteps_apart() -> None:
-    features = cube()
-    apart = features.per_timestep()
-    assert apart.shape == (2, 6, 5, 4)
-    assert np.shares_memory(apart, features.array)
-    assert np.array_equal(apart[1], features.array[:, :, 4:])
-    assert cube(channels=[2, 2, 2, 2]).per_timestep().shape == (2, 6, 5, 4)
-    with pytest.raises(ConfigurationError, match="per_timestep=True"):
-        cube(channels=[8]).per_timestep()
 
 
 def test_key_is_the_same_for_the_same_and_plain_data() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hsi_diffusion import DiffusionPretrainModule, SimulatedSceneDataModule
+from hsi_diffusion import DiffusionPretrainModule, NoiseSchedule, SimulatedSceneDataModule
 from hsi_diffusion.denoisers import UNet3D
 from hsi_diffusion.modules.contrast import ViewContrast, build_contrast
 
@@ -89,7 +90,10 @@ def train(contrast: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     torch.manual_seed(0)
     module = DiffusionPretrainModule(
-        8, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=50, contrast=contrast
+        8,
+        denoiser=partial(UNet3D, base_channels=2, depth=1),
+        schedule=NoiseSchedule(50),
+        contrast=contrast,
     )
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_steps=2, logger=False,

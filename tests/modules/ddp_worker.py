@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import torch
 from hsi_diffusion import (
     DiffusionPretrainModule,
     FeatureClassifierModule,
+    NoiseSchedule,
     SimulatedSceneDataModule,
+    UNet3D,
 )
 from hsi_diffusion.modules import ClassificationMap
+from hsi_diffusion.networks import SpectralTransformer
 
 SCENE = {"height": 40, "width": 36, "bands": 16, "num_classes": 4}
 
@@ -36,19 +40,22 @@ def main(devices: int, out: Path) -> None:
     torch.manual_seed(0)
     data = SimulatedSceneDataModule(**SCENE, patch_size=5, split="0.3", eval_batch_size=7)
     classifier = FeatureClassifierModule(
-        16, 4, 5, classifier_options={"dim": 8, "heads": 1, "head_dim": 8, "depth": 1}
+        16, 4, 5, classifier=partial(SpectralTransformer, dim=8, heads=1, head_dim=8, depth=1)
     )
     trainer = L.Trainer(**quiet)
     (val,) = trainer.validate(classifier, data, verbose=False)
     (test,) = trainer.test(classifier, data, verbose=False)
-    collect = ClassificationMap(probabilities=True)
+    collect = ClassificationMap()
     L.Trainer(**quiet, callbacks=[collect]).predict(classifier, data, return_predictions=False)
 
     scene = SimulatedSceneDataModule(
         **SCENE, task="pretrain", patch_size=8, batch_size=4, samples_per_epoch=24, holdout=0.15
     )
     pretrain = DiffusionPretrainModule(
-        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=50, ema_decay=0.9
+        16,
+        denoiser=partial(UNet3D, base_channels=2, depth=1),
+        schedule=NoiseSchedule(50),
+        ema_decay=0.9,
     )
     (pre,) = L.Trainer(**quiet).validate(pretrain, scene, verbose=False)
     trainer = L.Trainer(**quiet, max_epochs=1)
@@ -59,7 +66,6 @@ def main(devices: int, out: Path) -> None:
             "test": test,
             "pretrain": pre,
             "map": collect.predicted.tolist(),
-            "certain": collect.probabilities.max(axis=2).tolist(),
             "steps": trainer.global_step,
         }
         out.write_text(json.dumps(result))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
 import numpy as np
@@ -15,10 +16,14 @@ from PIL import Image
 from hsi_diffusion import (
     DiffusionPretrainModule,
     FeatureClassifierModule,
+    NoiseSchedule,
     SimulatedSceneDataModule,
+    UNet3D,
 )
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.modules import ClassificationMap, ReconstructionFigures, log_figure
+from hsi_diffusion.networks import SpectralTransformer
+from hsi_diffusion.patches import MNF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,16 +31,19 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.modules import SceneDataModule
 
+SMALL: dict[str, Any] = {
+    "denoiser": partial(UNet3D, base_channels=2, depth=1),
+    "schedule": NoiseSchedule(100),
+}
+
 
 def test_reconstructions_are_drawn_in_the_units_of_the_scene(
     small_scene: Callable[..., SimulatedSceneDataModule],
     quiet_trainer: Callable[..., L.Trainer],
     tmp_path: Path,
 ) -> None:
-    data = small_scene(task="pretrain", patch_size=8, transform="mnf", components=8)
-    module = DiffusionPretrainModule(
-        8, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100, prediction="x0"
-    )
+    data = small_scene(task="pretrain", patch_size=8, transform=MNF(8))
+    module = DiffusionPretrainModule(8, **SMALL, prediction="x0")
     callback = ReconstructionFigures(timesteps=(5, 50, 400), side=32, folder=tmp_path / "out")
     logger = CSVLogger(tmp_path, name="logs", version="first")
     quiet_trainer(max_steps=2, callbacks=[callback], logger=logger).fit(module, data)
@@ -72,9 +80,7 @@ def test_figures_are_drawn_while_the_module_is_on_its_device(
         teardown(strategy)
 
     monkeypatch.setattr(Strategy, "teardown", note)
-    module = DiffusionPretrainModule(
-        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100, ema_decay=0.9
-    )
+    module = DiffusionPretrainModule(16, **SMALL, ema_decay=0.9)
     data = small_scene(task="pretrain", patch_size=8)
     callback = Noting(timesteps=(5,), side=16)
     quiet_trainer(max_steps=1, callbacks=[callback]).fit(module, data)
@@ -87,9 +93,7 @@ def test_drawing_teaches_the_network_nothing(
 ) -> None:
     data = small_scene(task="pretrain", patch_size=8)
     data.setup()
-    module = DiffusionPretrainModule(
-        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100
-    )
+    module = DiffusionPretrainModule(16, **SMALL)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     callback = ReconstructionFigures(timesteps=(5, 50), side=16)
 
@@ -110,9 +114,7 @@ def test_chosen_pixels_are_those_of_the_scene(
 ) -> None:
     data = small_scene(task="pretrain", patch_size=8)
     data.setup()
-    module = DiffusionPretrainModule(
-        16, denoiser_options={"base_channels": 2, "depth": 1}, timesteps=100
-    )
+    module = DiffusionPretrainModule(16, **SMALL)
     # the part that is shown starts at row 12 and column 10
     callback = ReconstructionFigures(timesteps=(5,), side=16, pixels=[(13, 24)])
     (axes, *_) = callback.draw(module, data)["reconstruction_spectra"].axes
@@ -138,15 +140,14 @@ def test_the_map_holds_every_pixel(
 ) -> None:
     data = small_scene()
     torch.manual_seed(0)
-    module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
-    callback = ClassificationMap(folder=tmp_path, probabilities=True)
+    module = FeatureClassifierModule(
+        16, 4, 5, classifier=partial(SpectralTransformer, heads=1, head_dim=8)
+    )
+    callback = ClassificationMap(folder=tmp_path)
     trainer = quiet_trainer(callbacks=[callback])
     batches = cast("list[dict[str, torch.Tensor]]", trainer.predict(module, data))
     expected = torch.cat([batch["prediction"] for batch in batches]).numpy() + 1
     assert (callback.predicted.ravel() == expected).all()
-    shares = torch.cat([batch["probabilities"] for batch in batches]).numpy()
-    assert callback.probabilities.shape == (*callback.predicted.shape, 4)
-    assert (callback.probabilities.reshape(-1, 4) == shares).all()
     assert (tmp_path / "classification_map.png").is_file()
 
 
@@ -160,7 +161,9 @@ def test_wandb_offline_takes_figures_and_scalars(
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(project="test", save_dir=tmp_path)
     data = small_scene()
-    module = FeatureClassifierModule(16, 4, 5, classifier_options={"heads": 1, "head_dim": 8})
+    module = FeatureClassifierModule(
+        16, 4, 5, classifier=partial(SpectralTransformer, heads=1, head_dim=8)
+    )
     trainer = quiet_trainer(max_steps=2, logger=logger, log_every_n_steps=1)
     trainer.fit(module, data)
     figure = Figure(figsize=(2, 2))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.networks import CNN1D, FusionClassifier, SpectralTransformer
 from hsi_diffusion.types import PatchBatch
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     import lightning as L
 
-    from hsi_diffusion.classifiers import Ensemble
+    from hsi_diffusion.networks import Ensemble
 
+NETWORK = partial(SpectralTransformer, dim=16, heads=2, head_dim=8, depth=1)
 SMALL: dict[str, Any] = {
-    "classifier_options": {"dim": 16, "heads": 2, "head_dim": 8, "depth": 1},
+    "classifier": NETWORK,
     "lr_schedule": "cosine",
     "augmentation": {"dihedral": 1.0},
 }
@@ -29,7 +32,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def data(small_scene: Callable[..., SimulatedSceneDataModule]) -> SimulatedSceneDataModule:
-    return small_scene(transform="standardise", split="20")
+    return small_scene(transform="Standardise", split="20")
 
 
 def build(**settings: Any) -> FeatureClassifierModule:
@@ -107,17 +110,18 @@ def test_averaged_views_of_a_certain_network_stay_finite(
     module = build(average_views=True)
     logits = torch.tensor([[400.0, 0.0, -400.0, 3.0]])
     monkeypatch.setattr(module, "forward", lambda _: logits)
-    (found,) = module._averaged(torch.zeros(1, 16, 5, 5))
-    torch.testing.assert_close(found, torch.tensor([0.0, -400.0, -800.0, -397.0]))
+    batch = PatchBatch(image=torch.zeros(1, 16, 5, 5), index=torch.zeros(1, dtype=torch.int64))
+    found = module.predict_step(batch, 0)["probabilities"]
+    torch.testing.assert_close(found, logits.double().softmax(dim=1).float())
 
 
-def test_members_have_losses_of_their_own_and_answer_together(
+def test_members_have_losses_of_their_own_and_predict_together(
     data: SimulatedSceneDataModule,
 ) -> None:
     data.setup()
     batch = next(iter(data.train_dataloader()))
-    options = {**SMALL["classifier_options"], "head_dropout": 0.0}
-    module = build(members=3, augmentation=None, classifier_options=options)
+    network = partial(NETWORK, head_dropout=0.0)
+    module = build(members=3, augmentation=None, classifier=network)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     members = list(cast("Ensemble", module.classifier).members)
     loss = module.training_step(batch, 0)
@@ -134,46 +138,15 @@ def test_members_have_losses_of_their_own_and_answer_together(
     torch.testing.assert_close(found, mean.mean(dim=0).max(dim=1).values)
 
 
-def test_a_prior_is_joined_by_the_weighted_geometric_mean(
-    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
-) -> None:
-    data.setup()
-    prior = np.random.default_rng(0).dirichlet(np.ones(4), (40, 36)).astype(np.float32)
-    joined = data.with_features(data.cube, prior=prior)
-    module = build(prior_weight=0.25).eval()
-    batch = next(iter(joined.predict_dataloader()))
-    with torch.no_grad():
-        found = module.predict_step(batch, 0)
-        own = module(batch["image"]).softmax(dim=1)
-    expected = own**0.75 * torch.from_numpy(prior).flatten(0, 1)[batch["index"]] ** 0.25
-    expected /= expected.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(found["probability"], expected.max(dim=1).values)
-    assert torch.equal(found["prediction"], expected.argmax(dim=1))
-
-    # a prior that knows everything, and nothing else: the figures are those of the prior
-    certain = np.eye(4, dtype=np.float32)[np.maximum(data.labels, 1) - 1]
-    trainer = quiet_trainer()
-    known = data.with_features(data.cube, prior=certain)
-    (figures,) = trainer.test(build(prior_weight=1.0), known, verbose=False)
-    assert figures["test/overall_accuracy"] == 1
-
-    # it plays no part in the training
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]
-    labelled = next(iter(joined.train_dataloader()))
-    loss = module.training_step(labelled, 0)
-    del labelled["prior"]
-    assert torch.equal(module.training_step(labelled, 0), loss)
-
-
 def test_resume_is_bit_exact_with_dropout(
     data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
-    options = {**SMALL["classifier_options"], "dropout": 0.2}
-    whole = build(classifier_options=options)
+    network = partial(NETWORK, dropout=0.2)
+    whole = build(classifier=network)
     keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
     quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
     torch.manual_seed(99)
-    resumed = build(classifier_options=options)
+    resumed = build(classifier=network)
     torch.randn(7)
     quiet_trainer(max_epochs=3).fit(
         resumed, data, ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True
@@ -202,7 +175,7 @@ def test_training_leaves_the_global_generator_alone(
     data: SimulatedSceneDataModule,
 ) -> None:
     data.setup()
-    module = build(classifier_options={**SMALL["classifier_options"], "dropout": 0.5})
+    module = build(classifier=partial(NETWORK, dropout=0.5))
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     batch = next(iter(data.train_dataloader()))
     state = torch.get_rng_state()
@@ -216,20 +189,55 @@ def test_training_leaves_the_global_generator_alone(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"classifier": "forest"}, "spectral_transformer"),
+        ({"classifier": "forest"}, "classifier must be one of CNN1D, .*SpectralTransformer"),
         (
-            {"classifier_options": {"colour": 1}},
-            r"unknown setting classifier_options\.colour; allowed are .*depth, heads",
+            {"classifier": {"class_path": "CNN2D", "init_args": {"colour": 1}}},
+            r"unknown setting classifier\.colour; allowed are ",
         ),
-        ({"classifier_options": {"dim": "wide"}}, r"options\.dim must be of type int, got 'wide'"),
+        (
+            {"classifier": {"class_path": "SpectralTransformer", "init_args": {"dim": "wide"}}},
+            r"classifier\.dim must be of type int, got 'wide'",
+        ),
+        ({"classifier": CNN1D(16, 4, 5), "members": 2}, "members=2 networks .* got an object"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"class_names": ["a", "b"]}, "4 classes, got 2"),
         ({"lr_schedule": "step"}, "lr_schedule"),
         ({"members": 0}, "members"),
-        ({"prior_weight": 1.5}, "prior_weight"),
         ({"augmentation": {"blur": 1.0}}, "blur"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build(**settings)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "CNN1D",
+        {"class_path": "CNN1D", "init_args": {}},
+        CNN1D,
+        lambda *sizes: CNN1D(*sizes, kernel_size=3),
+        CNN1D(16, 4, 5),
+    ],
+)
+def test_every_form_gives_the_same_network_and_plain_hyperparameters(given: Any) -> None:
+    module = build(classifier=given)
+    assert isinstance(module.classifier, CNN1D)
+    assert module.hparams["classifier"]["class_path"] == "CNN1D"
+    again = FeatureClassifierModule(**module.hparams)
+    assert isinstance(again.classifier, CNN1D)
+    assert again.hparams == module.hparams
+
+
+def test_networks_that_treat_timesteps_apart_are_told_how_many_there_are() -> None:
+    for given, expected in (
+        (FusionClassifier, 4),
+        ("FusionClassifier", 4),
+        (partial(FusionClassifier, timesteps=2), 2),
+    ):
+        module = build(classifier=given, timesteps=4)
+        again = FeatureClassifierModule(**module.hparams)
+        for one in (module, again):
+            assert isinstance(one.classifier, FusionClassifier)
+            assert one.classifier.init_args["timesteps"] == expected

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from hsi_diffusion import DiffusionPretrainModule, SimulatedSceneDataModule
+from hsi_diffusion import DiffusionPretrainModule, NoiseSchedule, SimulatedSceneDataModule
 from hsi_diffusion.denoisers import UNet3D
 from hsi_diffusion.diffusion import cluster_contrast, instance_contrast
 from hsi_diffusion.errors import ConfigurationError
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     import lightning as L
 
-SMALL = {"denoiser_options": {"base_channels": 2, "depth": 1}, "timesteps": 50}
+SMALL: dict[str, Any] = {
+    "denoiser": partial(UNet3D, base_channels=2, depth=1),
+    "schedule": NoiseSchedule(50),
+}
 CONTRAST = {"cell": 3, "shift": 1, "dim": 8, "clusters": 5, "hidden": 8}
 
 
@@ -47,9 +51,20 @@ def weights(module: DiffusionPretrainModule) -> dict[str, Tensor]:
 
 def test_defaults_are_documented_and_cover_every_key() -> None:
     settings = ContrastSettings()
-    assert ContrastSettings.from_plain({}) == settings
     text = str(ContrastSettings.__doc__)
     assert all(f"    {name}: " in text for name in vars(settings))
+
+
+def test_settings_may_be_given_as_an_object() -> None:
+    settings = ContrastSettings(instance=0.3, cell=4, shift=2)
+    given, plain = (
+        build(contrast=settings),
+        build(contrast={"instance": 0.3, "cell": 4, "shift": 2}),
+    )
+    assert given.contrast is not None
+    assert given.contrast.settings == settings
+    assert given.hparams == plain.hparams
+    assert given.hparams["contrast"]["dim"] == 64
 
 
 def test_parts_are_those_of_the_functions() -> None:

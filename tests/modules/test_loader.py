@@ -10,12 +10,17 @@ from hsi_diffusion.patches import PatchDataset, SeededSampler
 def build(workers: int = 0) -> TrainLoader:
     """10 patches in batches of 4, 4 and 2."""
     dataset = PatchDataset(torch.randn(4, 5, 2), torch.arange(10), None, patch_size=3)
-    return TrainLoader(dataset, SeededSampler(dataset, seed=1), 4, num_workers=workers)
+    return TrainLoader(dataset, 4, sampler=SeededSampler(dataset, seed=1), num_workers=workers)
+
+
+def order(loader: TrainLoader) -> SeededSampler:
+    assert isinstance(loader.sampler, SeededSampler)
+    return loader.sampler
 
 
 def pixels(loader: TrainLoader, epoch: int) -> list[list[int]]:
     iterator = iter(loader)
-    loader.sampler.set_epoch(epoch)  # as Lightning does: after it made the iterator
+    order(loader).set_epoch(epoch)  # as Lightning does: after it made the iterator
     return [batch["index"].tolist() for batch in iterator]
 
 
@@ -27,7 +32,7 @@ def test_goes_on_in_the_middle_of_an_epoch(workers: int, done: int) -> None:
     assert [len(batch) for batch in expected] == [4, 4, 2]
 
     interrupted = build(workers)
-    interrupted.sampler.set_epoch(7)
+    order(interrupted).set_epoch(7)
     iterator = iter(interrupted)
     for _ in range(done):
         next(iterator)

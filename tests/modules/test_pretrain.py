@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from hsi_diffusion import DiffusionPretrainModule, SimulatedSceneDataModule
+from hsi_diffusion import (
+    DiffusionPretrainModule,
+    NoiseSchedule,
+    SimulatedSceneDataModule,
+    UNet3D,
+)
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.modules.optimisation import ExponentialAverage, learning_rate_factor
 
@@ -17,7 +23,10 @@ if TYPE_CHECKING:
 
     import lightning as L
 
-SMALL = {"denoiser_options": {"base_channels": 2, "depth": 1}, "timesteps": 50}
+SMALL: dict[str, Any] = {
+    "denoiser": partial(UNet3D, base_channels=2, depth=1),
+    "schedule": NoiseSchedule(50),
+}
 
 
 @pytest.fixture
@@ -164,8 +173,6 @@ def test_exponential_average_against_a_plain_loop() -> None:
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * linear.weight.detach()
     torch.testing.assert_close(average.network.state_dict()["0.weight"], expected)
-    average.train()
-    assert not average.network.training
     assert not any(parameter.requires_grad for parameter in average.parameters())
 
 
@@ -197,8 +204,22 @@ def test_learning_rate_closed_form(
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         ({"ema_decay": 1.0}, "ema_decay"),
-        ({"denoiser": "unet4d"}, "unet3d"),
-        ({"denoiser_options": {"colour": 1}}, "colour"),
+        ({"denoiser": "UNet4D"}, "denoiser must be one of UNet3D"),
+        ({"denoiser": UNet3D(8, 2, 1)}, "denoiser must be made for num_bands=16, but it has 8"),
+        (
+            {"denoiser": {"class_path": "UNet3D", "init_args": {"colour": 1}}},
+            r"unknown setting denoiser\.colour",
+        ),
+        ({"schedule": "quadratic"}, "schedule must be one of NoiseSchedule"),
+        (
+            {"schedule": {"class_path": "NoiseSchedule", "init_args": {"timesteps": 0}}},
+            "timesteps must be at least 1",
+        ),
+        ({"optimizer": "SGD"}, "optimizer must be a class or function"),
+        (
+            {"lr_scheduler": torch.optim.lr_scheduler.ConstantLR, "lr_schedule": "cosine"},
+            "lr_scheduler takes the place of lr_schedule and warmup",
+        ),
         ({"losses": {"l7": 1.0}}, "l7"),
     ],
 )

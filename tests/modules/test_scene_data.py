@@ -6,8 +6,10 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -17,23 +19,53 @@ from hsi_diffusion import (
     CustomSceneDataModule,
     Houston2013DataModule,
     IndianPinesDataModule,
+    LoadedSceneDataModule,
     PaviaUniversityDataModule,
     SalinasADataModule,
     SalinasDataModule,
     SimulatedSceneDataModule,
     scenes,
 )
-from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
-from hsi_diffusion.patches import MNF, pretraining_pixels
+from hsi_diffusion.errors import (
+    ConfigurationError,
+    NotFittedError,
+    NotSetUpError,
+    SceneError,
+    SplitError,
+)
+from hsi_diffusion.patches import MNF, PCA, BandTransform, MinMax, pretraining_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from hsi_diffusion.modules import SceneDataModule
     from hsi_diffusion.scenes import SceneInfo
+    from hsi_diffusion.types import PatchBatch
+
+
+class Probe(L.LightningModule):
+    """A module that learns one number, and notes what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.keys: set[str] = set()
+        self.batches: list[list[int]] = []
+
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        self.keys |= batch.keys()
+        self.batches.append(batch["index"].tolist())
+        return self.weight * batch["image"].mean()
+
+    def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Nothing: what is given is learned only."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 @pytest.fixture(params=["indian_pines", "salinas_a", "custom", "simulated"])
@@ -97,15 +129,9 @@ def test_counts_are_known_without_any_file(
 ) -> None:
     data = module(tmp_path)
     assert (data.num_bands, data.num_classes) == (bands, classes)
-    assert module(tmp_path, transform="mnf", components=9).num_bands == 9
+    assert module(tmp_path, transform=MNF(9)).num_bands == 9
     with pytest.raises(SceneError):
         data.setup()
-
-
-def test_houston_comes_with_its_split(tmp_path: Path) -> None:
-    assert Houston2013DataModule(tmp_path).split_settings == "fixed"
-    assert Houston2013DataModule(tmp_path, split="10").split_settings == "10"
-    assert SalinasDataModule(tmp_path).split_settings == "0.1"
 
 
 def test_a_download_reads_nothing_before_the_scene_is_loaded(
@@ -128,7 +154,7 @@ def test_a_download_reads_nothing_before_the_scene_is_loaded(
 
     monkeypatch.setattr("hsi_diffusion.scenes.load.download_scene", fetch)
     monkeypatch.setattr("hsi_diffusion.scenes.load.read_array", read_array)
-    data = SalinasADataModule(tmp_path / "new", download=True, transform="identity")
+    data = SalinasADataModule(tmp_path / "new", download=True, transform="Identity")
     data.prepare_data()
     assert read == []
     with warnings.catch_warnings():
@@ -201,11 +227,11 @@ def test_features_take_the_place_of_bands(
 def test_the_transform_travels_with_the_state(
     small_scene: Callable[..., SimulatedSceneDataModule], tmp_path: Path
 ) -> None:
-    data = small_scene(transform="mnf", components=3)
+    data = small_scene(transform=MNF(3))
     data.setup()
     assert "1440 pixels" in data.transform.fitted_on
     torch.save(data.state_dict(), tmp_path / "state.pt")
-    other = small_scene(transform="mnf", components=3, scene_seed=1)
+    other = small_scene(transform=MNF(3), scene_seed=1)
     other.setup()
     assert not torch.allclose(other.cube, data.cube)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
@@ -216,9 +242,9 @@ def test_the_transform_travels_with_the_state(
 def test_a_state_that_comes_before_setup_leaves_nothing_to_fit(
     small_scene: Callable[..., SimulatedSceneDataModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = small_scene(transform="mnf", components=3)
+    data = small_scene(transform=MNF(3))
     data.setup()
-    other = small_scene(transform="mnf", components=3)
+    other = small_scene(transform=MNF(3))
     with monkeypatch.context() as patch:
         patch.setattr(MNF, "fit", lambda *_, **__: pytest.fail("fitted for nothing"))
         other.load_state_dict(data.state_dict())
@@ -230,9 +256,9 @@ def test_a_state_that_comes_before_setup_leaves_nothing_to_fit(
 def test_a_checkpoint_with_other_components_changes_the_channels(
     small_scene: Callable[..., SimulatedSceneDataModule],
 ) -> None:
-    data = small_scene(transform="pca", components=3)
+    data = small_scene(transform=PCA(3))
     data.setup()
-    other = small_scene(transform="minmax")
+    other = small_scene(transform=MinMax)
     other.load_state_dict(data.state_dict())
     assert other.num_bands == other.cube.shape[2] == 3
 
@@ -255,7 +281,7 @@ def test_a_last_batch_of_one_patch_is_left_out(
 
 
 def test_fit_on_train_says_so(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
-    data = small_scene(fit_on="train", transform="standardise")
+    data = small_scene(fit_on="train", transform="Standardise")
     data.setup()
     train = data.require_split().train
     assert f"{len(train)} pixels (training pixels" in data.transform.fitted_on
@@ -281,9 +307,9 @@ def test_a_scene_without_labels_can_be_learned_and_mapped_only() -> None:
         ({"fit_on": "test"}, "'all' or 'train'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"train_mask": "a.tif"}, "go together"),
-        ({"train_mask": "a.tif", "test_mask": "b.tif"}, "split='fixed'"),
-        ({"transform": "wavelets"}, "mnf"),
-        ({"guard": 3}, r"split='blocks' keeps; got guard=3 with split='0\.1'"),
+        ({"train_mask": "a.tif", "test_mask": "b.tif", "split": "10"}, "split='fixed'"),
+        ({"transform": "mnf"}, r"transform must be one of Identity, .*, MNF, .*, got 'mnf'"),
+        ({"guard": 3, "split": 10}, r"split='blocks' keeps; got guard=3 with split=10"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
@@ -296,7 +322,7 @@ def test_fixed_split_needs_masks(small_scene: Callable[..., SimulatedSceneDataMo
         small_scene(split="fixed").setup()
 
 
-@pytest.mark.parametrize(("number", "text"), [(0.2, "0.2"), (5, "5")])
+@pytest.mark.parametrize(("number", "text"), [(0.2, "0.2"), (5, "5"), (5.0, "5")])
 def test_the_split_may_be_a_number(
     small_scene: Callable[..., SimulatedSceneDataModule], number: float, text: str
 ) -> None:
@@ -371,12 +397,166 @@ def test_fixed_masks_of_indian_pines(shared_data: Path) -> None:
         train_mask=str(folder / "IndianTR123_temp123.tif"),
         test_mask=str(folder / "IndianTE123_temp123.tif"),
     )
-    with pytest.warns(UserWarning, match="not the published file"):
-        data.setup()
+    data.setup()
     split = data.require_split()
     # 256 pixels differ between the two label maps; those that the usual map leaves out are dropped
     assert 600 < len(split.labelled) <= 695
     assert 9_000 < len(split.test) <= 9_671
+
+
+def test_a_scene_in_memory_is_split_and_transformed_as_any_other(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+) -> None:
+    expected = small_scene(seed=3)
+    expected.setup()
+    data = LoadedSceneDataModule(expected.scene, split="10", patch_size=5, batch_size=16, seed=3)
+    assert (data.num_bands, data.num_classes, data.shape) == (16, 4, (40, 36))
+    data.setup()
+    assert torch.equal(data.cube, expected.cube)
+    assert data.require_split().train.tolist() == expected.require_split().train.tolist()
+    with pytest.raises(ConfigurationError, match="must be a Scene, got 'cube'"):
+        LoadedSceneDataModule("cube")  # type: ignore[arg-type]
+
+
+def test_a_fitted_transform_is_used_as_it_is(
+    small_scene: Callable[..., SimulatedSceneDataModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = small_scene(transform=MNF(3))
+    data.setup()
+    other = small_scene(transform=MinMax, scene_seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MinMax, "fit", lambda *_, **__: pytest.fail("fitted for nothing"))
+        other.use_transform(data.transform)
+        other.setup()
+    assert other.transform is data.transform
+    assert other.num_bands == 3
+    expected = torch.from_numpy(data.transform.transform(other.scene.cube))
+    assert torch.equal(other.cube, expected)
+    with pytest.raises(ConfigurationError, match=r"fitted on 16 bands \(1440 pixels .*has 8; take"):
+        small_scene(bands=8).use_transform(data.transform)
+    with pytest.raises(NotFittedError):
+        other.use_transform(MinMax())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        MNF(4, scale="noise"),
+        partial(MNF, 4, scale="noise"),
+        lambda: MNF(4, scale="noise"),
+        {"class_path": "MNF", "init_args": {"components": 4, "scale": "noise"}},
+    ],
+)
+def test_a_transform_may_be_an_object_a_factory_or_plain(
+    given: Any, small_scene: Callable[..., SimulatedSceneDataModule]
+) -> None:
+    data, other = small_scene(transform=given), small_scene(transform=given, scene_seed=1)
+    assert data.num_bands == 4
+    data.setup()
+    other.setup()  # an object that was given is copied, so each scene has a transform of its own
+    expected = MNF(4, scale="noise").fit(other.scene.cube).transform(other.scene.cube)
+    assert torch.equal(other.cube, torch.from_numpy(expected))
+    assert not torch.equal(other.cube, data.cube)
+    noted = {"class_path": "MNF", "init_args": {"components": 4, "scale": "noise"}}
+    assert data.hparams["transform"] == noted
+
+    again = small_scene(transform=data.transform, scene_seed=1)
+    again.setup()
+    assert again.transform is data.transform
+
+
+class Halved(BandTransform):
+    """Every second band: a transform of a user's own."""
+
+    name = "halved"
+
+    def _fit(self, cube: NDArray[Any], mask: NDArray[np.bool_]) -> None:
+        del mask
+        self.components = (cube.shape[2] + 1) // 2
+
+    @property
+    def num_components(self) -> int:
+        return (self.num_bands + 1) // 2
+
+    def _forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values[..., ::2]
+
+    def _backward(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        return components.repeat(2, axis=-1)[..., : self.num_bands]
+
+
+def test_a_transform_of_ones_own(small_scene: Callable[..., SimulatedSceneDataModule]) -> None:
+    data = small_scene(transform=Halved)
+    data.setup()
+    cube = data.scene.cube.astype(np.float32)
+    np.testing.assert_array_equal(data.cube, cube[..., ::2])
+    other = small_scene()
+    other.load_state_dict(data.state_dict())
+    assert torch.equal(other.cube, data.cube)
+    with pytest.raises(ConfigurationError, match=r"class .*Halved, .* give the object, transform="):
+        small_scene(transform=data.hparams["transform"])
+
+
+def test_hyperparameters_are_plain_data(
+    small_scene: Callable[..., SimulatedSceneDataModule], tmp_path: Path
+) -> None:
+    cube = np.zeros((9, 8, 3))
+    data = CustomSceneDataModule(cube, tmp_path / "labels.npy", split=10, holdout=np.float64(0.1))
+    given = data.hparams
+    assert given["labels"] == str(tmp_path / "labels.npy")
+    assert given["cube"] == "object of class ndarray, which is not stored: give it again"
+    assert (given["split"], given["patch_size"], given["holdout"]) == (10, 16, 0.1)
+    assert given["transform"] == {"class_path": "MinMax", "init_args": {}}
+    assert (given["seed"], given["rgb_bands"]) == (0, None)
+    torch.save(dict(given), tmp_path / "given.pt")
+    assert torch.load(tmp_path / "given.pt", weights_only=True) == dict(given)
+
+
+def test_a_checkpoint_makes_its_data_module_again(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+) -> None:
+    data = small_scene(seed=4, transform=PCA(5), padding="zeros")
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(Probe(), data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = SimulatedSceneDataModule.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True)
+    assert dict(again.hparams) == dict(data.hparams)
+    again.setup()
+    assert torch.equal(again.cube, data.cube)
+    assert again.require_split().train.tolist() == data.require_split().train.tolist()
+
+
+@pytest.mark.parametrize("task", ["pretrain", "classify", None])
+def test_the_task_is_that_of_the_module_unless_given(
+    task: str | None,
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+) -> None:
+    class Pretraining(Probe):
+        task = "pretrain"
+
+    for module in (Probe(), Pretraining()):
+        data = small_scene(task=task)
+        assert data.task == (task or "classify")
+        quiet_trainer(max_steps=1, limit_val_batches=0).fit(module, data)
+        expected = task or getattr(module, "task", "classify")
+        assert data.task == expected
+        assert ("label" in module.keys) == (expected == "classify")
+
+
+@pytest.mark.parametrize("task", ["pretrain", "classify"])
+def test_a_trainer_may_overfit_one_batch(
+    task: str,
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+) -> None:
+    module = Probe()
+    quiet_trainer(overfit_batches=1, max_epochs=3).fit(module, small_scene(task=task))
+    first, *others = module.batches
+    assert len(first) == 16
+    assert others == [first, first]
 
 
 def test_memory_stays_near_the_cube_at_the_size_of_houston() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -29,7 +27,6 @@ ALL: list[Augmentation] = [
     BandNoise(0.3),
     BandDropout(0.4),
     PixelDropout(0.4),
-    PixelDropout(0.4, fill="centre"),
     Compose((Dihedral(), Gain(), BandNoise())),
 ]
 every_augmentation = pytest.mark.parametrize("augmentation", ALL)
@@ -125,14 +122,13 @@ def test_band_dropout_takes_whole_bands() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 5])
-@pytest.mark.parametrize("fill", ["zero", "centre"])
-def test_pixel_dropout_spares_the_centre(fill: Any, size: int) -> None:
+def test_pixel_dropout_spares_the_centre(size: int) -> None:
     images = make_images(500, 3, size) + 10
-    result = PixelDropout(0.3, fill)(images, generator(0))
+    result = PixelDropout(0.3)(images, generator(0))
     centre = images[:, :, size // 2, size // 2]
     assert torch.equal(result[:, :, size // 2, size // 2], centre)
     changed = (result != images).any(dim=1)
-    replacement = torch.zeros_like(centre) if fill == "zero" else centre
+    replacement = torch.zeros_like(centre)
     expected = torch.where(changed[:, None], replacement[:, :, None, None], images)
     assert torch.equal(result, expected)
     share = changed.double().sum() / (500 * (size**2 - 1))
@@ -173,7 +169,5 @@ def test_wrong_arguments_are_named() -> None:
             build_augmentation({"band_noise": strength})
         with pytest.raises(ConfigurationError, match="probability must lie between 0 and 1"):
             build_augmentation({"band_dropout": strength})
-    with pytest.raises(ConfigurationError, match='fill must be "zero" or "centre"'):
-        PixelDropout(fill="mean")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="dihedral needs square patches, got 3 x 5"):
         Dihedral()(torch.zeros(1, 1, 3, 5), generator(0))

@@ -169,24 +169,3 @@ def test_dataset_names_wrong_arguments(dataset: PatchDataset) -> None:
         PatchDataset(cube, index, None, 3.5)  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="cube"):
         PatchDataset(cube[0], index, None, 3)
-
-
-def test_a_prior_comes_along_for_the_centre_pixels() -> None:
-    prior = torch.rand(4, 5, 3)
-    dataset = PatchDataset(torch.zeros(4, 5, 2), torch.tensor([7, 19, 0]), None, 3, prior=prior)
-    batch = dataset.__getitems__([1, 0, -1])
-    torch.testing.assert_close(batch["prior"][0], prior[3, 4])
-    torch.testing.assert_close(batch["prior"][1], prior[1, 2])
-    assert batch["prior"].shape == (3, 3)
-    torch.testing.assert_close(dataset[2]["prior"], prior[0, 0])
-    with pytest.raises(SceneError, match=r"prior must have shape \(4, 5, 'K'\)"):
-        PatchDataset(torch.zeros(4, 5, 2), torch.tensor([0]), None, 3, prior=prior[1:])
-
-
-def test_single_items_keep_their_prior() -> None:
-    prior = torch.rand(4, 5, 3)
-    dataset = PatchDataset(torch.zeros(4, 5, 2), torch.tensor([7, 19, 0]), None, 3, prior=prior)
-    items = [2, 0, 1]
-    batch, stacked = dataset.__getitems__(items), collate_batch([dataset[i] for i in items])
-    assert batch.keys() == stacked.keys() == {"image", "index", "prior"}
-    assert torch.equal(batch["prior"], stacked["prior"])

@@ -10,6 +10,8 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.patches.gather import gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
 
+MOST = "hsi_diffusion.patches.holdout.MAX_HELD_OUT"
+
 
 def seen(
     pixels: np.ndarray[tuple[int], np.dtype[np.int64]], shape: tuple[int, int], size: int
@@ -22,11 +24,12 @@ def seen(
 @pytest.mark.parametrize("size", [1, 4, 5, 8, 11])
 @pytest.mark.parametrize("shape", [(40, 36), (25, 70)])
 @pytest.mark.parametrize("holdout", [0.03, 0.1, 0.3])
-def test_held_out_patches_share_no_pixel(shape: tuple[int, int], size: int, holdout: float) -> None:
+def test_held_out_patches_share_no_pixel(
+    shape: tuple[int, int], size: int, holdout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MOST, 10**6)
     for seed in range(3):
-        learned, measured = pretraining_pixels(
-            shape, size, holdout=holdout, max_held_out=None, seed=seed
-        )
+        learned, measured = pretraining_pixels(shape, size, holdout=holdout, seed=seed)
         held = seen(measured, shape, size)
         assert not held & seen(learned, shape, size)
         others = np.setdiff1d(np.arange(shape[0] * shape[1]), learned)
@@ -42,22 +45,26 @@ def test_draw_is_seeded() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_a_large_scene_is_measured_by_a_part_of_its_held_out_patches() -> None:
-    learned, everything = pretraining_pixels((90, 80), 3, holdout=0.3, max_held_out=None, seed=0)
+def test_a_large_scene_is_measured_by_a_part_of_its_held_out_patches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MOST, 10**6)
+        learned, everything = pretraining_pixels((90, 80), 3, holdout=0.3, seed=0)
+        few = pretraining_pixels((40, 36), 8, holdout=0.1, seed=0)[1]
     assert len(everything) > 1000
     for most in (1, 100, 512):
-        again, some = pretraining_pixels((90, 80), 3, holdout=0.3, max_held_out=most, seed=0)
+        monkeypatch.setattr(MOST, most)
+        again, some = pretraining_pixels((90, 80), 3, holdout=0.3, seed=0)
         np.testing.assert_array_equal(again, learned)
         assert len(some) == most
         assert np.isin(some, everything).all()
         assert (np.diff(some) > 0).all()
-    assert len(pretraining_pixels((90, 80), 3, holdout=0.3, seed=0)[1]) == 512
     # from all over the squares: the middle of the drawn pixels is the middle of all
     rows, all_rows = some // 80, everything // 80
     assert abs(rows.mean() - all_rows.mean()) < 5
     other = pretraining_pixels((90, 80), 3, holdout=0.3, seed=1)[1]
     assert not np.array_equal(some, other)
-    few = pretraining_pixels((40, 36), 8, holdout=0.1, max_held_out=None, seed=0)[1]
     np.testing.assert_array_equal(few, pretraining_pixels((40, 36), 8, holdout=0.1, seed=0)[1])
 
 
@@ -80,8 +87,3 @@ def test_without_holdout_everything_is_learned_from() -> None:
 def test_wrong_arguments_are_named(holdout: float, size: int, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         pretraining_pixels((40, 36), size, holdout=holdout, seed=0)
-
-
-def test_measuring_by_nothing_is_no_holdout() -> None:
-    with pytest.raises(ConfigurationError, match="max_held_out must be at least 1 or None, got 0"):
-        pretraining_pixels((40, 36), 3, max_held_out=0, seed=0)

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix as reference
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.confusion import confusion_matrix
-from hsi_diffusion.scenes.simulated_covers import CLASSES
+from hsi_diffusion.scenes.simulated.layout import CLASSES
 from tests.reports.layout import check_layout
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
-from hsi_diffusion.reports import false_colour_image, label_image, map_gallery
+from hsi_diffusion.reports import label_image, map_gallery
 from hsi_diffusion.scenes import scene_info, simulate_scene
 from tests.reports.layout import check_layout
 
@@ -57,15 +57,6 @@ def test_truth_comes_first_then_the_maps_in_their_order(scene: Scene) -> None:
     check_layout(figure)
 
 
-def test_false_colour_stands_before_the_truth(scene: Scene) -> None:
-    full = np.maximum(scene.labels, 1)
-    figure = map_gallery({"kNN": full}, scene.info, full, cube=scene.cube)
-    assert [axis.get_title() for axis in figure.axes] == ["False colour", "Ground truth", "kNN"]
-    np.testing.assert_array_equal(image_of(figure, 0), false_colour_image(scene.cube, scene.info))
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "unlabelled" not in names, "every pixel has a class"
-
-
 @pytest.mark.parametrize(
     ("size", "maps", "expected"),
     [
@@ -101,17 +92,9 @@ def test_grids_can_be_read(size: tuple[int, int], maps: int, expected: tuple[int
         )
 
 
-def test_columns_may_be_given(scene: Scene) -> None:
-    maps = {f"method {number}": scene.labels for number in range(4)}
-    for columns, expected in ((1, (5, 1)), (3, (2, 3)), (99, (1, 5))):
-        figure = map_gallery(maps, scene.info, scene.labels, columns=columns)
-        check_layout(figure)
-        assert grid(figure) == expected
-
-
 def test_figures_of_a_title_stay_with_their_signs(scene: Scene) -> None:
     title = "DiffSpectralNet by another name: OA 98.34 ± 0.31 %"
-    figure = map_gallery({title: scene.labels}, scene.info, scene.labels, columns=2)
+    figure = map_gallery({title: scene.labels}, scene.info, scene.labels)
     lines = figure.axes[1].get_title().replace("\N{NO-BREAK SPACE}", " ").split("\n")
     assert len(lines) > 1
     assert " ".join(lines) == title
@@ -122,13 +105,11 @@ def test_figures_of_a_title_stay_with_their_signs(scene: Scene) -> None:
     ("changes", "error", "message"),
     [
         ({"maps": {}}, ConfigurationError, "maps must hold at least one map"),
-        ({"columns": 0}, ConfigurationError, "columns must be at least 1, got 0"),
         (
             {"maps": {"ours": np.ones((36, 40), int)}},
             SceneError,
             r"\(40, 36\), but 'ours' has \(36, 40\)",
         ),
-        ({"cube": np.ones((40, 35, 60))}, SceneError, r"'the cube' has \(40, 35\)"),
         ({"maps": {"ours": np.full((40, 36), 99)}}, SceneError, "labels must be 0"),
     ],
 )

@@ -78,7 +78,6 @@ def test_false_colour_of_components_or_unknown_wavelengths(scene: Scene) -> None
     unknown = dataclasses.replace(scene.info, wavelengths=None)
     bands = ", ".join(map(str, scene.info.rgb_bands))
     assert f"channels {bands}" in false_colour(scene.cube, unknown).axes[0].get_title()
-    assert false_colour(scene.cube, scene.info, title="Mine").axes[0].get_title() == "Mine"
 
 
 def test_split_map_paints_every_part(scene: Scene) -> None:

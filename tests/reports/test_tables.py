@@ -92,8 +92,6 @@ def test_classes_in_rows_and_methods_in_columns() -> None:
     table = class_table(RESULTS, ["Corn", "Oats"])
     assert table.header == ("class", "diffusion features", "raw bands")
     assert table.rows == (("Corn", "100.00", "25.00"), ("Oats", "-", "-"))
-    iou = class_table(RESULTS, ["Corn", "Oats"], metric="per_class_iou")
-    assert iou.rows == (("Corn", "50.00", "-"), ("Oats", "-", "-"))
 
 
 def test_values_must_fit_the_classes() -> None:

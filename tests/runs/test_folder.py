@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
-from hsi_diffusion.runs import RunSettings, merge
+from hsi_diffusion.recipes import merge
+from hsi_diffusion.runs import RunSettings
 from hsi_diffusion.runs.folder import (
     check_output,
     check_resumable,
@@ -132,19 +134,20 @@ def test_only_what_has_just_begun_is_removed(folder: Path) -> None:
 
 
 def test_a_run_goes_on_with_its_own_settings_only(folder: Path) -> None:
-    plain: dict[str, Any] = {"pretrain": {"steps": 9}, "classifier": {"module": {"warmup": 0.1}}}
+    plain: dict[str, Any] = {"pretrain": {"steps": 9}, "classifier": {"warmup": 0.1}}
     settings = RunSettings.from_dict(plain)
     with pytest.raises(OutputError, match=r"holds no config\.yaml"):
         check_resumable(folder, settings)
     folder.mkdir(parents=True)
     settings.save(folder / "config.yaml")
     check_resumable(folder, settings)
+    check_resumable(folder, replace(settings, logger="wandb", group="others"))  # only followed
     changes = {
         "pretrain": {"steps": 8},
-        "classifier": {"propagation": {}, "module": {"members": 2}},
+        "classifier": {"members": 2, "network": "CNN2D"},
     }
     changed = RunSettings.from_dict(merge(plain, changes))
-    names = r"\(classifier\.module\.members, classifier\.propagation, pretrain\.steps\)"
+    names = r"\(classifier\.members, classifier\.network\.class_path, pretrain\.steps\)"
     with pytest.raises(ConfigurationError, match=names):
         check_resumable(folder, changed)
     (folder / "metrics.json").touch()
@@ -156,7 +159,7 @@ def test_a_checkpoint_is_the_same_however_it_is_spelled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def settings(checkpoint: str | None) -> RunSettings:
-        return RunSettings.from_dict({"pretrain": {"checkpoint": checkpoint}})
+        return RunSettings(pretrained=checkpoint)
 
     monkeypatch.chdir(tmp_path)
     folder.mkdir(parents=True)
@@ -164,5 +167,5 @@ def test_a_checkpoint_is_the_same_however_it_is_spelled(
     for spelling in (str(tmp_path / "old" / "pretrain.ckpt"), "runs/../old/pretrain.ckpt"):
         check_resumable(folder, settings(spelling))
     for other in ("older/pretrain.ckpt", None):
-        with pytest.raises(ConfigurationError, match=r"\(pretrain\.checkpoint\)"):
+        with pytest.raises(ConfigurationError, match=r"\(pretrained\)"):
             check_resumable(folder, settings(other))

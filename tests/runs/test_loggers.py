@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -9,21 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pytest
+import torch
 import wandb
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from matplotlib.figure import Figure
 
-from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
-from hsi_diffusion.runs import RunSettings
-from hsi_diffusion.runs.loggers import stage_logger
-from tests.runs.tiny import TINY
+from hsi_diffusion import (
+    DiffusionPretrainModule,
+    FeatureClassifierModule,
+    SimulatedSceneDataModule,
+)
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules import ReconstructionFigures
+from hsi_diffusion.runs.loggers import RunLogger, check_logger
+from tests.runs.wandb_file import read_finished, read_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tests.runs.wandb_file import Written
 
-@pytest.fixture
-def whole(tmp_path: Path) -> dict[str, Any]:
-    return {"folder": tmp_path, "name": "test", "config": {"seed": 3}}
+CONFIG = {"seed": 3, "classifier": {"patch_size": 5, "steps": 4}}
 
 
 @pytest.fixture
@@ -33,77 +42,199 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "of_the_user")
 
 
-def test_csv_goes_into_the_folder(whole: dict[str, Any], tmp_path: Path) -> None:
-    with stage_logger("csv", "stage", **whole) as logger:
-        assert isinstance(logger, CSVLogger)
-        logger.log_metrics({"loss": 0.5}, 7)
-        logger.save()
-    with (tmp_path / "logs" / "stage" / "metrics.csv").open() as file:
-        assert list(csv.DictReader(file)) == [{"loss": "0.5", "step": "7"}]
+@pytest.fixture
+def open_logger(tmp_path: Path, offline: None) -> Callable[..., RunLogger]:
+    """Builds loggers of the same run."""
+
+    def build(kind: str = "wandb", **others: Any) -> RunLogger:
+        return RunLogger(kind, tmp_path, "my run", CONFIG, **others)
+
+    return build
 
 
-def test_none_writes_nothing(whole: dict[str, Any], tmp_path: Path) -> None:
-    with stage_logger("none", "stage", **whole) as logger:
-        assert logger is False
-    assert list(tmp_path.iterdir()) == []
+def drawn() -> Figure:
+    figure = Figure(figsize=(2, 2))
+    figure.subplots().plot([0, 1], [1, 0])
+    return figure
 
 
-@pytest.mark.usefixtures("offline")
-def test_a_wandb_run_ends_with_its_stage(whole: dict[str, Any]) -> None:
-    runs = []
-    for stage in ("first", "second"):
-        with stage_logger("wandb", stage, **whole) as logger:
-            assert isinstance(logger, WandbLogger)
-            runs.append(logger.experiment)
-            assert logger.experiment.project == "of_the_user"
-            assert logger.experiment.group == "test"
-            assert logger.experiment.config["seed"] == 3
-        with pytest.raises(wandb.errors.UsageError):
-            runs[-1].log({"too": 1})
-    assert runs[0].id != runs[1].id
+def make_trainer(logger: Any, **settings: Any) -> L.Trainer:
+    """A Trainer that logs every step, with the learning rate."""
+    callbacks = [*settings.pop("callbacks", ()), LearningRateMonitor("step")]
+    defaults: dict[str, Any] = {
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return L.Trainer(
+        accelerator="cpu",
+        logger=logger,
+        log_every_n_steps=1,
+        callbacks=callbacks,
+        **defaults | settings,
+    )
 
 
-@pytest.mark.usefixtures("offline")
-def test_wandb_shows_the_settings_of_the_run_and_those_of_the_module(tmp_path: Path) -> None:
-    config = RunSettings.from_dict(TINY).to_dict()
-    data = SimulatedSceneDataModule(20, 18, 8, 3, split="5", patch_size=3, batch_size=8)
-    module = FeatureClassifierModule(8, 3, 3, classifier_options={"heads": 1, "head_dim": 8})
-    with stage_logger("wandb", "classifier", folder=tmp_path, name="a", config=config) as logger:
-        assert isinstance(logger, WandbLogger)
-        L.Trainer(
-            max_steps=1,
-            accelerator="cpu",
-            logger=logger,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        ).fit(module, data)
-        shown = dict(logger.experiment.config)
-    assert shown["module"]["classifier"] == "spectral_transformer"
-    assert shown["module"]["learning_rate"] == 1e-3
-    assert shown.keys() == {*config, "module"}
-    for section in ("classifier", "scene"):
-        assert shown[section] == _without_empty(config[section])
+def build_data(**settings: Any) -> SimulatedSceneDataModule:
+    return SimulatedSceneDataModule(24, 20, 8, 3, **{"split": "10", "batch_size": 16, **settings})
 
 
-def _without_empty(section: dict[str, Any]) -> dict[str, Any]:
-    """W&B leaves out empty mappings."""
-    return {key: value for key, value in section.items() if value != {}}
+class Line(L.LightningModule):
+    """One weight and a curve that is easy to check: ``train/loss`` is its step."""
+
+    def __init__(self, slope: float = 1.0) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(3, 1)))
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+        self.log("train/loss", self.hparams["slope"] * self.global_step)
+        return (self.weight - batch[0]).square().sum()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Written]:
+    """A run of three stages, as it stands in W&B's file."""
+    folder = tmp_path_factory.mktemp("run")
+    model = folder / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_SILENT", "true")
+        patch.delenv("WANDB_PROJECT", raising=False)
+        with RunLogger("wandb", folder, "salinas-1", CONFIG, group="table 2") as logger:
+            pretraining = DiffusionPretrainModule(
+                8, prediction="x0", losses={"l1": 1.0, "lae": 0.1}, learning_rate=2e-3
+            )
+            make_trainer(
+                logger.stage("pretrain"),
+                max_steps=3,
+                limit_val_batches=1,
+                val_check_interval=1,
+                callbacks=[ReconstructionFigures(timesteps=(5,), side=12)],
+            ).fit(pretraining, build_data(task="pretrain", patch_size=8, batch_size=4))
+            for stage in ("classifier", "control"):
+                make_trainer(
+                    logger.stage(stage), max_steps=2, limit_val_batches=1, val_check_interval=1
+                ).fit(FeatureClassifierModule(8, 3, 5), build_data(patch_size=5))
+            logger.summary({"timesteps": [50, 100], "levels": [2]})
+            figures = {"overall_accuracy": 0.9, "kappa": float("nan"), "per_class": [1.0, None]}
+            logger.metrics("test", figures)
+            logger.metrics("control/test", {"overall_accuracy": 0.7})
+            logger.metrics("difference", {"overall_accuracy": 0.2})
+            for name in ("classification_map", "confusion_matrix", "split", "control/map"):
+                logger.figure(name, drawn())
+            logger.table("test/classes", ["class", "accuracy"], [("grass", 0.9), ("soil", None)])
+            logger.model(model)
+    (part,) = read_parts(folder)
+    return folder, part
+
+
+def test_all_stages_are_one_wandb_run(whole_run: tuple[Path, Written]) -> None:
+    folder, part = whole_run
+    assert (part.name, part.group, part.project) == ("salinas-1", "table 2", "hsi_diffusion")
+    assert (folder / "wandb" / "run.id").read_text() == part.id
+    assert part.exit_code == 0
+    assert wandb.run is None
+
+
+def test_stages_are_sections_with_steps_of_their_own(whole_run: tuple[Path, Written]) -> None:
+    _, part = whole_run
+    for stage, steps in {"pretrain": [0, 1, 2], "classifier": [0, 1], "control": [0, 1]}.items():
+        assert part.axes[f"{stage}/*"] == f"{stage}/step"
+        for name in ("train/loss", "lr-AdamW", "val/loss"):
+            curve = part.curve(f"{stage}/{name}", f"{stage}/step")
+            assert [step for step, _ in curve] == steps, name
+            assert all(value > 0 for _, value in curve)
+    # W&B drops rows whose step does not rise
+    taken = [row["_step"] for row in part.history]
+    assert taken == sorted(set(taken))
+    assert not {"train/loss", "trainer/global_step"} & {
+        name for row in part.history for name in row
+    }
+
+
+def test_the_history_holds_the_parts_of_the_loss(whole_run: tuple[Path, Written]) -> None:
+    _, part = whole_run
+    for name in ("train/l1", "train/lae", "val/l1", "val/lae"):
+        assert len(part.curve(f"pretrain/{name}", "pretrain/step")) == 3
+    assert dict(part.curve("pretrain/lr-AdamW", "pretrain/step"))[2] == pytest.approx(2e-3)
+    accuracies = part.curve("classifier/val/overall_accuracy", "classifier/step")
+    assert len(accuracies) == 2
+
+
+def test_the_summary_keeps_method_and_control_apart(whole_run: tuple[Path, Written]) -> None:
+    _, part = whole_run
+    assert part.summary["test/overall_accuracy"] == 0.9
+    assert part.summary["control/test/overall_accuracy"] == 0.7
+    assert part.summary["difference/overall_accuracy"] == 0.2
+    assert part.summary["timesteps"] == [50, 100]
+    assert part.summary["levels"] == [2]
+    assert not {"test/kappa", "test/per_class"} & part.summary.keys()
+    found = [row["test/overall_accuracy"] for row in part.history if "test/overall_accuracy" in row]
+    assert found == [0.9]
+
+
+def test_the_config_keeps_settings_and_modules_apart(whole_run: tuple[Path, Written]) -> None:
+    _, part = whole_run
+    assert part.config["seed"] == 3
+    assert part.config["classifier"] == CONFIG["classifier"]
+    assert part.config["pretrain/module"]["num_bands"] == 8
+    assert part.config["classifier/module"]["num_classes"] == 3
+    assert part.config["control/module"]["num_classes"] == 3
+
+
+def test_pictures_tables_and_the_model_are_there(whole_run: tuple[Path, Written]) -> None:
+    folder, part = whole_run
+    images = {name for name, value in _logged(part, "_type").items() if value == "images/separated"}
+    assert images == {
+        "pretrain/reconstruction",
+        "pretrain/reconstruction_spectra",
+        "classification_map",
+        "confusion_matrix",
+        "split",
+        "control/map",
+    }
+    for path in _logged(part, "filenames").values():
+        assert (next(folder.glob("wandb/offline-run-*")) / "files" / path[0]).stat().st_size > 500
+    (table,) = folder.rglob("test/classes*.table.json")
+    content = json.loads(table.read_text())
+    assert content["columns"] == ["class", "accuracy"]
+    assert content["data"] == [["grass", 0.9], ["soil", None]]
+    assert part.artifacts[f"model-{part.id}"] == ("model", {"config.json"})
+
+
+def _logged(part: Written, key: str) -> dict[str, Any]:
+    return {
+        name.removesuffix(f".{key}"): value
+        for row in part.history
+        for name, value in row.items()
+        if name.endswith(f".{key}")
+    }
 
 
 INTERRUPTED = """
 import signal, sys
-from pathlib import Path
-from hsi_diffusion.runs.loggers import stage_logger
-with stage_logger("wandb", "pretrain", folder=Path(sys.argv[1]), name="a", config={}) as logger:
-    print(logger.experiment.id, flush=True)
+from hsi_diffusion.runs.loggers import RunLogger
+with RunLogger("wandb", sys.argv[1], "a", {}) as logger:
+    stage = logger.stage("pretrain")
+    for step in range(20):
+        stage.log_metrics({"loss": 1.0}, step)
+    print(stage.version, flush=True)
     signal.pause()
 """
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_stage_that_was_killed_goes_on_as_the_same_wandb_run(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on_as_the_same_wandb_run(tmp_path: Path) -> None:
     # a process that knows of no W&B service here starts its own, which dies with it
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
     with subprocess.Popen(
@@ -116,49 +247,210 @@ def test_a_stage_that_was_killed_goes_on_as_the_same_wandb_run(tmp_path: Path) -
         assert process.stdout is not None
         number = process.stdout.readline().strip()
         os.killpg(process.pid, signal.SIGKILL)  # W&B's own processes too: nothing is tidied up
-    whole: dict[str, Any] = {"folder": tmp_path, "name": "a", "config": {}}
-    for stage, same in (("pretrain", True), ("classifier", False)):
-        with stage_logger("wandb", stage, **whole) as logger:
-            assert isinstance(logger, WandbLogger)
-            assert (logger.experiment.id == number) == same
-            logger.log_metrics({"loss": 0.5}, 7)
-    # both parts are there to be synchronised, as parts of one run
-    ids = [folder.name.split("-")[-1] for folder in tmp_path.glob("wandb/offline-run-*")]
-    assert sorted((ids.count(number), len(ids))) == [2, 3]
+    with RunLogger("wandb", tmp_path, "a", {}) as logger:
+        stage = logger.stage("pretrain")
+        assert isinstance(stage, WandbLogger)
+        assert stage.version == number
+        stage.log_metrics({"loss": 0.5}, 12)
+    first, second = sorted(tmp_path.glob("wandb/offline-run-*"))
+    assert [folder.name.split("-")[-1] for folder in (first, second)] == [number, number]
+    part = read_finished(next(second.glob("*.wandb")))
+    assert part.curve("pretrain/loss", "pretrain/step") == [(12, 0.5)]
+    # both parts are synchronised as one run, in which W&B's own step has to rise
+    assert min(row["_step"] for row in part.history) > 20
 
 
-@pytest.mark.usefixtures("offline")
-def test_a_wandb_run_ends_with_a_failure(whole: dict[str, Any]) -> None:
-    kept = []
-
+def test_a_failure_is_marked(open_logger: Callable[..., RunLogger], tmp_path: Path) -> None:
     def fail() -> None:
-        with stage_logger("wandb", "stage", **whole) as logger:
-            assert isinstance(logger, WandbLogger)
-            kept.append(logger.experiment)
+        with open_logger() as logger:
+            logger.metrics("test", {"overall_accuracy": 0.5})
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with pytest.raises(wandb.errors.UsageError):
-        kept[0].log({"too": 1})
+    (part,) = read_parts(tmp_path)
+    assert part.exit_code == 1
+    assert part.summary["test/overall_accuracy"] == 0.5
 
 
-@pytest.mark.usefixtures("offline")
-@pytest.mark.filterwarnings("ignore:There is a wandb run already in progress")
 def test_a_wandb_run_of_the_caller_is_used_and_left_open(
-    whole: dict[str, Any], tmp_path: Path
+    open_logger: Callable[..., RunLogger], tmp_path: Path
 ) -> None:
-    with wandb.init(dir=tmp_path) as mine:
-        with stage_logger("wandb", "stage", **whole) as logger:
-            assert isinstance(logger, WandbLogger)
-            assert logger.experiment is mine
-        mine.log({"still": 1})
-    assert not list(tmp_path.rglob("*.id")), "the caller's run is not the stage's to go on with"
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with wandb.init(dir=mine, config={"seed": 1}) as run:
+        with open_logger() as logger:
+            stage = logger.stage("pretrain")
+            assert isinstance(stage, WandbLogger)
+            stage.log_metrics({"train/loss": 0.5}, 7)
+            logger.metrics("test", {"overall_accuracy": 0.9})
+        run.log({"still": 1})
+    (part,) = read_parts(mine)
+    assert part.curve("pretrain/train/loss", "pretrain/step") == [(7, 0.5)]
+    assert part.summary["test/overall_accuracy"] == 0.9
+    assert part.summary["still"] == 1
+    assert part.config["seed"] == 1, "what the caller has set stays"
+    assert part.config["classifier"] == CONFIG["classifier"]
+    assert not list(tmp_path.rglob("run.id")), "the caller's run is not ours to go on with"
 
 
-def test_the_log_of_an_interrupted_run_stays(tmp_path: Path) -> None:
-    (tmp_path / "logs" / "pretrain").mkdir(parents=True)
-    (tmp_path / "logs" / "pretrain-2").mkdir()
-    with stage_logger("csv", "pretrain", folder=tmp_path, name="run", config={}) as logger:
-        assert isinstance(logger, CSVLogger)
-        assert logger.log_dir == str(tmp_path / "logs" / "pretrain-3")
+def test_runs_beside_each_other_stay_apart(offline: None, tmp_path: Path) -> None:
+    with wandb.init(dir=tmp_path, reinit="create_new") as other:
+        with (
+            RunLogger("wandb", tmp_path / "a", "a", {}) as first,
+            RunLogger("wandb", tmp_path / "b", "b", {}) as second,
+        ):
+            first.metrics("test", {"overall_accuracy": 0.1})
+            second.metrics("test", {"overall_accuracy": 0.2})
+        other.log({"still": 1})
+    found = [read_parts(tmp_path / name)[0] for name in "ab"]
+    assert [part.summary["test/overall_accuracy"] for part in found] == [0.1, 0.2]
+    (untouched,) = read_parts(tmp_path)
+    assert untouched.exit_code == 0
+    assert "test/overall_accuracy" not in untouched.summary
+    assert len({untouched.id, *(part.id for part in found)}) == 3
+
+
+def test_wandb_that_is_disabled_does_no_harm(
+    open_logger: Callable[..., RunLogger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with open_logger() as logger:
+        make_trainer(logger.stage("pretrain"), max_steps=1).fit(Line())
+        logger.metrics("test", {"overall_accuracy": 0.9})
+        logger.summary({"levels": [1]})
+        logger.figure("map", drawn())
+        logger.table("classes", ["a"], [[1]])
+        logger.model(tmp_path)
+
+
+def test_other_processes_than_the_first_have_no_wandb_run(tmp_path: Path) -> None:
+    code = (
+        "import sys, wandb\n"
+        "from hsi_diffusion.runs.loggers import RunLogger\n"
+        "def refuse(**settings): raise AssertionError\n"
+        "wandb.init = refuse\n"
+        "with RunLogger('wandb', sys.argv[1], 'a', {}) as logger:\n"
+        "    stage = logger.stage('pretrain')\n"
+        "    stage.log_metrics({'loss': 0.5}, 1)\n"
+        "    stage.log_hyperparams({'a': 1})\n"
+        "    logger.metrics('test', {'overall_accuracy': 0.9})\n"
+        "    logger.summary({'levels': [1]})\n"
+        "    logger.model('nowhere')\n"
+    )
+    environment = {**os.environ, "LOCAL_RANK": "1"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
+    assert not list(tmp_path.iterdir())
+
+
+def rows_of(folder: Path, stage: str = "pretrain") -> list[dict[str, str]]:
+    with (folder / "logs" / stage / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_holds_one_file_per_stage(
+    open_logger: Callable[..., RunLogger], tmp_path: Path
+) -> None:
+    with open_logger("csv") as logger:
+        for stage, slope in (("pretrain", 1.0), ("classifier", 2.0)):
+            own = logger.stage(stage)
+            assert isinstance(own, CSVLogger)
+            make_trainer(own, max_steps=3).fit(Line(slope))
+        logger.metrics("test", {"overall_accuracy": 0.9})
+        logger.figure("map", drawn())
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        "metrics.csv",
+        "hparams.yaml",
+    }
+    for stage, slope in (("pretrain", 1.0), ("classifier", 2.0)):
+        rows = rows_of(tmp_path, stage)
+        losses = {int(row["step"]): float(row["train/loss"]) for row in rows if row["train/loss"]}
+        assert losses == {0: 0, 1: slope, 2: 2 * slope}
+        rates = [float(row["lr-SGD"]) for row in rows if row["lr-SGD"]]
+        assert rates == [0.5, 0.5, 0.5]
+        assert f"slope: {slope}" in (tmp_path / "logs" / stage / "hparams.yaml").read_text()
+
+
+def test_a_resumed_stage_continues_its_curve_in_csv(
+    open_logger: Callable[..., RunLogger], tmp_path: Path
+) -> None:
+    keep = ModelCheckpoint(tmp_path / "kept", every_n_train_steps=4, filename="last")
+    with open_logger("csv") as logger:
+        make_trainer(
+            logger.stage("pretrain"), max_steps=6, callbacks=[keep], enable_checkpointing=True
+        ).fit(Line())
+    checkpoint = tmp_path / "kept" / "last.ckpt"
+    with open_logger("csv") as logger:
+        # trained on otherwise, so that the rows of both sessions can be told apart
+        make_trainer(logger.stage("pretrain"), max_steps=9).fit(
+            Line(10.0), ckpt_path=checkpoint, weights_only=True
+        )
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["pretrain"]
+    losses = [(int(row["step"]), float(row["train/loss"])) for row in _with_loss(tmp_path)]
+    assert losses == [*((step, step) for step in range(4)), *((s, 10 * s) for s in range(4, 9))]
+
+
+def test_a_stage_that_begins_again_replaces_its_curve_in_csv(
+    open_logger: Callable[..., RunLogger], tmp_path: Path
+) -> None:
+    for slope in (1.0, 10.0):
+        with open_logger("csv") as logger:
+            make_trainer(logger.stage("pretrain"), max_steps=2).fit(Line(slope))
+    assert [float(row["train/loss"]) for row in _with_loss(tmp_path)] == [0, 10]
+
+
+def test_new_columns_and_a_row_cut_short_in_csv(
+    open_logger: Callable[..., RunLogger], tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "pretrain" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("old,step,train/loss\n5,1,0.5\n,2")
+    with open_logger("csv") as logger:
+        own = logger.stage("pretrain")
+        assert isinstance(own, CSVLogger)
+        own.log_metrics({"train/loss": 0.25}, 3)
+        own.save()
+        own.log_metrics({"val/loss": torch.tensor(0.125)}, 3)
+        own.save()
+        own.log_metrics({"val/loss": 1.0}, 4)
+        own.finalize("success")
+    empty = {"old": "", "train/loss": "", "val/loss": ""}
+    assert rows_of(tmp_path) == [
+        {**empty, "old": "5", "step": "1", "train/loss": "0.5"},
+        {**empty, "step": "3", "train/loss": "0.25"},
+        {**empty, "step": "3", "val/loss": "0.125"},
+        {**empty, "step": "4", "val/loss": "1.0"},
+    ]
+
+
+def _with_loss(folder: Path) -> list[dict[str, str]]:
+    return [row for row in rows_of(folder) if row["train/loss"]]
+
+
+def test_none_writes_nothing(open_logger: Callable[..., RunLogger], tmp_path: Path) -> None:
+    with open_logger("none") as logger:
+        assert logger.stage("pretrain") is False
+        logger.metrics("test", {"overall_accuracy": 0.9})
+        logger.figure("map", drawn())
+        logger.table("classes", ["a"], [[1]])
+        logger.summary({"levels": [1]})
+        logger.model(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_use_is_refused(
+    open_logger: Callable[..., RunLogger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match="logger must be one of csv, wandb, none, got 'x'"):
+        open_logger("x")
+    with pytest.raises(ConfigurationError, match="with RunLogger"):
+        open_logger().stage("pretrain")
+    check_logger("wandb")  # offline
+
+    def refuse() -> None:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr("wandb.login", refuse)
+    with pytest.raises(ConfigurationError, match=r"No API key.*WANDB_MODE=offline.*--logger csv"):
+        check_logger("wandb")

@@ -1,3 +1,5 @@
+"""What decides a run, and what of it is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,49 +9,69 @@ import pytest
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.runs import RunSettings, default_folder, read_yaml
-from hsi_diffusion.runs.settings import SpaceSettings
+from hsi_diffusion.recipes import read_yaml
+from hsi_diffusion.runs import RunSettings, default_folder
 
 
 def test_yaml_round_trip(tmp_path: Path) -> None:
     settings = RunSettings.from_dict(
         {
             "seed": 7,
-            "split": {"kind": 0.1},
+            "split": 0.1,
+            "scene": "salinas",
             "features": {"timesteps": [5, 10], "levels": [0]},
-            "pretrain": {"module": {"learning_rate": 0.001}, "gradient_clip": 1},
-            "raw_bands": {"spaces": [{"transform": "pca", "components": 5}, {}]},
+            "pretrain": {"learning_rate": 0.001, "gradient_clip": 1},
+            "raw_bands": [
+                {"transform": {"class_path": "PCA", "init_args": {"components": 5}}},
+                {},
+            ],
         }
     )
-    assert settings.split.kind == "0.1"
-    assert settings.raw_bands.spaces == (
-        SpaceSettings(transform="pca", components=5),
-        SpaceSettings(),
-    )
     settings.save(tmp_path / "config.yaml")
-    assert RunSettings.from_dict(read_yaml(tmp_path / "config.yaml")) == settings
+    assert "!!" not in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+    plain = read_yaml(tmp_path / "config.yaml")
+    again = RunSettings.from_dict(plain)
+    assert again.to_dict() == plain == yaml.safe_load(settings.to_yaml())
+    assert [str(space) for space in again.raw_bands] == ["pca-5", "minmax"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"split": 10}, "10"),
+        ({"split": "10"}, "10"),
+        ({"split": 0.1}, "0.1"),
+        ({"split": "blocks"}, "blocks"),
+        ({}, "0.1"),
+        ({"scene": "houston2013"}, "fixed"),
+        ({"scene": "salinas"}, "0.1"),
+        ({"train_mask": "a.npy", "test_mask": "b.npy"}, "fixed"),
+    ],
+)
+def test_a_split_is_what_people_write(given: dict[str, Any], kind: str) -> None:
+    settings = RunSettings.from_dict(given)
+    assert settings.split_kind == kind
+    assert RunSettings.from_dict(settings.to_dict()).split_kind == kind
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"sead": 1}, "unknown setting sead; allowed are accelerator"),
-        ({"pretrain": {"stepz": 1}}, r"unknown setting pretrain\.stepz"),
-        ({"pretrain": {"steps": "many"}}, r"pretrain\.steps must be of type int, got 'many'"),
-        ({"pretrain": {"steps": True}}, r"pretrain\.steps must be of type int"),
-        ({"pretrain": {"steps": 0}}, r"pretrain\.steps must be at least 1"),
-        ({"pretrain": 3}, "pretrain must be a mapping"),
-        ({"features": {"timesteps": 5}}, r"features\.timesteps must be a list"),
-        ({"features": {"timesteps": []}}, r"features\.timesteps must be at least 1"),
-        ({"features": {"precision": "fp8"}}, r"features\.precision must be one of auto"),
-        ({"pretrain": {"gradient_clip": -1}}, r"pretrain\.gradient_clip must be at least 0"),
-        ({"classifier": {"gradient_clip": -0.5}}, r"classifier\.gradient_clip must be at least 0"),
-        ({"logger": "mlflow"}, "logger must be one of csv, wandb, none"),
-        ({"pretrain": {"module": [1]}}, r"pretrain\.module must be a mapping"),
-        ({"pretrain": None, "raw_bands": {"spaces": []}}, r"give raw_bands\.spaces at least one"),
+        ({"sead": 1}, "unknown setting sead; allowed are accelerator, choice, classifier, cube"),
+        ({"simulated": {"hight": 1}}, r"unknown setting simulated\.hight; allowed are bands, heig"),
+        ({"logger": "mlflow"}, "logger must be one of csv, wandb, none, got 'mlflow'"),
+        ({"scene": "salina"}, r"scene must be one of .*salinas, .*simulated, got 'salina'"),
+        ({"scene": "salinas", "cube": "a.npy"}, r"give either scene \(--scene\) or cube"),
+        ({"labels": "a.npy"}, r"give its cube as well \(--cube"),
+        ({"scene": "custom"}, r"give its cube as well \(--cube"),
+        ({"download": True}, r"name it with scene \(--scene\)"),
+        ({"cube": "a.npy", "download": True}, r"belongs to a scene of the catalogue"),
+        ({"split": "0.1", "train_mask": "a"}, r"leave out split=0\.1"),
+        ({"devices": 0}, "devices must be at least 1, got 0"),
+        ({"nodes": 0}, "nodes must be at least 1, got 0"),
         (
-            {"classifier": {"estimator": {"name": "label_propagation"}, "propagation": {}}},
-            r"propagation=null",
+            {"method": "svm", "pretrain": {"denoiser": None}, "pretrained": "a.ckpt"},
+            "svm learns from raw bands and has no denoiser: leave out pretrained",
         ),
     ],
 )
@@ -59,39 +81,23 @@ def test_wrong_settings_are_named(data: dict[str, Any], message: str) -> None:
 
 
 def test_inputs_are_all_that_a_run_reads() -> None:
-    own = {"name": "custom", "cube": "a/cube.mat:reflectance", "labels": "b.npy"}
-    masks = {"kind": "fixed", "train_mask": "c.tif", "test_mask": "d.mat:TE"}
-    settings = RunSettings.from_dict(
-        {"scene": own, "split": masks, "pretrain": {"checkpoint": "e.ckpt"}}
+    own = RunSettings.from_dict(
+        {
+            "cube": "a/cube.mat:reflectance",
+            "labels": "b.npy",
+            "train_mask": "c.tif",
+            "test_mask": "d.mat:TE",
+            "pretrained": "e.ckpt",
+        }
     )
-    assert set(map(str, settings.inputs())) == {"a/cube.mat", "b.npy", "c.tif", "d.mat", "e.ckpt"}
-    known = {"scene": {"name": "salinas", "root": "data"}, "split": {"kind": "split.npz"}}
-    assert set(map(str, RunSettings.from_dict(known).inputs())) == {"data", "split.npz"}
+    assert set(map(str, own.inputs())) == {"a/cube.mat", "b.npy", "c.tif", "d.mat", "e.ckpt"}
+    known = RunSettings(scene="salinas", split="split.npz")
+    assert set(map(str, known.inputs())) == {"data", "split.npz"}
     assert RunSettings().inputs() == []
 
 
 def test_default_folder_names_the_run() -> None:
-    settings = RunSettings.from_dict(
-        {"scene": {"name": "salinas"}, "split": {"kind": "10"}, "seed": 4}
-    )
+    settings = RunSettings(scene="salinas", split=10, seed=4)
     assert default_folder(settings) == Path("runs/salinas-spectraldiff-10-seed4")
-    own = {"scene": {"name": "custom", "cube": "a/field.mat"}, "split": {"kind": "b/mine.npz"}}
-    assert default_folder(RunSettings.from_dict(own)) == Path("runs/field-spectraldiff-mine-seed0")
-
-
-def test_settings_hold_only_plain_data() -> None:
-    text = yaml.safe_dump(RunSettings().to_dict())
-    assert "!!" not in text
-
-
-def test_a_baseline_has_no_pretraining_to_ask_for() -> None:
-    settings = RunSettings.from_dict({"method": "svm", "pretrain": None})
-    assert settings.checkpoint is None
-    with pytest.raises(ConfigurationError, match="method svm has no pretraining"):
-        settings.require_pretrain()
-
-
-def test_a_space_is_named_by_all_that_is_done_in_it() -> None:
-    assert str(SpaceSettings()) == "minmax"
-    space = SpaceSettings(transform="mnf", components=20, blur=1.5, neighbours=4)
-    assert str(space) == "mnf-20, blur 1.5, 4 neighbours"
+    own = RunSettings(cube="a/field.mat", split="b/mine.npz", method="my/recipes")
+    assert default_folder(own) == Path("runs/field-recipes-mine-seed0")

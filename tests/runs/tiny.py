@@ -7,16 +7,16 @@ from typing import Any
 TINY: dict[str, Any] = {
     "logger": "none",
     "accelerator": "cpu",
-    "scene": {"height": 40, "width": 36, "bands": 16, "num_classes": 4},
-    "split": {"kind": "10"},
+    "simulated": {"height": 24, "width": 24, "bands": 16, "num_classes": 3},
+    "split": "10",
     "pretrain": {
-        "transform": "mnf",
-        "components": 8,
+        "transform": {"class_path": "MNF", "init_args": {"components": 6}},
+        "denoiser": {"class_path": "UNet2D", "init_args": {"channels": 8, "multipliers": [1, 2]}},
+        "prediction": "x0",
         "patch_size": 8,
         "batch_size": 4,
         "steps": 3,
         "precision": "float32",
-        "module": {"denoiser_options": {"base_channels": 2}, "prediction": "x0"},
     },
     "features": {
         "timesteps": [50],
@@ -26,11 +26,6 @@ TINY: dict[str, Any] = {
         "components": 8,
     },
     "choice": {"steps": 2},
-    "classifier": {
-        "patch_size": 5,
-        "batch_size": 16,
-        "steps": 4,
-        "module": {"classifier_options": {"dim": 16, "heads": 2, "head_dim": 8, "depth": 1}},
-    },
-    "raw_bands": {"spaces": []},
+    "classifier": {"network": "CNN2D", "patch_size": 3, "batch_size": 16, "steps": 4},
+    "raw_bands": [],
 }

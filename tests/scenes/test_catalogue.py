@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hsi_diffusion
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.scenes import CATALOGUE, SceneInfo, read_array, scene_info
+from hsi_diffusion.scenes import CATALOGUE, SceneInfo, read_array, register_scene, scene_info
 from hsi_diffusion.scenes.download import sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCENES = pytest.mark.parametrize("info", CATALOGUE.values(), ids=list(CATALOGUE))
 
@@ -96,6 +98,73 @@ def test_unknown_scene_lists_the_known_ones() -> None:
         SceneError, match=r"indian_pines, pavia_university.*got 'mars'.*load_custom"
     ):
         scene_info("mars")
+
+
+def test_facts_are_their_own_facts() -> None:
+    own = replace(CATALOGUE["salinas"], name="mars")
+    assert scene_info(own) is own
+
+
+def run_python(code: str, folder: Path) -> str:
+    """What a process of its own prints: registered scenes stay known as long as it runs."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_a_scene_is_added_by_its_file(tmp_path: Path) -> None:
+    package = Path(hsi_diffusion.__file__).parent
+    shutil.copytree(package, tmp_path / "hsi_diffusion", ignore=lambda *_: {"__pycache__"})
+    (tmp_path / "hsi_diffusion" / "scenes" / "catalogue" / "mars.py").write_text(
+        "from dataclasses import replace\n"
+        "from hsi_diffusion.scenes.catalogue.salinas import SCENE as SALINAS\n"
+        "SCENE = replace(SALINAS, name='mars')\n"
+    )
+    code = "from hsi_diffusion.scenes import CATALOGUE; print(*CATALOGUE)"
+    assert run_python(code, tmp_path).split() == sorted([*CATALOGUE, "mars"])
+
+
+def test_a_registered_scene_is_known_and_loads(tmp_path: Path) -> None:
+    code = """
+from dataclasses import replace
+import numpy as np
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes import CATALOGUE, SourceFile, load_scene, register_scene, scene_info
+
+files = tuple(
+    SourceFile(name=f"{role}.npy", urls=(), sha256=None, size=None, role=role)
+    for role in ("cube", "labels")
+)
+mars = replace(
+    CATALOGUE["salinas"], name="mars", height=3, width=4, bands=5, wavelengths=None,
+    rgb_bands=(2, 1, 0), files=files,
+)
+register_scene(mars)
+register_scene(replace(mars))
+assert scene_info("mars") == CATALOGUE["mars"] == mars
+np.save("cube.npy", np.random.default_rng(0).normal(size=(3, 4, 5)))
+np.save("labels.npy", np.eye(3, 4, dtype=int))
+print(load_scene("mars", "."))
+other = replace(mars, title="Another")
+try:
+    register_scene(other)
+except SceneError as error:
+    print(error)
+register_scene(other, replace=True)
+assert scene_info("mars").title == "Another"
+"""
+    loaded, refused = run_python(code, tmp_path).splitlines()
+    assert loaded == "Scene('mars', 3 x 4 x 5 float64, 3 labelled pixels in 16 classes)"
+    assert "known scene, got 'mars'" in refused
+    assert "replace=True" in refused
+
+
+@pytest.mark.parametrize("name", ["", "two words", "Mars", "4mars", "custom", "simulated"])
+def test_names_that_a_known_scene_can_not_have(name: str) -> None:
+    with pytest.raises(SceneError, match=f"none of custom, simulated, got '{name}'"):
+        register_scene(replace(CATALOGUE["salinas"], name=name))
+    assert name not in CATALOGUE
 
 
 def test_catalogue_is_read_only() -> None:

@@ -34,6 +34,7 @@ def test_rgb_bands_are_the_nearest_to_red_green_and_blue() -> None:
         (4, [900.0, 1100.0, 1300.0, 1500.0], (3, 2, 1)),
         (1, None, (0, 0, 0)),
         (2, None, (1, 1, 0)),
+        (4, [400.0, 1100.0, 1800.0, 2500.0], (2, 1, 0)),
     ],
 )
 def test_rgb_bands_without_visible_light_are_spread(

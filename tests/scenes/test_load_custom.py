@@ -65,11 +65,8 @@ def test_custom_class_names_may_be_given_for_every_value() -> None:
 
 def test_custom_facts_are_used() -> None:
     wavelengths = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]
-    scene = load_custom_scene(
-        CUBE, LABELS > 0, wavelengths=wavelengths, palette=[(1, 2, 3)], class_names=["all"]
-    )
+    scene = load_custom_scene(CUBE, LABELS > 0, wavelengths=wavelengths, class_names=["all"])
     assert scene.info.rgb_bands == (4, 2, 0)
-    assert scene.info.palette == ((1, 2, 3),)
     assert scene.info.wavelengths == tuple(wavelengths)
     assert load_custom_scene(CUBE, rgb_bands=(0, 1, 5)).info.rgb_bands == (0, 1, 5)
 

@@ -13,23 +13,21 @@ from sklearn.svm import SVC
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.scenes.simulated import simulate_scene
-from hsi_diffusion.scenes.simulated_covers import CLASSES, ROAD, STREAM, UNLABELLED, mixtures
-from hsi_diffusion.scenes.simulated_layout import class_sizes, make_layout, smooth_noise
-from hsi_diffusion.scenes.simulated_spectra import (
-    DARK_LEVEL,
-    MATERIALS,
-    TRAITS,
-    haze,
-    light,
-    material_reflectance,
-    noise_level,
-    trait_reflectance,
+from hsi_diffusion.scenes.simulated.layout import (
+    CLASSES,
+    OTHERS,
+    class_sizes,
+    make_layout,
+    smooth_noise,
 )
+from hsi_diffusion.scenes.simulated.spectra import haze, light, materials, noise_level, traits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.scene import Scene
+
+DARK_LEVEL = 1000.0
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,6 @@ def test_same_seed_same_scene_and_another_seed_another_scene() -> None:
     other = simulate_scene(24, 40, 12, 5, seed=4)
     np.testing.assert_array_equal(first.cube, again.cube)
     np.testing.assert_array_equal(first.labels, again.labels)
-    assert first.fingerprint() == again.fingerprint()
     assert not np.array_equal(first.labels, other.labels)
     assert not np.array_equal(first.cube, other.cube)
 
@@ -189,16 +186,14 @@ def test_single_pixels_are_hard_and_neighbours_help(scene: Scene) -> None:
 
 
 def test_labels_lie_inside_fields_of_their_class() -> None:
-    layout = make_layout(60, 60, 8, 0.5, np.random.default_rng(0))
-    assert layout.field_map.max() < len(layout.field_cover)
-    assert layout.field_cover.max() < len(layout.covers) == 8 + len(UNLABELLED) + 2
-    cover = layout.field_cover[layout.field_map]
-    labelled = layout.labels > 0
-    np.testing.assert_array_equal(layout.labels[labelled], cover[labelled] + 1)
+    field_map, field_cover, labels = make_layout(60, 60, 8, 0.5, np.random.default_rng(0))
+    assert field_map.max() < len(field_cover)
+    assert field_cover.max() < 8 + len(OTHERS)
+    cover = field_cover[field_map]
+    labelled = labels > 0
+    np.testing.assert_array_equal(labels[labelled], cover[labelled] + 1)
     # most of a labelled pixel's neighbours belong to its own field: rims are unlabelled
-    same = ndimage.minimum_filter(layout.field_map, 3) == ndimage.maximum_filter(
-        layout.field_map, 3
-    )
+    same = ndimage.minimum_filter(field_map, 3) == ndimage.maximum_filter(field_map, 3)
     assert same[labelled].mean() > 0.8
 
 
@@ -211,12 +206,11 @@ def test_class_sizes_share_out_everything() -> None:
 
 def test_materials_and_traits_are_physical() -> None:
     wavelengths = np.linspace(400, 2500, 300)
-    reflectance = material_reflectance(wavelengths)
-    assert reflectance.shape == (len(MATERIALS), 300)
-    assert trait_reflectance(wavelengths).shape == (len(TRAITS), 300)
+    pure = materials(wavelengths)
+    reflectance = np.stack(list(pure.values()))
+    assert {change.shape for change in traits(wavelengths).values()} == {(300,)}
     assert 0 < reflectance.min() < reflectance.max() < 1
-    crop = dict(zip(MATERIALS, reflectance, strict=True))["crop"]
-    red, infrared = (crop[np.abs(wavelengths - centre).argmin()] for centre in (670, 860))
+    red, infrared = (pure["crop"][np.abs(wavelengths - centre).argmin()] for centre in (670, 860))
     assert infrared > 5 * red
     assert 0 <= light(wavelengths).min() < light(wavelengths).max() <= 1
     assert np.all(np.diff(haze(wavelengths)) < 0)
@@ -224,13 +218,45 @@ def test_materials_and_traits_are_physical() -> None:
 
 
 def test_covers_use_known_materials_and_traits() -> None:
-    covers = (*CLASSES, *UNLABELLED, ROAD, STREAM)
+    covers = (*CLASSES, *OTHERS)
     assert len({cover.name for cover in covers}) == len(covers)
     assert len({cover.colour for cover in CLASSES}) == len(CLASSES)
+    assert [cover.kind for cover in OTHERS] == ["other"] * 5 + ["road", "stream"]
+    pure, changes = (part(np.array([550.0])) for part in (materials, traits))
     for cover in covers:
-        assert set(cover.mixture) <= set(MATERIALS)
-        assert set(cover.traits) <= set(TRAITS)
-    np.testing.assert_allclose(mixtures(covers).sum(axis=1), 1)
+        assert list(cover.content) == [*pure, *changes]
+        assert sum(cover.content[name] for name in pure) == pytest.approx(1)
+
+
+def test_another_image_shows_other_land_by_the_same_sensor() -> None:
+    options: dict[str, Any] = {"seed": 3, "variability": 0, "point_spread": 0}
+    first, other = (simulate_scene(64, 70, 40, 6, image=image, **options) for image in (0, 1))
+    assert other.info == first.info
+    assert (other.labels != first.labels).mean() > 0.5
+    clean = [simulate_scene(64, 70, 40, 6, image=i, noise=0, **options).cube for i in (0, 1)]
+    for label in range(1, 7):
+        pixel, same = clean[0][first.labels == label][0], clean[1][other.labels == label][0]
+        np.testing.assert_array_equal(pixel, same)
+    noise = [s.cube - c.astype(float) for s, c in zip((first, other), clean, strict=True)]
+    sigma, other_sigma = (values.std(axis=(0, 1)) for values in noise)
+    np.testing.assert_allclose(other_sigma, sigma, rtol=0.1)
+    assert np.abs((noise[0] * noise[1]).mean(axis=(0, 1)) / sigma**2).max() < 0.1
+
+
+def test_brightness_scales_what_is_above_the_dark_level() -> None:
+    full, dim = (
+        simulate_scene(32, 32, 30, 3, noise=0, brightness=brightness).cube - DARK_LEVEL
+        for brightness in (1.0, 0.8)
+    )
+    np.testing.assert_allclose(dim, 0.8 * full, atol=1)
+
+
+def test_classes_of_one_image_are_found_in_another() -> None:
+    first = simulate_scene(100, 100, 60, 6)
+    other = simulate_scene(100, 100, 60, 6, image=1)
+    train, test = first.labels > 0, other.labels > 0
+    model = make_pipeline(StandardScaler(), SVC(C=10)).fit(first.cube[train], first.labels[train])
+    assert model.score(other.cube[test], other.labels[test]) > 0.6
 
 
 @pytest.mark.parametrize(
@@ -241,12 +267,14 @@ def test_covers_use_known_materials_and_traits() -> None:
         ({"bands": 3}, "bands must be a whole number of at least 4, got 3"),
         ({"num_classes": 1}, "num_classes must be a whole number from 2 to 30, got 1"),
         ({"num_classes": 31}, "from 2 to 30, got 31"),
-        ({"labelled_share": 0.0}, "labelled_share must be above 0"),
-        ({"noise": -1.0}, "noise must be 0 or a positive number"),
+        ({"labelled_share": 0.7}, "labelled_share must be a number from 0 to 0.65, got 0.7"),
+        ({"noise": -1.0}, "noise must be a number from 0 to 100, got -1.0"),
         ({"variability": float("nan")}, "variability must be"),
+        ({"image": -1}, "image must be a whole number of at least 0, got -1"),
+        ({"brightness": 0}, "brightness must be a number from 0.01 to 4, got 0"),
         (
             {"height": 16, "width": 16, "num_classes": 30, "labelled_share": 0.3},
-            "needs at least 4 labelled pixels per class, 120 for num_classes=30",
+            "at least 4 pixels per class, 120 for num_classes=30, got 77",
         ),
     ],
 )

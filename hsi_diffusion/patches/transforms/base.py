@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError, SceneError
+from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,24 +25,27 @@ BLOCK_BYTES = 4 * 2**20
 """Size of the float64 pieces in which a cube is walked through."""
 
 
-class BandTransform(ABC):
+class BandTransform(Recorded, ABC):
     """A map from the bands of a pixel to components, learned from a scene without labels.
 
     The statistics are float64; what comes out is float32. A cube is walked through in pieces of a
     few MiB, so that neither fitting nor transforming copies it whole in float64.
 
     Attributes:
-        name: The name under which :func:`build_transform` and a saved state know the class.
+        name: The name under which a saved state knows the class.
+        components: How many components are wanted; None: as many as there are bands.
     """
 
     name: ClassVar[str]
-    _settings: ClassVar[tuple[str, ...]] = ()
-    """Arguments of the constructor, which are attributes too; saved where they are not None."""
+    components: int | None = None
     _statistics: ClassVar[tuple[str, ...]] = ()
     """Attributes that fitting sets, float64 arrays; saved."""
 
     _num_bands: int = 0
     _fitted_on: str = ""
+
+    def __init__(self) -> None:
+        """Take no settings, unless a subclass does."""
 
     def fit(
         self, cube: Array, mask: NDArray[np.bool_] | None = None, source: str | None = None
@@ -78,6 +83,8 @@ class BandTransform(ABC):
         if pixels == 0:
             raise SceneError("mask must leave at least one pixel to learn from, got none")
         self._fit(cube, mask)
+        for key in self._statistics:  # as from_state has them: another order rounds differently
+            setattr(self, key, np.asarray(getattr(self, key), order="C"))
         whole = pixels == mask.size
         source = source or ("all pixels" if whole else f"mask over {mask.size} pixels")
         self._num_bands = bands
@@ -116,6 +123,11 @@ class BandTransform(ABC):
         return self._blockwise(components, self.num_components, self.num_bands, self._backward)
 
     @property
+    def fitted(self) -> bool:
+        """Whether it has learned from a scene, or comes from a saved state."""
+        return bool(self._fitted_on)
+
+    @property
     def fitted_on(self) -> str:
         """How many pixels the statistics come from, and which."""
         self._require_fitted()
@@ -145,7 +157,7 @@ class BandTransform(ABC):
             "fitted_on": self.fitted_on,
             "num_bands": self.num_bands,
         }
-        for key in self._settings:
+        for key in self._settings():
             if (value := getattr(self, key)) is not None:
                 state[key] = value
         for key in self._statistics:
@@ -165,12 +177,17 @@ class BandTransform(ABC):
                 f"the state of a {cls.name!r} transform must hold {sorted(needed)}, and lacks "
                 f"{missing}; fit the transform again"
             )
-        transform = cls(**{key: state[key] for key in cls._settings if key in state})
+        transform = cls(**{key: state[key] for key in cls._settings() if key in state})
         for key in cls._statistics:
             setattr(transform, key, torch.as_tensor(state[key]).to("cpu", torch.float64).numpy())
         transform._num_bands = int(state["num_bands"])
         transform._fitted_on = str(state["fitted_on"])
         return transform
+
+    @classmethod
+    def _settings(cls) -> list[str]:
+        """Arguments of the constructor, which are attributes too; saved where they are not None."""
+        return list(inspect.signature(cls.__init__).parameters)[1:]
 
     @abstractmethod
     def _fit(self, cube: Array, mask: NDArray[np.bool_]) -> None:
@@ -185,7 +202,7 @@ class BandTransform(ABC):
         """Components (..., C) to bands (..., bands)."""
 
     def _require_fitted(self) -> None:
-        if not self._fitted_on:
+        if not self.fitted:
             raise NotFittedError(
                 f"this {self.name!r} transform has seen no scene yet; call fit(cube) first"
             )
@@ -280,7 +297,6 @@ class LinearTransform(BandTransform):
         reconstruction: Components to bands, shape (C, bands).
     """
 
-    _settings: ClassVar[tuple[str, ...]] = ("components",)
     _statistics: ClassVar[tuple[str, ...]] = ("mean", "projection", "reconstruction")
 
     mean: NDArray[np.float64]

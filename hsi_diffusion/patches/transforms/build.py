@@ -1,51 +1,48 @@
-"""Band transforms by name and from a saved state."""
+"""Band transforms of what a user gives, and of a saved state."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.errors import CheckpointError, ConfigurationError
+from hsi_diffusion.errors import CheckpointError
+from hsi_diffusion.parts import build_part, by_name
+from hsi_diffusion.patches.transforms.base import BandTransform
 from hsi_diffusion.patches.transforms.mnf import MNF
 from hsi_diffusion.patches.transforms.pca import PCA
 from hsi_diffusion.patches.transforms.scaling import Identity, MinMax, Standardise
 
+TRANSFORMS: dict[str, type[BandTransform]] = by_name(Identity, MinMax, Standardise, PCA, MNF)
+"""The library's own transforms by their names."""
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hsi_diffusion.patches.transforms.base import BandTransform
-
-_CLASSES: dict[str, type[BandTransform]] = {
-    transform.name: transform for transform in (Identity, MinMax, Standardise, PCA, MNF)
-}
+    TransformPart = Callable[[], BandTransform] | BandTransform | str | Mapping[str, Any]
+else:  # what a command line offers: its parser knows names and class paths by itself
+    TransformPart = Callable[[], BandTransform] | BandTransform
 
 
-def build_transform(name: str, components: int | None = None, **options: Any) -> BandTransform:
-    """An unfitted transform by its name, for settings that come from a file or a command line.
+def build_transform(transform: TransformPart) -> BandTransform:
+    """Make a band transform of what a user gave.
 
     Args:
-        name: "identity", "minmax", "standardise", "pca" or "mnf".
-        components: Number of components, for "pca" and "mnf" only; None keeps all.
-        **options: Further arguments of the class, such as ``scale="noise"`` for "mnf".
+        transform: A transform, of which a copy is made unless it is fitted; a class or function
+            that makes one; the name of one of :data:`TRANSFORMS`; or
+            ``{"class_path": "MNF", "init_args": {"components": 24}}``.
 
     Returns:
-        The transform.
+        The transform, unfitted unless it was given fitted.
 
     Raises:
-        ConfigurationError: No such transform, or it has no such argument.
+        ConfigurationError: It is none of these, or a setting is outside what is allowed.
     """
-    if name not in _CLASSES:
-        raise ConfigurationError(
-            f"transform must be one of {', '.join(map(repr, _CLASSES))}, got {name!r}"
-        )
-    transform = _CLASSES[name]
-    if components is not None:
-        options["components"] = components
-    if unknown := sorted(options.keys() - set(transform._settings)):
-        allowed = ", ".join(transform._settings) or "none"
-        raise ConfigurationError(
-            f"the transform {name!r} has no argument {', '.join(unknown)}; its arguments: {allowed}"
-        )
-    return transform(**options)
+    made: BandTransform = build_part(
+        transform,
+        BandTransform,  # type: ignore[type-abstract]  # what it must be, not what is made
+        TRANSFORMS,
+        "transform",
+    )
+    return copy.deepcopy(made) if made is transform and not made.fitted else made
 
 
 def transform_from_state(state: Mapping[str, Any]) -> BandTransform:
@@ -58,11 +55,17 @@ def transform_from_state(state: Mapping[str, Any]) -> BandTransform:
         A transform that does the same as the one that was saved.
 
     Raises:
-        CheckpointError: ``state`` is not that of a transform.
+        CheckpointError: ``state`` is not that of a transform, or of one whose class is not defined.
     """
-    if (name := state.get("name")) not in _CLASSES:
+    classes = [BandTransform]
+    for one in classes:  # grows; a user's own are among them as soon as they are defined
+        classes += one.__subclasses__()
+    # the library's own come last, so that no other class takes their names
+    classes += TRANSFORMS.values()
+    known = {one.name: one for one in classes if hasattr(one, "name")}
+    if (name := state.get("name")) not in known:
         raise CheckpointError(
-            f"the state of a transform must hold a name out of {', '.join(map(repr, _CLASSES))}, "
-            f"got {name!r}"
+            f"the state of a transform must hold a name out of {', '.join(map(repr, known))}, "
+            f"got {name!r}; a class of your own has to be imported before"
         )
-    return _CLASSES[name].from_state(state)
+    return known[name].from_state(state)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Scale = Literal["unit", "noise"]
 
 NOISE_FLOOR = 1e-3
-"""Least standard deviation of a band's noise, as a share of the band's own (60 dB)."""
+"""Least standard deviation of a band's noise, as a fraction of the band's own (60 dB)."""
 
 RIDGE = 1e-6
 """Added to the diagonal of the noise correlation, so that no mix of bands is free of noise."""
@@ -58,8 +58,8 @@ class MNF(LinearTransform):
     Args:
         components: Number of components; None keeps as many as there are bands.
         scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"noise"``
-            gives its noise unit variance, so that the variance tells the component's worth.
-        keep: Share of the neighbouring pairs that counts as noise, above 0 up to 1; 1 is the
+            gives its noise unit variance, so that the variance ranks the components.
+        keep: Fraction of the neighbouring pairs that counts as noise, above 0 up to 1; 1 is the
             textbook estimate.
 
     Attributes:
@@ -73,7 +73,6 @@ class MNF(LinearTransform):
     """
 
     name: ClassVar[str] = "mnf"
-    _settings: ClassVar[tuple[str, ...]] = (*LinearTransform._settings, "scale", "keep")
     _statistics: ClassVar[tuple[str, ...]] = (*LinearTransform._statistics, "ratios")
 
     ratios: NDArray[np.float64]
@@ -124,7 +123,7 @@ def noise_covariance(
     Args:
         cube: Values, shape (H, W, bands), finite where the mask is true.
         mask: Pixels that count, shape (H, W); a pair counts where both do.
-        keep: Share of the calmest pairs that is taken for noise.
+        keep: Fraction of the calmest pairs that is taken for noise.
 
     Returns:
         Covariance of one pixel's noise, shape (bands, bands).

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from scipy.linalg import eigh
-
-from hsi_diffusion.patches.transforms.base import (
-    Array,
-    LinearTransform,
-    inverse_or_zero,
-    mean_and_covariance,
-    same_signs,
-)
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.patches.transforms.base import Array, LinearTransform, pixel_blocks
+from hsi_diffusion.patches.transforms.streaming_pca import StreamingPCA
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -40,7 +34,6 @@ class PCA(LinearTransform):
     """
 
     name: ClassVar[str] = "pca"
-    _settings: ClassVar[tuple[str, ...]] = (*LinearTransform._settings, "whiten")
     _statistics: ClassVar[tuple[str, ...]] = (
         *LinearTransform._statistics,
         "variances",
@@ -55,17 +48,13 @@ class PCA(LinearTransform):
         self.whiten = whiten
 
     def _fit(self, cube: Array, mask: NDArray[np.bool_]) -> None:
-        bands = cube.shape[2]
-        number = self._number(bands)
-        self.mean, covariance = mean_and_covariance(cube, mask)
-        self.total_variance = np.asarray(np.trace(covariance))
-        variances, axes = eigh(covariance, subset_by_index=(bands - number, bands - 1))
-        self.variances = np.clip(variances[::-1], 0.0, None)
-        axes = same_signs(axes[:, ::-1])
-        deviations = np.ones(number)
-        if self.whiten:
-            # below this an eigenvalue is rounding
-            floor = self.variances[0] * bands * np.finfo(np.float64).eps
-            deviations = np.where(self.variances > floor, np.sqrt(self.variances), 0.0)
-        self.projection = axes * inverse_or_zero(deviations)
-        self.reconstruction = deviations[:, None] * axes.T
+        if (pixels := int(mask.sum())) < 2:
+            raise SceneError(f"principal components need at least 2 pixels, got {pixels}")
+        pca = StreamingPCA(self._number(cube.shape[2]), "none", self.whiten)
+        for block in pixel_blocks(cube, mask):
+            pca.partial_fit(block)
+        pca.finish()
+        self.mean, self.projection = pca.mean, pca.directions
+        self.variances, self.total_variance = pca.explained_variance, pca.total_variance
+        # whitened directions are divided by the standard deviation
+        self.reconstruction = self.projection.T * (self.variances[:, None] if self.whiten else 1)

@@ -54,7 +54,6 @@ class MinMax(BandTransform):
     """
 
     name: ClassVar[str] = "minmax"
-    _settings: ClassVar[tuple[str, ...]] = ("low", "high")
     _statistics: ClassVar[tuple[str, ...]] = ("minimum", "maximum")
 
     minimum: NDArray[np.float64]

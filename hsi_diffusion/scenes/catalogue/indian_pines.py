@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from hsi_diffusion.scenes.catalogue.sources import EHU, EHU_PAGE, MIRROR, NO_LICENCE_STATED
-from hsi_diffusion.scenes.info import SceneInfo, SourceFile
+from hsi_diffusion.scenes.catalogue._ehu import NO_LICENCE_STATED, PAGE, ehu_file
+from hsi_diffusion.scenes.info import SceneInfo
 
 # Centres of the 220 bands from the calibration file 92AV3C.spc that comes with the scene, without
 # the water absorption bands 104-108, 150-163 and 220 (counted from 1), rounded to 0.01 nm. They
@@ -35,50 +35,35 @@ WAVELENGTHS: Final = (
 )
 # fmt: on
 
-INDIAN_PINES: Final = SceneInfo(
+CLASSES: Final = {
+    "Alfalfa": (255, 105, 180),
+    "Corn-notill": (255, 205, 0),
+    "Corn-mintill": (255, 127, 14),
+    "Corn": (190, 85, 20),
+    "Grass-pasture": (165, 220, 50),
+    "Grass-trees": (60, 180, 75),
+    "Grass-pasture-mowed": (110, 235, 170),
+    "Hay-windrowed": (215, 200, 110),
+    "Oats": (220, 20, 60),
+    "Soybean-notill": (80, 140, 225),
+    "Soybean-mintill": (35, 60, 170),
+    "Soybean-clean": (90, 210, 240),
+    "Wheat": (150, 60, 190),
+    "Woods": (0, 95, 25),
+    "Buildings-Grass-Trees-Drives": (140, 140, 140),
+    "Stone-Steel-Towers": (105, 20, 40),
+}
+
+SCENE: Final = SceneInfo(
     name="indian_pines",
     title="Indian Pines",
     height=145,
     width=145,
     bands=200,
     wavelengths=WAVELENGTHS,
-    class_names=(
-        "Alfalfa",
-        "Corn-notill",
-        "Corn-mintill",
-        "Corn",
-        "Grass-pasture",
-        "Grass-trees",
-        "Grass-pasture-mowed",
-        "Hay-windrowed",
-        "Oats",
-        "Soybean-notill",
-        "Soybean-mintill",
-        "Soybean-clean",
-        "Wheat",
-        "Woods",
-        "Buildings-Grass-Trees-Drives",
-        "Stone-Steel-Towers",
-    ),
+    class_names=tuple(CLASSES),
     class_ids=tuple(range(1, 17)),
-    palette=(
-        (255, 105, 180),
-        (255, 205, 0),
-        (255, 127, 14),
-        (190, 85, 20),
-        (165, 220, 50),
-        (60, 180, 75),
-        (110, 235, 170),
-        (215, 200, 110),
-        (220, 20, 60),
-        (80, 140, 225),
-        (35, 60, 170),
-        (90, 210, 240),
-        (150, 60, 190),
-        (0, 95, 25),
-        (140, 140, 140),
-        (105, 20, 40),
-    ),
+    palette=tuple(CLASSES.values()),
     rgb_bands=(49, 27, 17),  # near infrared, red, green: fields differ most there
     sensor="AVIRIS",
     ground_sampling_distance=20.0,
@@ -89,25 +74,19 @@ INDIAN_PINES: Final = SceneInfo(
     split_class_order=(2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 16, 1, 7, 9),
     folders=("IndianPines", "IndianPine", "Indian", "IP"),
     files=(
-        SourceFile(
-            name="Indian_pines_corrected.mat",
-            urls=(
-                f"{EHU}/6/67/Indian_pines_corrected.mat",
-                f"{MIRROR}/indian_pines/resolve/main/Indian_pines_corrected.mat",
-            ),
+        ehu_file(
+            "cube",
+            "6/67/Indian_pines_corrected.mat",
+            mirror="indian_pines",
             sha256="ec2f8808710919d566f70f0d4aa885aae1ddfd42b734aba71c5e12ca65450939",
             size=5_953_527,
-            role="cube",
         ),
-        SourceFile(
-            name="Indian_pines_gt.mat",
-            urls=(
-                f"{EHU}/c/c4/Indian_pines_gt.mat",
-                f"{MIRROR}/indian_pines/resolve/main/Indian_pines_gt.mat",
-            ),
+        ehu_file(
+            "labels",
+            "c/c4/Indian_pines_gt.mat",
+            mirror="indian_pines",
             sha256="65c4687a8ab04f6da4789799bc3bc4f6e88bccac3ed6a2e6ae367e5e6b9e429c",
             size=1_125,
-            role="labels",
         ),
     ),
     licence=NO_LICENCE_STATED,
@@ -116,5 +95,5 @@ INDIAN_PINES: Final = SceneInfo(
         "Data Set: June 12, 1992 Indian Pine Test Site 3, Purdue University Research Repository, "
         "2015, doi:10.4231/R7RX991C"
     ),
-    homepage=EHU_PAGE,
+    homepage=PAGE,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from hsi_diffusion.scenes.catalogue.sources import EHU, EHU_PAGE, MIRROR, NO_LICENCE_STATED
-from hsi_diffusion.scenes.info import SceneInfo, SourceFile
+from hsi_diffusion.scenes.catalogue._ehu import NO_LICENCE_STATED, PAGE, ehu_file
+from hsi_diffusion.scenes.info import SceneInfo
 
 # Nominal: the calibration of this flight is not published with the files, so the 224 channels are
 # spread evenly over the instrument's 400-2500 nm (true centres differ by up to some 40 nm). The
@@ -16,50 +16,35 @@ WAVELENGTHS: Final = tuple(
     if not (108 <= band <= 112 or 154 <= band <= 167 or band == 224)
 )
 
-SALINAS: Final = SceneInfo(
+CLASSES: Final = {
+    "Broccoli green weeds 1": (0, 115, 50),
+    "Broccoli green weeds 2": (90, 200, 90),
+    "Fallow": (195, 130, 70),
+    "Fallow rough plow": (120, 60, 15),
+    "Fallow smooth": (230, 190, 130),
+    "Stubble": (255, 215, 0),
+    "Celery": (170, 230, 50),
+    "Grapes untrained": (130, 60, 165),
+    "Soil vineyard develop": (125, 125, 125),
+    "Corn senesced green weeds": (255, 127, 14),
+    "Lettuce romaine 4wk": (130, 225, 240),
+    "Lettuce romaine 5wk": (40, 165, 215),
+    "Lettuce romaine 6wk": (45, 95, 215),
+    "Lettuce romaine 7wk": (15, 25, 115),
+    "Vineyard untrained": (215, 35, 85),
+    "Vineyard vertical trellis": (245, 140, 200),
+}
+
+SCENE: Final = SceneInfo(
     name="salinas",
     title="Salinas",
     height=512,
     width=217,
     bands=204,
     wavelengths=WAVELENGTHS,
-    class_names=(
-        "Broccoli green weeds 1",
-        "Broccoli green weeds 2",
-        "Fallow",
-        "Fallow rough plow",
-        "Fallow smooth",
-        "Stubble",
-        "Celery",
-        "Grapes untrained",
-        "Soil vineyard develop",
-        "Corn senesced green weeds",
-        "Lettuce romaine 4wk",
-        "Lettuce romaine 5wk",
-        "Lettuce romaine 6wk",
-        "Lettuce romaine 7wk",
-        "Vineyard untrained",
-        "Vineyard vertical trellis",
-    ),
+    class_names=tuple(CLASSES),
     class_ids=tuple(range(1, 17)),
-    palette=(
-        (0, 115, 50),
-        (90, 200, 90),
-        (195, 130, 70),
-        (120, 60, 15),
-        (230, 190, 130),
-        (255, 215, 0),
-        (170, 230, 50),
-        (130, 60, 165),
-        (125, 125, 125),
-        (255, 127, 14),
-        (130, 225, 240),
-        (40, 165, 215),
-        (45, 95, 215),
-        (15, 25, 115),
-        (215, 35, 85),
-        (245, 140, 200),
-    ),
+    palette=tuple(CLASSES.values()),
     rgb_bands=(48, 27, 16),  # near infrared, red, green: fields differ most there
     sensor="AVIRIS",
     ground_sampling_distance=3.7,
@@ -68,25 +53,19 @@ SALINAS: Final = SceneInfo(
     split_keys=(("TR", "TE"),),
     folders=("Salinas", "SalinasValley", "SA"),
     files=(
-        SourceFile(
-            name="Salinas_corrected.mat",
-            urls=(
-                f"{EHU}/a/a3/Salinas_corrected.mat",
-                f"{MIRROR}/salinas/resolve/main/Salinas_corrected.mat",
-            ),
+        ehu_file(
+            "cube",
+            "a/a3/Salinas_corrected.mat",
+            mirror="salinas",
             sha256="5ec1c0d22f56d18ecd336f8e35735863c0f160682e04e0c18ef3f89a3334d87d",
             size=26_552_770,
-            role="cube",
         ),
-        SourceFile(
-            name="Salinas_gt.mat",
-            urls=(
-                f"{EHU}/f/fa/Salinas_gt.mat",
-                f"{MIRROR}/salinas/resolve/main/Salinas_gt.mat",
-            ),
+        ehu_file(
+            "labels",
+            "f/fa/Salinas_gt.mat",
+            mirror="salinas",
             sha256="ecfab4d31ef5553f097943235d8ea502038eb4a2067b2ad10b33e37c949955e2",
             size=4_277,
-            role="labels",
         ),
     ),
     licence=NO_LICENCE_STATED,
@@ -95,5 +74,5 @@ SALINAS: Final = SceneInfo(
         "M. A. Veganzones and B. Ayerdi, Hyperspectral Remote Sensing Scenes, Grupo de "
         "Inteligencia Computacional, University of the Basque Country"
     ),
-    homepage=EHU_PAGE,
+    homepage=PAGE,
 )

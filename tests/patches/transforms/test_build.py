@@ -1,55 +1,58 @@
-"""Transforms by name."""
+"""Transforms of what a user gives."""
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
+import numpy as np
 import pytest
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.patches.transforms import (
     MNF,
-    PCA,
-    BandTransform,
-    Identity,
-    MinMax,
+    TRANSFORMS,
     Standardise,
     build_transform,
     transform_from_state,
 )
 
 
+def test_every_name_gives_its_class() -> None:
+    assert list(TRANSFORMS) == ["Identity", "MinMax", "Standardise", "PCA", "MNF"]
+    for name, kind in TRANSFORMS.items():
+        assert type(build_transform(name)) is kind
+        assert type(build_transform(kind)) is kind
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    "given",
     [
-        ("identity", Identity),
-        ("minmax", MinMax),
-        ("standardise", Standardise),
-        ("pca", PCA),
-        ("mnf", MNF),
+        {"class_path": "MNF", "init_args": {"components": 20, "keep": 0.7}},
+        functools.partial(MNF, 20, keep=0.7),
+        MNF(20, keep=0.7),
     ],
 )
-def test_every_name_gives_its_class(name: str, kind: type[BandTransform]) -> None:
-    transform = build_transform(name)
-    assert type(transform) is kind
-    assert transform.name == name
+def test_settings_arrive(given: Any) -> None:
+    made = build_transform(given)
+    assert isinstance(made, MNF)
+    assert made is not given
+    assert (made.components, made.scale, made.keep) == (20, "unit", 0.7)
 
 
-def test_components_and_options_arrive() -> None:
-    mnf = build_transform("mnf", 20, scale="noise", keep=0.7)
-    assert isinstance(mnf, MNF)
-    assert (mnf.components, mnf.scale, mnf.keep) == (20, "noise", 0.7)
-    pca = build_transform("pca", 3, whiten=True)
-    assert isinstance(pca, PCA)
-    assert (pca.components, pca.whiten) == (3, True)
+def test_a_fitted_transform_stays_itself() -> None:
+    fitted = Standardise().fit(np.random.default_rng(0).normal(size=(5, 4, 3)))
+    assert build_transform(fitted) is fitted
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"one of 'identity', 'minmax', .*, got 'zca'"):
-        build_transform("zca")
-    with pytest.raises(
-        ConfigurationError, match=r"'minmax' has no argument components; .*low, high"
-    ):
-        build_transform("minmax", 20)
-    with pytest.raises(ConfigurationError, match=r"'standardise' has no argument whiten; .*: none"):
-        build_transform("standardise", whiten=True)
-    with pytest.raises(CheckpointError, match=r"must hold a name out of .*, got None"):
+    with pytest.raises(ConfigurationError, match=r"one of Identity, MinMax, .*, got 'ZCA'"):
+        build_transform("ZCA")
+    with pytest.raises(ConfigurationError, match=r"transform\.components; allowed are low, high"):
+        build_transform({"class_path": "MinMax", "init_args": {"components": 20}})
+    with pytest.raises(ConfigurationError, match=r"transform\.whiten; allowed are none"):
+        build_transform({"class_path": "Standardise", "init_args": {"whiten": True}})
+    with pytest.raises(TypeError):
+        Standardise(True)  # type: ignore[call-arg]
+    with pytest.raises(CheckpointError, match=r"must hold a name out of .*, got None; .* imported"):
         transform_from_state({})

@@ -1,0 +1,340 @@
+"""One run of a benchmark: the only module here that knows how runs are set and started."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import digest_of, write_text
+from hsi_diffusion.recipes import merge, preset_for, read_yaml, to_plain
+from hsi_diffusion.runs import (
+    RunSettings,
+    SimulatedSettings,
+    check,
+    pretrain_alone,
+    process_rank,
+    read_scene,
+    run,
+)
+from hsi_diffusion.runs.folder import FOLLOWED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hsi_diffusion.scenes import Scene
+
+GUARD = 6
+"""Pixels that a split into blocks keeps between training and test for every method alike: enough
+for patches of up to 13 x 13. What a blur or a denoiser sees beyond a patch, without labels, may
+reach farther."""
+
+SIMULATED = tuple(field.name for field in fields(SimulatedSettings))
+"""Settings of a column's scene that describe a simulated one."""
+
+WHERE = (
+    *("scene", "root", "download", "cube", "labels", "simulated"),
+    *("split", "train_mask", "test_mask", "guard", "val_fraction"),
+)
+"""Settings that say what a run measures on."""
+
+GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", "scenes", "few_shot")
+"""Settings that a benchmark or its columns give, the same for all methods."""
+
+ELSEWHERE = (
+    *("logger", "group", "accelerator", "deterministic", "method", "preset"),
+    *("root", "download"),
+)
+"""Settings that are names, or say where files lie, a run is followed, and how a card computes."""
+
+FILES = ("cube", "labels", "split", "train_mask", "test_mask", "pretrained")
+"""Settings that may hold a file, whose folder is another one on another machine."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a benchmark.
+
+    Attributes:
+        row: What it is compared as, such as "no contrast"; cells of one row and one column differ
+            by their seed only.
+        column: On what, such as "10 per class".
+        settings: Everything that decides it, but for the next.
+        pretraining_seed: Seed of the pretraining that it shares with other cells; None: its own.
+    """
+
+    row: str
+    column: str
+    settings: RunSettings
+    pretraining_seed: int | None = None
+
+    @property
+    def seed(self) -> int:
+        """Rules split, pretraining and classifiers."""
+        return self.settings.seed
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Row, column and seed: what tells the measurements of a benchmark apart."""
+        return self.row, self.column, self.seed
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: readable, and another one for other settings."""
+        text = f"{self.row}-{self.column}-seed{self.seed}"
+        readable = "".join(letter if letter.isalnum() else "-" for letter in text)
+        plain = self.settings.to_dict()
+        decisive = {key: value for key, value in plain.items() if key not in FOLLOWED}
+        if self.pretraining_seed is not None:
+            decisive["pretraining_seed"] = self.pretraining_seed
+        return f"{readable}-{digest_of(decisive)[:8]}"
+
+    @property
+    def split(self) -> tuple[str, int | None]:
+        """Kind of the split, and the pixels that blocks keep between training and test."""
+        return self.settings.split_kind, self.settings.guard
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it learns from raw bands and has no pretraining."""
+        return not self.settings.pretrains
+
+    @property
+    def propagates(self) -> bool:
+        """Whether its classifier is joined with label propagation."""
+        return self.settings.spreading.active
+
+    @property
+    def pretraining(self) -> RunSettings:
+        """Settings of the run that pretrains for it."""
+        if self.pretraining_seed is None:
+            return self.settings
+        return replace(self.settings, seed=self.pretraining_seed)
+
+    def pretraining_folder(self, pretrained: Path) -> Path | None:
+        """Folder of its pretraining, the same for all cells that can share it.
+
+        Args:
+            pretrained: The folder of all pretrainings.
+
+        Returns:
+            The folder, whether it exists or not; None where the cell pretrains nothing.
+        """
+        if not self.settings.pretrains or self.settings.pretrained is not None:
+            return None
+        plain = self.pretraining.to_dict()
+        scene = ("scene", "root", "cube", "labels", "simulated")
+        names = (*scene, "pretrain", "seed", "devices", "nodes")
+        return pretrained / digest_of({key: plain[key] for key in names})[:16]
+
+    def scene(self) -> Scene:
+        """Its scene."""
+        return read_scene(self.settings)
+
+    def check(self, folder: Path) -> None:
+        """Find nearly all that can be wrong with its run in ``folder``, writing nothing.
+
+        Raises:
+            HsiDiffusionError: The run can't be done.
+        """
+        check(self.settings, folder)
+
+    def pretrain(self, folder: Path, *, progress: bool = False) -> None:
+        """Pretrain for it, and for all that share the pretraining, unless that is done.
+
+        A pretraining that was stopped goes on from its last checkpoint. ``seconds.json`` in the
+        folder says that it is finished, and how long it took where one session did all of it.
+        """
+        done = folder / "seconds.json"
+        if done.is_file():
+            return
+        resumed = (folder / "checkpoints").exists()  # how long it took before is not known
+        start = time.monotonic()
+        pretrain_alone(self.pretraining, folder, progress=progress)
+        seconds = None if resumed else round(time.monotonic() - start, 2)
+        write_text(done, json.dumps({"pretraining": seconds}))
+
+    def run(self, folder: Path, pretrained: Path, *, progress: bool = False) -> None:
+        """Do its run, go on with one that was stopped, or begin it again where nothing is of use.
+
+        Args:
+            folder: Folder of the run; ``metrics.json`` there says that it is finished.
+            pretrained: The folder of all pretrainings, in which its own is finished.
+            progress: Show progress bars.
+        """
+        if (folder / "metrics.json").is_file():
+            return
+        settings = self.settings
+        place = self.pretraining_folder(pretrained)
+        if place is not None:
+            checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
+            settings = replace(settings, pretrained=checkpoint)
+        # the features of many cells would fill a disk; they can be had again from the denoiser
+        settings = replace(settings, features=replace(settings.features, keep="none"))
+        resumable = (folder / "config.yaml").is_file()
+        if not resumable:  # a process that was killed may have left the beginning of a file
+            shutil.rmtree(folder, ignore_errors=True)
+        run(settings, folder, resume=resumable, progress=progress, say=lambda _: None)
+
+    def digest(self, *, control: bool = False) -> str:
+        """Digest of what decides its figures, the same on other machines and in later versions.
+
+        It is made of what differs from the defaults, so that settings which later versions add
+        leave it as it is; folders and hardware play no part.
+
+        Args:
+            control: Whether it is the same classifier on raw bands, without the pretraining.
+
+        Returns:
+            Eight hexadecimal digits.
+        """
+        plain = to_plain(self.settings, changed=True)
+        plain = {
+            key: PurePath(str(value)).name if key in FILES else value
+            for key, value in plain.items()
+            if key not in ELSEWHERE
+        }
+        features = {key: item for key, item in plain.pop("features", {}).items() if key != "keep"}
+        plain |= {"features": features} if features else {}
+        if control:
+            unused: tuple[str, ...] = ("pretrain", "pretrained", "features")
+        elif self.is_baseline:  # the raw bands are then the method itself
+            unused = ("features",)
+        else:
+            plain["pretraining_seed"] = self.pretraining.seed
+            unused = ("raw_bands",)
+        return digest_of({key: plain[key] for key in plain if key not in unused})[:8]
+
+
+def build_cell(
+    row: str,
+    column: str,
+    preset: Mapping[str, Any],
+    changes: Iterable[Mapping[str, Any]],
+    given: Mapping[str, Any],
+    *,
+    control: bool = True,
+    pretraining_seed: int | None = None,
+) -> Cell:
+    """Make a cell of a method's preset.
+
+    Args:
+        row: See :class:`Cell`.
+        column: See :class:`Cell`.
+        preset: What :func:`~hsi_diffusion.runs.read_preset` gives.
+        changes: Settings that are laid over the preset, one after the other.
+        given: Settings that are taken whole, not laid over what the preset says: the scene, the
+            split and others of :data:`GIVEN`.
+        control: Measure the same classifier on raw bands beside it.
+        pretraining_seed: See :class:`Cell`.
+
+    Raises:
+        ConfigurationError: A setting is unknown, or the patches are too large for the distance that
+            the split keeps.
+    """
+    where = _where(given["scene"], given["split"])
+    plain = preset_for(preset, scene=str(where["scene"]), split=str(where["split"]))
+    baseline = plain.get("pretrain", {}).get("denoiser", "") is None
+    for change in changes:
+        plain = merge(plain, change)
+    if baseline:  # what is set for all methods may be meant for a pretraining
+        plain["pretrain"] = {"denoiser": None}
+    elif not control:
+        plain["raw_bands"] = []
+    others = {key: value for key, value in given.items() if key not in ("scene", "split", "seed")}
+    place = _read(where | others)
+    names = (*WHERE, "logger", "group")
+    settings = replace(
+        _read(plain), seed=given["seed"], **{name: getattr(place, name) for name in names}
+    )
+    guard, classifier = settings.guard, settings.classifier
+    if guard is not None and classifier.estimator is None and classifier.patch_size // 2 > guard:
+        raise ConfigurationError(
+            f"{row} sees {classifier.patch_size // 2} pixels to each side, but the split of "
+            f"{column} keeps {guard} pixels between training and test: give the column a "
+            f"split of {{kind: blocks, guard: {classifier.patch_size // 2}}} in the file"
+        )
+    return Cell(row, column, settings, None if baseline else pretraining_seed)
+
+
+def _read(plain: Mapping[str, Any]) -> RunSettings:
+    """Settings from plain data; what many cells have in common is read once."""
+    return _read_text(json.dumps(plain, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=1000)
+def _read_text(text: str) -> RunSettings:
+    return RunSettings.from_dict(json.loads(text))
+
+
+def _where(scene: Mapping[str, Any], split: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that a column's scene and split mean."""
+    named = {"name": "scene", "kind": "split"}
+    simulated = {key: scene[key] for key in scene if key in SIMULATED}
+    plain = {key: value for key, value in scene.items() if key not in SIMULATED}
+    found = {named.get(key, key): value for key, value in (plain | dict(split)).items()}
+    if found["split"] == "blocks":
+        found = {"guard": GUARD, **found}
+    if found["scene"] == "simulated":
+        found.pop("root", None)
+    return found | ({"simulated": simulated} if simulated else {})
+
+
+def check_alone(cells: Iterable[Cell]) -> None:
+    """Refuse what a benchmark can't share out: runs on several devices, or several processes.
+
+    Raises:
+        ConfigurationError: A cell asks for several devices, or this is one of several processes of
+            torchrun or a cluster, of which only the first one would run anything.
+    """
+    if process_rank():
+        raise ConfigurationError(
+            "a benchmark must be started once, not with torchrun or srun on several processes; "
+            "workers on other cards or machines belong to a Dask cluster: give its address as "
+            "scheduler (--scheduler tcp://HOST:PORT)"
+        )
+    for cell in cells:
+        if cell.settings.devices * cell.settings.nodes > 1:
+            raise ConfigurationError(
+                f"devices and nodes must be 1 in a benchmark, which {cell.row} changes; pretrain "
+                "on several devices with hsi-diffusion run --devices N, and give its "
+                "checkpoints/pretrain.ckpt as pretrained"
+            )
+
+
+def read_run(folder: Path) -> tuple[tuple[str, ...], int, dict[str, Any]]:
+    """Read the settings of a run.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        Scene, split, method with preset, and what the method learns from; the seed; all other
+        settings that decide what came out, by dotted names such as "pretrain.steps".
+
+    Raises:
+        ConfigurationError: ``config.yaml`` is missing or not that of a run.
+    """
+    # with what an older config.yaml does not name yet, at its default
+    settings = RunSettings.from_dict(read_yaml(folder / "config.yaml"))
+    kind = settings.split_kind
+    kind = f"{kind} ({settings.train_mask})" if settings.train_mask else kind
+    learned = "diffusion features" if settings.pretrains else "raw bands"
+    method = f"{settings.method}, {settings.preset}"
+    passing = {"seed", "root", "download", *FOLLOWED}
+    found = {key: item for key, item in _flat(settings.to_dict()) if key not in passing}
+    return (settings.cube or str(settings.scene), kind, method, learned), settings.seed, found
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted names."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,232 @@
+"""Methods on scenes and splits over seeds, in the tables that papers have.
+
+What is compared is given by a plan, a YAML file or the name of one of the library's, or by options.
+Runs that can share a pretraining do; finished ones are kept, so that a benchmark that was stopped
+goes on where it stopped; failed runs are reported and skipped. Runs are done one after the other,
+by --workers N processes of this machine, or by the workers of any Dask cluster (--scheduler
+tcp://HOST:PORT) that see the same folders. Writes benchmark.md, .tex and .csv, per_class.csv,
+maps-N.png and differences.png into --out; they hold all finished runs of the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from fnmatch import filter as filter_names
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.benchmarks.grid import run_grid
+from hsi_diffusion.benchmarks.measurements import matching
+from hsi_diffusion.benchmarks.plan import BenchmarkSettings, benchmark_cells
+from hsi_diffusion.benchmarks.tables import write_benchmark
+from hsi_diffusion.console import quieten
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.recipes import PRESETS, merge, methods, parse_assignment, read_yaml
+from hsi_diffusion.reports import read_measurements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsi_diffusion.benchmarks.cells import Cell
+    from hsi_diffusion.reports import Measurement
+
+PLANS = Path(__file__).resolve().parent / "plans"
+EXAMPLES = f"""\
+plans of the library:
+  {", ".join(sorted(file.stem for file in PLANS.glob("*.yaml")))}
+
+examples:
+  %(prog)s --methods knn svm diffcrn
+  %(prog)s --methods svm spectral_former --scenes salinas --root data --splits 10 blocks
+  %(prog)s few_shot --preset cpu --root data --workers 2
+"""
+
+
+def benchmark(
+    arguments: Sequence[str] | None = None,
+    *,
+    command: str = "python experiments/benchmark.py",
+    plan: str | None = None,
+    splits: Sequence[str] = ("0.1", "blocks"),
+) -> int:
+    """Run what is missing of a benchmark, and write its tables.
+
+    Args:
+        arguments: The command line; None: that of this process.
+        command: How the command is called, for the help and the report.
+        plan: The plan where the command line names none.
+        splits: The splits where neither the plan nor the command line gives any.
+
+    Returns:
+        The exit status: 0 = all done, 1 = some runs failed, 2 = bad input, 130 = stopped.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser(command, splits).parse_args(given)
+    options.plan = options.plan or plan
+    name = Path(options.plan).stem if options.plan is not None else "benchmark"
+    folder: Path = options.out or Path("runs") / name
+    quieten()
+    try:
+        settings = _settings(options, splits)
+        cells = benchmark_cells(settings)
+        earlier = _measured_elsewhere(cells, options.also)
+        known = {(m.row, m.column, m.seed) for m in earlier}
+        chosen = [] if options.tables_only else _chosen(settings, cells, options)
+        # the tables hold also what was run before and is not asked for now
+        results = run_grid(
+            cells,
+            folder,
+            only=[cell for cell in chosen if cell.key not in known],
+            pretrained=options.pretrained,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            progress=options.progress,
+        )
+        line = f"{command} {shlex.join(given)}"
+        write_benchmark(settings, results, folder, command=line, earlier=earlier)
+    except HsiDiffusionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
+        print(f"stopped; the same command goes on from {folder}", file=sys.stderr)
+        return 130
+    print((folder / "benchmark.md").read_text(encoding="utf-8"))
+    return int(any(result.error for result in results))
+
+
+def ablate(
+    arguments: Sequence[str] | None = None, *, command: str = "python experiments/ablation.py"
+) -> int:
+    """Run the plan ``ablation``, which changes one part of DiffCRN at a time.
+
+    Args:
+        arguments: The command line, as of :func:`benchmark`; None: that of this process.
+        command: How the command is called, for the help and the report.
+
+    Returns:
+        The exit status, as of :func:`benchmark`.
+    """
+    return benchmark(arguments, command=command, plan="ablation", splits=("10", "blocks"))
+
+
+def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSettings:
+    """Read the plan, with the options laid over it; ``splits`` where neither gives any."""
+    if options.plan is None and options.methods is None:
+        raise ConfigurationError(
+            f"name the methods to compare (--methods, of {', '.join(methods())}), or give a plan"
+        )
+    plain: dict[str, Any] = {"methods": options.methods}
+    if options.plan is not None:
+        own = PLANS / f"{options.plan}.yaml"
+        plain = read_yaml(own if own.is_file() else options.plan)
+    scenes, splits = options.scenes or ["simulated"], options.splits or splits
+    plain.setdefault("columns", [{"scene": s, "split": kind} for s in scenes for kind in splits])
+    names = ("seeds", "preset", "root", "title", "logger")
+    plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
+    for assignment in options.set:
+        plain["set"] = merge(plain.get("set") or {}, parse_assignment(assignment))
+    if options.seeds is not None:  # of all, whatever the plan says of one of them
+        for part in (*(plain["columns"] or ()), *(plain.get("methods") or ())):
+            if isinstance(part, dict):
+                part.pop("seeds", None)
+    return BenchmarkSettings.from_dict(plain)
+
+
+def _parser(command: str, splits: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    names: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
+    folders: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    add("plan", nargs="?", metavar="PLAN", help="what to compare: FILE.yaml, or a plan by name")
+    add(
+        "--methods", **names, help=f"of {', '.join(methods())}; of a plan, by title: run only these"
+    )
+    add("--scenes", **names, help="as for run.py (default: simulated); of a plan: run only these")
+    add(
+        "--splits",
+        **names,
+        help=f"as for run.py (default: {' '.join(splits)}); of a plan: likewise",
+    )
+    add("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
+    add("--preset", choices=PRESETS, help="default: cpu")
+    add("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
+    changes = "change a setting of all methods, such as classifier.steps=300; as in run.py"
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help=changes)
+    add("--title", help="headline, and the group's name in W&B")
+    add("--logger", choices=("none", "csv", "wandb"), help="default: none")
+    add("--out", **folders, help="default: runs/NAME-OF-PLAN or runs/benchmark")
+    shared = "folder of pretrainings, which benchmarks may share (default: OUT/pretrained)"
+    add("--pretrained", **folders, help=shared)
+    elsewhere = (
+        "folders with benchmark.csv and per_class.csv of the same benchmark, computed before or "
+        "elsewhere: what they hold is not run again, and stands in the tables too"
+    )
+    add("--also", nargs="+", **folders, default=[], help=elsewhere)
+    add("--tables-only", action="store_true", help="run nothing, write tables of what is there")
+    add("--workers", type=int, metavar="N", help="processes of this machine that do the runs")
+    add("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster whose workers do the runs")
+    add("--progress", action="store_true", help="progress bars of every stage")
+    return parser
+
+
+def _chosen(
+    settings: BenchmarkSettings, cells: Sequence[Cell], options: argparse.Namespace
+) -> list[Cell]:
+    """The cells of a plan's methods, scenes and splits that the options name; all by default."""
+    titles = [method.name for method in settings.methods]
+    for name, chosen, known in (
+        ("methods", options.methods, titles),
+        ("scenes", options.scenes, [str(c.scene.get("name")) for c in settings.columns]),
+        ("splits", options.splits, [str(c.split.get("kind")) for c in settings.columns]),
+    ):
+        if unknown := [one for one in chosen or () if not filter_names(known, one)]:
+            raise ConfigurationError(
+                f"--{name} must name some of the plan's ({', '.join(dict.fromkeys(known))}), got "
+                f"{unknown[0]!r}"
+            )
+    patterns = options.methods or ["*"]
+    rows = {
+        variant.row
+        for method in settings.methods
+        if method.name == settings.reference or any(fnmatchcase(method.name, p) for p in patterns)
+        for variant in method.variants()
+    }
+    columns = {
+        column.name
+        for column in settings.columns
+        if (options.scenes is None or str(column.scene.get("name")) in options.scenes)
+        and (options.splits is None or str(column.split.get("kind")) in options.splits)
+    }
+    found = [cell for cell in cells if cell.row in rows and cell.column in columns]
+    if not found:
+        raise ConfigurationError(
+            "the plan has no run of --methods, --scenes and --splits together; leave one out"
+        )
+    return found
+
+
+def _measured_elsewhere(cells: Sequence[Cell], folders: Sequence[Path]) -> list[Measurement]:
+    """What the folders of --also hold; of these cells nothing that was made with other settings."""
+    held = [
+        measurement
+        for folder in folders
+        for measurement in read_measurements(folder / "benchmark.csv", folder / "per_class.csv")
+    ]
+    found, others = matching(held, cells)
+    if others:
+        first = others[0]
+        print(
+            f"warning: --also: {len(others)} measurements were made with other settings than "
+            f"this benchmark's, and are left out (the first: {first.row}, {first.column}, seed "
+            f"{first.seed}); give the same --preset and --set as there",
+            file=sys.stderr,
+        )
+    return found

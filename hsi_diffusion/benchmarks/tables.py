@@ -1,0 +1,254 @@
+"""What a benchmark leaves behind: tables as papers have them, maps side by side, every value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsi_diffusion.benchmarks.measurements import control_row, failures, measurements
+from hsi_diffusion.files import write_text
+from hsi_diffusion.hardware import describe_hardware
+from hsi_diffusion.reports import (
+    Measurement,
+    comparison_table,
+    differences_figure,
+    grid_table,
+    map_gallery,
+    measurements_csv,
+    paper_table,
+    per_class_csv,
+    save_figure,
+    significance_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hsi_diffusion.benchmarks.grid import CellResult
+    from hsi_diffusion.benchmarks.plan import BenchmarkSettings, ColumnSettings, MethodSettings
+    from hsi_diffusion.scenes import Scene
+
+LEGEND = (
+    "Test pixels only: per class, OA, AA, kappa, FWIoU and MIoU in percent (kappa times 100), mean "
+    "and sample standard deviation over the seeds. {seeds}; the best mean of a row is bold where "
+    "all methods have the same seeds. "
+    "Training: all that comes before the last map, a shared pretraining included; a dash where a "
+    "run was stopped on its way. Test: the map of the whole scene, its features at hand. "
+    "Parameters: denoiser and classifier."
+)
+SEEDS = "Each seed has a split, a pretraining and classifiers of its own"
+SHARED = (
+    "Each seed has a split and classifiers of its own; the seeds share {number} pretrainings of a "
+    "kind, taking turns"
+)
+BLOCKS = (
+    "Labels and patches are disjoint: no test pixel has a training pixel within {guard} pixels. "
+    "What a blur or a denoiser sees beyond a patch, without labels, reaches farther."
+)
+FIXED = (
+    "The split is fixed: seeds differ in validation pixels, pretraining and initial weights only, "
+    "and so do the p-values below."
+)
+
+ABLATION = (
+    "Overall accuracy on the test pixels in percent, mean and sample standard deviation over the "
+    'seeds. {seeds}. The difference to "{reference}" is taken seed by seed. A dash: the variant '
+    "changes nothing there, or has not been run."
+)
+
+
+def write_benchmark(
+    settings: BenchmarkSettings,
+    results: Sequence[CellResult],
+    folder: Path,
+    *,
+    command: str,
+    earlier: Sequence[Measurement] = (),
+) -> None:
+    """Write ``benchmark.md``, ``.tex`` and ``.csv``, ``per_class.csv``, maps and differences.
+
+    Args:
+        settings: What was compared.
+        results: What became of every cell; those without metrics are left out of the tables.
+        folder: The benchmark's folder, which holds the cells.
+        command: The command line that repeats it.
+        earlier: Measurements of the same benchmark from elsewhere, for cells without metrics.
+    """
+    found = _joined(results, earlier)
+    write_text(folder / "benchmark.csv", measurements_csv(found))
+    write_text(folder / "per_class.csv", per_class_csv(found))
+    shared = settings.pretrainings
+    seeds = SEEDS if shared is None else SHARED.format(number=shared)
+    text, latex = [f"# {settings.title}"], list[str]()
+    if settings.note is not None:
+        text.append(" ".join(settings.note.split()))
+    if settings.reference is None:
+        text.append(LEGEND.format(seeds=seeds))
+        text += _overview(settings, found)
+        for number, column in enumerate(settings.columns, start=1):
+            own = [m for m in found if m.column == column.name]
+            if own:
+                maps = folder / f"maps-{number}.png"
+                text += _column(settings, column, own, results, maps=maps, latex=latex)
+        if pairs := _pairs(settings, found):
+            save_figure(differences_figure(found, pairs), folder / "differences.png")
+            text.append("## All differences\n\n![Differences of OA, seed by seed](differences.png)")
+    else:
+        text.append(ABLATION.format(seeds=seeds, reference=settings.reference))
+        if any(m.row == settings.reference for m in found):
+            text.append(comparison_table(found, reference=settings.reference).to_markdown())
+    if failed := failures(results):
+        text += ["Failed and skipped:", "\n".join(failed)]
+    known = {(m.row, m.column, m.seed) for m in found}
+    missing = sum(result.cell.key not in known and not result.error for result in results)
+    if missing:
+        text.append(f"Not run yet: {missing} of {len(results)} runs.")
+    text += [f"```bash\n{command}\n```", f"Machine: {describe_hardware()}"]
+    write_text(folder / "benchmark.tex", "\n\n".join(latex) + "\n")
+    write_text(folder / "benchmark.md", "\n\n".join(text) + "\n")
+
+
+def _column(
+    settings: BenchmarkSettings,
+    column: ColumnSettings,
+    own: Sequence[Measurement],
+    results: Sequence[CellResult],
+    *,
+    maps: Path,
+    latex: list[str],
+) -> list[str]:
+    """Everything of one scene and split; its LaTeX table is put behind those of ``latex``."""
+    measured = {measurement.row for measurement in own}
+    here = [r for r in results if r.cell.column == column.name and r.cell.row in measured]
+    scene = here[0].cell.scene()
+    text = [f"## {column.name}", *_notes(here)]
+    if rows := [m for m in own if m.row not in _grid_rows(settings)]:
+        table = paper_table(rows, scene.info.class_names)
+        text.append(table.to_markdown())
+        label = f"tab:benchmark-{len(latex) + 1}"
+        latex.append(table.to_latex(caption=column.name, label=label))
+    text += _published(column)
+    text += _grids(settings, own)
+    text += _significance(settings, own)
+    return text + _gallery(settings, here, scene, maps)
+
+
+def _joined(results: Sequence[CellResult], earlier: Sequence[Measurement]) -> list[Measurement]:
+    """Measurements of all cells in their order; the earlier ones where a cell was not run here."""
+    before: dict[tuple[str, str, int], Measurement] = {
+        (m.row, m.column, m.seed): m for m in earlier
+    }
+    found = []
+    for result in results:
+        if result.metrics is not None:
+            found += measurements([result])
+            continue
+        row, column, seed = result.cell.key
+        keys = ((row, column, seed), (control_row(row), column, seed))
+        found += [before[key] for key in keys if key in before]
+    return found
+
+
+def _overview(settings: BenchmarkSettings, found: Sequence[Measurement]) -> list[str]:
+    """Overall accuracy of all methods on all splits, where there are several splits."""
+    rows = [m for m in found if m.row not in _grid_rows(settings)]
+    if len({m.column for m in rows}) < 2:
+        return []
+    return ["## Overall accuracy", comparison_table(rows).to_markdown()]
+
+
+def _notes(here: Sequence[CellResult]) -> list[str]:
+    """What a reader of a column must know of its split, and of who had help with few labels."""
+    kind, guard = here[0].cell.split
+    notes = []
+    if kind == "blocks":
+        notes.append(BLOCKS.format(guard=guard))
+    if kind == "fixed" or kind.endswith(".npz"):
+        notes.append(FIXED)
+    helped = list(dict.fromkeys(result.cell.row for result in here if result.cell.propagates))
+    if helped:
+        controls = "its control" if len(helped) == 1 else "their controls"
+        notes.append(
+            "Labels are also propagated along graphs, one of the scene's bands and some of what is "
+            f"classified (features, the scenes that a denoiser restores, or raw bands), for "
+            f"{', '.join(helped)} and {controls} alike, and for no other method."
+        )
+    return notes
+
+
+def _published(column: ColumnSettings) -> list[str]:
+    if not column.published:
+        return []
+    values = ", ".join(f"{name} {value}" for name, value in column.published.items())
+    return [f"Published OA, on splits of their own: {values}."]
+
+
+def _is_grid(method: MethodSettings) -> bool:
+    """Whether its variants fill a table of their own, one setting down and one across."""
+    return len(method.vary) == 2
+
+
+def _grid_rows(settings: BenchmarkSettings) -> set[str]:
+    grids = filter(_is_grid, settings.methods)
+    return {variant.row for method in grids for variant in method.variants()}
+
+
+def _grids(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+    """Overall accuracy of methods with two settings that vary, such as timestep and level."""
+    parts = []
+    for method in filter(_is_grid, settings.methods):
+        values: dict[tuple[str, str], list[float]] = {}
+        for variant in method.variants():
+            down, across = variant.values
+            found = [m.figures["overall_accuracy"] for m in own if m.row == variant.row]
+            values[down, across] = [100 * value for value in found]
+        if any(values.values()):
+            first, second = method.vary
+            parts.append(f"{method.name}: OA in percent, `{first}` down and `{second}` across.")
+            parts.append(grid_table(values).to_markdown())
+    return parts
+
+
+def _pairs(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[tuple[str, str]]:
+    """Every method with its control, and the pairs that are asked for."""
+    rows = list(dict.fromkeys(m.row for m in own))
+    pairs = [(row, control_row(row)) for row in rows if control_row(row) in rows]
+    pairs += [
+        (first, second) for first, second in settings.pairs if first in rows and second in rows
+    ]
+    return pairs
+
+
+def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+    pairs = _pairs(settings, own)
+    if not pairs:
+        return []
+    return ["Paired over the seeds, OA in points:", significance_table(own, pairs).to_markdown()]
+
+
+def _gallery(
+    settings: BenchmarkSettings,
+    here: Sequence[CellResult],
+    scene: Scene,
+    file: Path,
+) -> list[str]:
+    """Draw the maps of the first seed, but those of grids, side by side; the line that shows it."""
+    grid = _grid_rows(settings)
+    finished = [
+        (result.cell, result.metrics)
+        for result in here
+        if result.metrics is not None and result.cell.row not in grid
+    ]
+    if not finished:
+        return []
+    seed = min(cell.seed for cell, _ in finished)
+    maps = {}
+    for cell, metrics in finished:
+        if cell.seed == seed:
+            path = file.parent / "cells" / cell.name / "classification_map.npy"
+            title = f"{cell.row} ({100 * metrics['overall_accuracy']:.1f} %)"
+            maps[title] = np.load(path, allow_pickle=False).astype(np.int64)
+    save_figure(map_gallery(maps, scene.info, scene.labels), file)
+    return [f"![Maps of seed {seed}]({file.name})"]

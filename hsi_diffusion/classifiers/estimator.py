@@ -1,0 +1,241 @@
+"""scikit-learn classifiers of single pixels."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import clone
+
+from hsi_diffusion.classifiers.base import PixelClassifier, array_of
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
+from hsi_diffusion.features import FeatureCube
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from sklearn.base import ClassifierMixin
+    from torch import Tensor
+
+    from hsi_diffusion.classifiers.base import Cube, Layout
+    from hsi_diffusion.classifiers.settings import EstimatorFactory
+
+CHUNK = 2**16
+"""Rows whose probabilities are asked for at once."""
+
+KNOWN = re.compile(
+    r"hsi_diffusion\.classifiers\.svm\.SupportVectorMachine"
+    r"|sklearn\.(tree\._tree\.Tree|neighbors\._(kd|ball)_tree\.(KD|Ball)Tree(32|64)?"
+    r"|metrics\._dist_metrics\.[A-Z]\w*|calibration\._[A-Z]\w*"
+    r"|gaussian_process\.(_gpc|kernels)\._?[A-Z]\w*|neural_network\._stochastic_optimizers\.[A-Z]\w*"
+    r"|ensemble\._hist_gradient_boosting\.predictor\.TreePredictor)"
+)
+"""Classes that a saved estimator may hold beside those that skops knows as harmless: the library's,
+and those inside the trees, neighbours, ... of scikit-learn."""
+
+
+class EstimatorClassifier(PixelClassifier):
+    """Fits scikit-learn classifiers to single pixels of a cube.
+
+    Args:
+        factory: Makes one; an estimator works too, and is copied.
+        each: Fit one to each part of the cube's channels (timestep and level), and average their
+            probabilities.
+        seed: Given as ``random_state`` to estimators, and to parts of them, that have one which is
+            None.
+    """
+
+    kind: ClassVar[str] = "estimator"
+
+    def __init__(
+        self,
+        factory: EstimatorFactory | ClassifierMixin,
+        *,
+        each: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.factory = factory
+        self.each = each
+        self.seed = seed
+        self.estimators: list[Any] = []
+        self._num_classes = 0
+        self._classes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._given: list[tuple[int, int]] = []
+
+    def check(self, layout: Layout, num_classes: int) -> None:
+        """See :meth:`PixelClassifier.check`."""
+        del layout, num_classes
+        self._make()
+
+    def fit(
+        self,
+        cube: Cube,
+        labels: NDArray[np.integer[Any]],
+        pixels: NDArray[np.integer[Any]],
+        num_classes: int,
+        validation: NDArray[np.integer[Any]] | None = None,
+    ) -> Self:
+        """See :meth:`PixelClassifier.fit`."""
+        del validation
+        classes = labels.ravel()[pixels].astype(np.int64) - 1
+        found = []
+        for rows in self._parts(cube):
+            try:
+                found.append(self._make().fit(rows[pixels], classes))
+            except ValueError as error:  # scikit-learn's word for labels that are too few
+                raise ConfigurationError(
+                    f"classifier.estimator can't learn these {len(pixels)} pixels: {error}"
+                ) from error
+        self._given = [(len(pixels), rows.shape[1]) for rows in self._parts(cube)]
+        self.estimators, self._num_classes = found, num_classes
+        self._classes = np.unique(classes)
+        return self
+
+    def predict(
+        self, cube: Cube, pixels: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.float32]:
+        """See :meth:`PixelClassifier.predict`.
+
+        Classes without a training pixel have probability 0.
+        """
+        if not self.estimators:
+            raise NotFittedError("this estimator has learned nothing yet: call fit(...) first")
+        found = []
+        for estimator, rows in zip(self.estimators, self._parts(cube), strict=True):
+            wanted = rows if pixels is None else rows[pixels]
+            probabilities = np.zeros((len(wanted), self._num_classes), dtype=np.float32)
+            for start in range(0, len(wanted), CHUNK):
+                part = slice(start, start + CHUNK)
+                answer = _probabilities(estimator, wanted[part], self._classes)
+                probabilities[part, self._classes] = answer
+            found.append(probabilities)
+        mean: NDArray[np.float32] = np.mean(found, axis=0, dtype=np.float32)
+        return mean
+
+    def trial(self, steps: int, name: str) -> EstimatorClassifier:
+        """See :meth:`PixelClassifier.trial`."""
+        del steps, name
+        return EstimatorClassifier(self.factory, each=self.each, seed=self.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """See :meth:`PixelClassifier.describe`."""
+        found = [
+            {
+                "name": type(estimator).__name__,
+                "rows": rows,
+                "channels": channels,
+                **_chosen(estimator),
+            }
+            for estimator, (rows, channels) in zip(self.estimators, self._given, strict=True)
+        ]
+        return found[0] if len(found) == 1 else {"name": found[0]["name"], "each": found}
+
+    def save(self, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See :meth:`PixelClassifier.save`."""
+        import skops.io  # noqa: PLC0415  (it loads all of scikit-learn, for seconds)
+
+        for number, estimator in enumerate(self.estimators):
+            try:
+                skops.io.dump(estimator, folder / f"estimator-{number}.skops")
+            except Exception as error:  # as many kinds as there are objects
+                raise ConfigurationError(
+                    f"classifier.estimator is a {type(estimator).__name__}, which can't be stored "
+                    f"without pickles: {error}"
+                ) from error
+        plain = {
+            "num_classes": self._num_classes,
+            "classes": self._classes.tolist(),
+            "given": [list(size) for size in self._given],
+        }
+        return plain, {}
+
+    def load(
+        self,
+        folder: Path,
+        plain: dict[str, Any],
+        tensors: dict[str, Tensor],
+        *,
+        trusted: Sequence[str] = (),
+    ) -> Self:
+        """See :meth:`PixelClassifier.load`.
+
+        ``trusted`` holds the full names of classes that may be made beside those of scikit-learn.
+        """
+        del tensors
+        self._num_classes = int(plain["num_classes"])
+        self._classes = np.asarray(plain["classes"], dtype=np.int64)
+        self._given = [(int(rows), int(channels)) for rows, channels in plain["given"]]
+        self.estimators = [
+            _load(folder / f"estimator-{number}.skops", trusted)
+            for number in range(len(self._given))
+        ]
+        return self
+
+    def _make(self) -> Any:
+        given: Any = self.factory
+        ready = hasattr(given, "fit") and not isinstance(given, type)
+        estimator = clone(given) if ready else given()
+        for name in ("fit", "predict", "get_params"):
+            if not hasattr(estimator, name):
+                raise ConfigurationError(
+                    "classifier.estimator must make a scikit-learn classifier (fit, predict, "
+                    f"get_params), but gave a {type(estimator).__name__}"
+                )
+        unset = {
+            name: self.seed % 2**32  # scikit-learn takes 32 bits
+            for name, value in estimator.get_params().items()
+            if name.rpartition("__")[2] == "random_state" and value is None
+        }
+        return estimator.set_params(**unset) if unset else estimator
+
+    def _parts(self, cube: Cube) -> list[NDArray[np.float32]]:
+        """Rows (H * W, d) of what one estimator each learns."""
+        parts = cube.parts() if self.each and isinstance(cube, FeatureCube) else (array_of(cube),)
+        return [part.reshape(-1, part.shape[2]) for part in parts]
+
+
+def _load(path: Path, trusted: Sequence[str]) -> Any:
+    """An estimator out of its file, if it holds objects of trusted classes only."""
+    import skops.io  # noqa: PLC0415
+
+    try:
+        held = skops.io.get_untrusted_types(file=path)
+        unknown = [name for name in held if name not in trusted and not KNOWN.fullmatch(name)]
+        if not unknown:
+            return skops.io.load(path, trusted=held)
+    except Exception as error:  # whatever a damaged archive makes of itself
+        raise CheckpointError(f"{path} can't be read as a saved estimator: {error}") from error
+    raise CheckpointError(
+        f"{path} holds objects of {', '.join(unknown)}, which are none of those that estimators of "
+        "scikit-learn hold; if you trust them, name them with trusted=[...]"
+    )
+
+
+def _chosen(estimator: Any) -> dict[str, Any]:
+    """What an estimator has chosen by itself, such as the kernel width of an SVM; plain data."""
+    names = ("sigma_", "cost_", "folds_", "cross_validated_accuracy_", "best_params_")
+    return {
+        name.rstrip("_"): getattr(estimator, name) for name in names if hasattr(estimator, name)
+    }
+
+
+def _probabilities(
+    estimator: Any, rows: NDArray[np.float32], classes: NDArray[np.int64]
+) -> NDArray[np.floating[Any]]:
+    """What an estimator says of rows, for the sorted classes that it knows; of sum 1."""
+    found: NDArray[np.floating[Any]] | None = None
+    if hasattr(estimator, "predict_proba"):
+        found = estimator.predict_proba(rows)
+    elif hasattr(estimator, "decision_function"):
+        margins = estimator.decision_function(rows)
+        if margins.ndim == 1:  # two classes have one margin
+            margins = np.stack([-margins, margins], axis=1)
+        if margins.shape[1] == len(classes):  # others have one for each pair of classes
+            found = softmax(margins, axis=1)
+    if found is None:
+        found = (estimator.predict(rows)[:, None] == classes).astype(np.float32)
+    return found

@@ -1,0 +1,244 @@
+"""A graph over the pixels of a scene, along which labels and probabilities spread."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from hsi_diffusion.errors import ConfigurationError, NotFittedError
+from hsi_diffusion.graphs.neighbours import (
+    check_at_least_1,
+    nearest_graph,
+    pixel_rows,
+    row_distances,
+    square_matrix,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Graph:
+    """Joins every pixel of a scene to similar pixels and to those around it.
+
+    Every pixel is joined to its ``neighbours`` nearest neighbours in feature space, wherever they
+    lie, and to the 8 pixels around it; both with weight exp(-(d / s)^2), d the distance between
+    their features and s ``width`` times the median of d over each pixel's most distant nearest
+    neighbour. So labels spread through a field, and to fields of the same kind elsewhere, and stop
+    where the land cover changes. It uses the features of all pixels, and nothing is random. Ours.
+
+    Args:
+        neighbours: Number of nearest neighbours of a pixel.
+        spatial: Weight of the pixels around it, relative to the nearest neighbours; 0 leaves them
+            out.
+        width: Kernel width of the weights: a narrow kernel separates a field from its own darker
+            pixels, a wide one joins different fields.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.repeat([[1, 2]], 6, axis=0).repeat(5, axis=1)  # two fields, 6 x 5 pixels
+        >>> bands = labels[..., None] + 0.3 * np.random.default_rng(0).normal(size=(6, 10, 4))
+        >>> graph = Graph().fit(bands)
+        >>> found = graph.spread_labels(labels, train=np.array([0, 39]), num_classes=2)
+        >>> found.shape, float((found.argmax(axis=2) + 1 == labels).mean())
+        ((6, 10, 2), 1.0)
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+    """
+
+    def __init__(self, neighbours: int = 5, *, spatial: float = 3.0, width: float = 2.0) -> None:
+        check_at_least_1(neighbours=neighbours)
+        if not 0 <= spatial < math.inf:
+            raise ConfigurationError(f"spatial must be at least 0 and finite, got {spatial}")
+        if not 0 < width < math.inf:
+            raise ConfigurationError(f"width must be above 0 and finite, got {width}")
+        self.neighbours = neighbours
+        self.spatial = spatial
+        self.width = width
+        self._weights: sparse.csr_array | None = None
+        self._shape = (0, 0)
+
+    def fit(self, cube: Tensor | NDArray[Any], *, device: str | torch.device = "cpu") -> Self:
+        """Build the graph of a scene.
+
+        Args:
+            cube: Features, components or bands, shape (H, W, D), scaled so that distances mean
+                something.
+            device: Where the nearest neighbours are searched.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigurationError: The cube has another number of axes or holds nan or infinity, or the
+                number of pixels is not above ``neighbours``.
+        """
+        rows = pixel_rows(cube, self.neighbours, device)
+        height, width = cube.shape[:2]
+        graph, scale = nearest_graph(rows, self.neighbours, self.width)
+        if self.spatial > 0:
+            first, second = _touching(height, width)
+            distance = row_distances(rows, first, second)
+            weights = self.spatial * torch.exp(-((distance / scale) ** 2)).cpu().numpy()
+            around = square_matrix(weights, first, second, len(rows))
+            graph = graph + around + around.T
+        degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
+        root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
+        self._weights = sparse.csr_array(root @ graph @ root)
+        self._shape = (height, width)
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the scene; (0, 0) before :meth:`fit`."""
+        return self._shape
+
+    @property
+    def weights(self) -> sparse.csr_array:
+        """The symmetrically normalised weights S, shape (H * W, H * W), float64.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+        """
+        if self._weights is None:
+            raise NotFittedError("this Graph has no weights yet: call fit(cube) first")
+        return self._weights
+
+    def spread_labels(
+        self,
+        labels: NDArray[np.integer[Any]],
+        train: NDArray[np.integer[Any]],
+        num_classes: int,
+        *,
+        alpha: float = 0.99,
+        iterations: int = 200,
+    ) -> NDArray[np.float32]:
+        """Spread the labels of the training pixels over the scene.
+
+        Label propagation by local and global consistency (Zhou et al., NIPS 2003):
+        F <- alpha S F + (1 - alpha) Y, beginning with F = Y, the labels. Every class starts with
+        the same total, however many pixels of it are labelled.
+
+        Args:
+            labels: Label map, shape (H, W), classes 1..K; read at the training pixels only.
+            train: Flat numbers of the training pixels.
+            num_classes: Number of classes K.
+            alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
+            iterations: Number of iterations. With ``alpha=0.99``, 200 do not converge: stopping
+                early keeps scores higher near the labels.
+
+        Returns:
+            Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            ConfigurationError: The label map is one of another scene, a training pixel lies outside
+                of it or has no class, or a setting is outside what is allowed.
+        """
+        weights = self.weights
+        check_training(labels, train, num_classes, self._shape)
+        start = np.zeros((labels.size, num_classes))
+        start[train, labels.ravel()[train] - 1] = 1
+        start /= np.maximum(start.sum(axis=0), 1)
+        return spread(weights, start.reshape(*labels.shape, num_classes), alpha, iterations)
+
+
+def spread(
+    weights: sparse.csr_array, start: NDArray[np.floating[Any]], alpha: float, iterations: int
+) -> NDArray[np.float32]:
+    """Apply F <- alpha S F + (1 - alpha) Y again and again, beginning with F = Y.
+
+    Args:
+        weights: Normalised weights S, shape (H * W, H * W).
+        start: Scores Y, shape (H, W, K).
+        alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
+        iterations: Number of iterations, at least 1.
+
+    Returns:
+        F divided by its sum over the classes, shape (H, W, K); equal values where that sum is 0.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+    """
+    check_alpha(alpha)
+    check_at_least_1(iterations=iterations)
+    scores = first = start.reshape(-1, start.shape[2]).astype(np.float64)
+    for _ in range(iterations):
+        scores = alpha * (weights @ scores) + (1 - alpha) * first
+    total = scores.sum(axis=1, keepdims=True)
+    equal = np.full_like(scores, 1 / scores.shape[1])
+    found: NDArray[np.float64] = np.divide(scores, total, out=equal, where=total > 0)
+    return found.astype(np.float32).reshape(start.shape)
+
+
+def check_alpha(alpha: float, name: str = "alpha") -> None:
+    """Raise a ConfigurationError unless ``alpha`` lies between 0 and 1."""
+    if not 0 < alpha < 1:
+        raise ConfigurationError(f"{name} must lie between 0 and 1, got {alpha}")
+
+
+def check_probabilities(probabilities: NDArray[np.floating[Any]], shape: tuple[int, int]) -> None:
+    """Raise a ConfigurationError unless there is a row of probabilities for each pixel."""
+    if probabilities.ndim != 3 or probabilities.shape[:2] != shape:
+        raise ConfigurationError(
+            f"probabilities must have the shape {(*shape, 'K')}, that of the scene with K classes, "
+            f"got {probabilities.shape}"
+        )
+
+
+def check_training(
+    labels: NDArray[np.integer[Any]],
+    train: NDArray[np.integer[Any]],
+    num_classes: int,
+    shape: tuple[int, int],
+) -> None:
+    """Refuse training pixels that lie outside of the scene or have no class.
+
+    NumPy would count an unlabelled pixel (0) from the end, as one of the last class.
+
+    Args:
+        labels: Label map, shape (H, W), classes 1..K.
+        train: Flat numbers of the training pixels.
+        num_classes: Number of classes K.
+        shape: Height and width of the scene.
+
+    Raises:
+        ConfigurationError: The label map has another shape, a number lies outside of the scene, or
+            a label outside of 1..K.
+    """
+    if labels.shape != shape:
+        raise ConfigurationError(
+            f"labels must have the shape of the scene, {shape}, got {labels.shape}"
+        )
+    outside = train[(train < 0) | (train >= labels.size)]
+    if outside.size:
+        raise ConfigurationError(
+            f"train must hold flat numbers of pixels from 0 to {labels.size - 1}, got {outside[0]}"
+        )
+    given = labels.ravel()[train]
+    wrong = (given < 1) | (given > num_classes)
+    if wrong.any():
+        raise ConfigurationError(
+            f"labels of training pixels must be from 1 to num_classes={num_classes}, but pixel "
+            f"{train[wrong][0]} has {given[wrong][0]}; leave unlabelled pixels out of train, and "
+            "number the classes without gaps"
+        )
+
+
+def _touching(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both ends of every pair of pixels that touch, corners included, each pair once."""
+    grid = np.arange(height * width).reshape(height, width)
+    pairs = (
+        (grid[:-1], grid[1:]),
+        (grid[:, :-1], grid[:, 1:]),
+        (grid[:-1, :-1], grid[1:, 1:]),
+        (grid[1:, :-1], grid[:-1, 1:]),
+    )
+    first, second = (np.concatenate([pair[end].ravel() for pair in pairs]) for end in (0, 1))
+    return first, second

@@ -1,0 +1,222 @@
+"""Nearest neighbours of pixels in feature space, wherever they lie in the scene."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from hsi_diffusion.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CHUNK = 2**28
+"""Bytes of the distances, or of the cube in float64, that are held at a time."""
+
+CACHED = 2**22
+"""Bytes of distances that are held at a time on a CPU, whose caches are about as large. The pieces
+are square: in strips as wide as a large scene, few rows would share a walk through all others."""
+
+
+def neighbour_mean(
+    cube: Tensor | NDArray[Any], neighbours: int = 10, *, device: str | torch.device = "cpu"
+) -> NDArray[np.float32]:
+    """Take the weighted mean over every pixel and its nearest neighbours in feature space.
+
+    The graph part of miniGCN (Hong et al., TGRS 2021). Every pixel is joined to the ``neighbours``
+    pixels of the scene with the most similar spectra or features, with weight exp(-(d / s)^2), d
+    the distance between them; an edge counts in both directions, and every pixel is joined to
+    itself with weight 1. That s is the median of d over each pixel's most distant nearest neighbour
+    is ours: so the scale of the channels does not matter.
+
+    A one-layer graph convolution is a product A X W, and A X does not depend on the weights W: so
+    it is made once, for the whole scene. The rows of A add up to 1, where Kipf & Welling (ICLR
+    2017) take D^-1/2 A D^-1/2. That is ours as well: a pixel's new spectrum is a weighted mean of
+    spectra, and scaling or shifting a channel before or after it is the same.
+
+    Labels play no part, and nothing is random.
+
+    Args:
+        cube: Bands, components or features, shape (H, W, D), scaled so that distances mean
+            something.
+        neighbours: Number of nearest neighbours of a pixel.
+        device: Where the nearest neighbours are searched.
+
+    Returns:
+        A X, shape (H, W, D); computed in float64.
+
+    Raises:
+        ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
+            has another number of axes or holds nan or infinity.
+    """
+    rows = pixel_rows(cube, neighbours, device)
+    graph, _ = nearest_graph(rows, neighbours)
+    graph = graph + sparse.eye_array(len(rows), format="csr")
+    degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
+    graph = sparse.csr_array(sparse.diags_array(1 / degree) @ graph)
+    values = torch.as_tensor(cube).reshape(rows.shape).cpu()
+    result = np.empty(rows.shape, dtype=np.float32)
+    step = max(1, CHUNK // (8 * len(rows)))
+    for start in range(0, rows.shape[1], step):
+        part = slice(start, start + step)
+        result[:, part] = graph @ values[:, part].to(torch.float64).numpy()
+    return result.reshape(tuple(cube.shape))
+
+
+def pixel_rows(
+    cube: Tensor | NDArray[Any], neighbours: int, device: str | torch.device = "cpu"
+) -> Tensor:
+    """Turn the pixels of a scene into rows from which a graph can be made.
+
+    Args:
+        cube: Shape (H, W, D).
+        neighbours: Number of neighbours that every pixel will have.
+        device: Device of the rows.
+
+    Returns:
+        float32, shape (H * W, D), less the mean of every channel: distances stay, and keep their
+        digits where values are large against their differences, as raw counts are.
+
+    Raises:
+        ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
+            has another number of axes or holds nan or infinity.
+    """
+    check_at_least_1(neighbours=neighbours)
+    cube = torch.as_tensor(cube)
+    if cube.ndim != 3:
+        raise ConfigurationError(f"cube must have the shape (H, W, D), got {tuple(cube.shape)}")
+    height, width, channels = cube.shape
+    pixels = height * width
+    if pixels <= neighbours:
+        raise ConfigurationError(
+            f"neighbours must be below the number of pixels, {pixels}, got {neighbours}"
+        )
+    rows = _centred(cube.reshape(pixels, channels), device)
+    if not bool(rows.isfinite().all()):
+        raise ConfigurationError(
+            "cube must be finite, but holds nan or infinity: a distance to such a pixel means "
+            "nothing; leave the band out, or fill the pixels"
+        )
+    return rows
+
+
+def _centred(values: Tensor, device: str | torch.device) -> Tensor:
+    """float32 on the device, less the mean of every column; (N, D)."""
+    step = max(1, CHUNK // (8 * values.shape[1]))
+    pieces = torch.split(values, step)
+    total = sum((piece.double().sum(dim=0) for piece in pieces), torch.zeros(()))
+    mean = total / len(values)
+    rows = torch.empty(values.shape, device=device)
+    for piece, place in zip(pieces, torch.split(rows, step), strict=True):
+        place.copy_(piece.double() - mean)
+    return rows
+
+
+def nearest_graph(
+    rows: Tensor, neighbours: int, width: float = 1.0
+) -> tuple[sparse.csr_array, float]:
+    """Join every row to its nearest neighbours.
+
+    Args:
+        rows: float32, shape (N, D), finite.
+        neighbours: Number of nearest neighbours, below N.
+        width: Kernel width s of the weights exp(-(d / s)^2), in units of the median distance to the
+            most distant of the nearest neighbours, over the rows where that is above 0.
+
+    Returns:
+        Symmetric weights, shape (N, N), with an edge where one of two rows is among the nearest
+        neighbours of the other, and nothing on the diagonal; and the kernel width s.
+    """
+    distance, nearest = nearest_rows(rows, neighbours)
+    farthest = distance[:, -1]
+    apart = farthest[farthest > 0]  # pixels without data are equal, and many in some scenes
+    scale = width * float(apart.median()) if len(apart) else 1.0
+    own = np.repeat(np.arange(len(rows)), neighbours)
+    weights = torch.exp(-((distance / scale) ** 2)).cpu().numpy()
+    graph = square_matrix(weights.ravel(), own, nearest.cpu().numpy().ravel(), len(rows))
+    return sparse.csr_array(graph.maximum(graph.T)), scale
+
+
+def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Distances and numbers of the nearest other rows, (N, number) each, nearest first.
+
+    They are searched by |x|^2 - 2 x y + |y|^2, which rounds small distances between large values
+    away: rows should lie around 0 (:func:`pixel_rows`). Autocast plays no part.
+    """
+    squares = rows.square().sum(dim=1)
+    height, width = _tile(rows)
+    with torch.autocast(rows.device.type, enabled=False):
+        parts = [
+            _nearest(rows, squares, slice(start, start + height), number, width)
+            for start in range(0, len(rows), height)
+        ]
+    nearest = torch.cat(parts)
+    # by their differences, so that equal rows are at a distance of exactly 0
+    own = torch.arange(len(rows), device=rows.device).repeat_interleave(number)
+    apart = row_distances(rows, own, nearest.flatten()).view_as(nearest)
+    ordered, places = apart.sort(dim=1, stable=True)
+    return ordered, nearest.gather(1, places)
+
+
+def row_distances(
+    rows: Tensor, first: Tensor | NDArray[np.int64], second: Tensor | NDArray[np.int64]
+) -> Tensor:
+    """Distances between the rows with the numbers ``first`` and ``second``, shape (M,) all."""
+    chunk = max(1, CHUNK // (4 * rows.shape[1]))
+    return torch.cat(
+        [
+            (rows[first[start : start + chunk]] - rows[second[start : start + chunk]]).norm(dim=1)
+            for start in range(0, len(first), chunk)
+        ]
+    )
+
+
+def _tile(rows: Tensor) -> tuple[int, int]:
+    """Rows, and rows that they are compared with, whose distances are held at a time."""
+    if rows.is_cuda:
+        return max(1, CHUNK // (4 * len(rows))), len(rows)
+    side = max(1, math.isqrt(CACHED // 4))
+    return side, side
+
+
+def _nearest(rows: Tensor, squares: Tensor, part: slice, number: int, width: int) -> Tensor:
+    """Numbers of the rows that are nearest to those of a part, (part, number)."""
+    end = min(part.stop, len(rows))
+    best = squares.new_empty(end - part.start, 0)
+    indices = torch.empty(best.shape, dtype=torch.int64, device=rows.device)
+    for start in range(0, len(rows), width):
+        others = slice(start, start + width)
+        # without the row's own square, which changes all its distances by the same
+        square = torch.addmm(squares[others], rows[part], rows[others].T, alpha=-2)
+        # not itself; but not by its distance of 0, since there may be duplicates
+        first, last = max(part.start, start), min(end, start + width)
+        if first < last:
+            own = torch.arange(first, last, device=rows.device)
+            square[own - part.start, own - start] = torch.inf
+        near = square.topk(min(number, square.shape[1]), dim=1, largest=False)
+        best = torch.cat((best, near.values), dim=1)
+        indices = torch.cat((indices, near.indices + start), dim=1)
+        best, places = best.topk(min(number, best.shape[1]), dim=1, largest=False)
+        indices = indices.gather(1, places)
+    return indices
+
+
+def square_matrix(
+    weights: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
+) -> sparse.csr_array:
+    """A square sparse matrix of float64."""
+    shape: tuple[int, int] = (size, size)  # spelled out, so that a type checker sees a matrix
+    entries = weights.astype(np.float64)
+    return sparse.csr_array(sparse.coo_array((entries, (rows, columns)), shape=shape))
+
+
+def check_at_least_1(**sizes: int) -> None:
+    """Raise a ConfigurationError for the first number below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigurationError(f"{name} must be at least 1, got {size}")

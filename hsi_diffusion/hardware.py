@@ -1,0 +1,62 @@
+"""What machine a run stands on, and which number format is fast there."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bfloat16"]
+"""Number format of a computation."""
+
+AnyPrecision = Literal["auto", "float32", "bfloat16"]
+"""``"auto"`` is bfloat16 where the hardware computes it, float32 elsewhere."""
+
+
+def describe_hardware() -> str:
+    """One line for reports: processor, cores, graphics cards, versions."""
+    parts = [f"{_processor()}, {torch.get_num_threads()} threads"]
+    parts += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{'; '.join(parts)}; {versions}, lightning {version('lightning')}"
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed by the hardware, and so faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # oneDNN emulates bfloat16 on older processors, slower than float32; torch names no public
+        # function for that question
+        flags = _cpu_flags()
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def resolve_precision(precision: AnyPrecision, device: torch.device) -> Precision:
+    """``"auto"`` as ``"bfloat16"`` or ``"float32"``, whichever is faster on ``device``."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if fast_bfloat16(device) else "float32"
+
+
+def _cpu_flags() -> set[str]:
+    for line in _cpu_lines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def _processor() -> str:
+    for line in _cpu_lines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_lines() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []

@@ -1,0 +1,42 @@
+"""Pixels that candidates are compared on: the validation part, or folds of the label budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.errors import SplitError
+from hsi_diffusion.patches import cross_validation_folds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.recipes import ChoiceSettings
+
+
+def choice_splits(
+    split: Split, labels: NDArray[np.integer[Any]], settings: ChoiceSettings, seed: int
+) -> tuple[Split, ...]:
+    """Splits to compare candidates on: train on each one's training pixels, compare on the others.
+
+    Args:
+        split: Where its validation part is large enough, it is the one; else folds of its label
+            budget are, see :class:`~hsi_diffusion.recipes.ChoiceSettings`.
+        labels: Label map, shape (H, W).
+        settings: When to cross-validate.
+        seed: Names the draw of the folds.
+
+    Raises:
+        SplitError: There are no pixels to validate on.
+    """
+    blocks = split.settings.get("kind") == "blocks"
+    if settings.folds > 1 and not blocks and len(split.val) < settings.small:
+        return cross_validation_folds(split, labels, settings.folds, seed=seed)
+    if not len(split.val):
+        raise SplitError(
+            "the split has no validation pixels to choose by: give more pixels per class, a "
+            "val_fraction above 0, choice.folds of at least 2, or a single candidate "
+            "(features.timesteps, features.levels, raw_bands, spreading.own_shares)"
+        )
+    return (split,)

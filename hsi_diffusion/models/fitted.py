@@ -1,0 +1,176 @@
+"""What a model has learned, and of which image."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
+from hsi_diffusion.scenes import Scene, SceneInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.classifiers import PixelClassifier
+    from hsi_diffusion.features import Choice
+
+Representation = BandRepresentation | DiffusionRepresentation
+
+TOLERANCE = 1.0
+"""Nanometres by which the band centres of two images of one sensor may differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedOn:
+    """The image that a model learned, and what it knows of its pixels.
+
+    Attributes:
+        scene: Name of the scene.
+        shape: Height and width in pixels, and number of bands.
+        sha256: Digest of the cube, which tells whether an image is the same.
+        pixels: Flat numbers of the labelled pixels that were learned, shape (N,).
+        classes: Their classes, 1..K.
+        class_names: Names of the K classes.
+        class_ids: The number of each class in the label map.
+        palette: One (red, green, blue) in 0..255 per class.
+        wavelengths: Band centres in nm; None where unknown.
+        rgb_bands: Bands shown as red, green and blue.
+    """
+
+    scene: str
+    shape: tuple[int, int, int]
+    sha256: str
+    pixels: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    class_ids: tuple[int, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    wavelengths: tuple[float, ...] | None
+    rgb_bands: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, scene: Scene, pixels: NDArray[np.int64]) -> FittedOn:
+        """What is known of a scene whose pixels were learned."""
+        info = scene.info
+        return cls(
+            scene.name,
+            info.shape,
+            digest_of_cube(scene.cube),
+            pixels,
+            scene.labels.ravel()[pixels],
+            info.class_names,
+            info.class_ids,
+            info.palette,
+            info.wavelengths,
+            info.rgb_bands,
+        )
+
+    def info(self, height: int, width: int) -> SceneInfo:
+        """Names, numbers and colours of the classes, as facts of an image of this size."""
+        return SceneInfo(
+            name=self.scene,
+            title=self.scene,
+            height=height,
+            width=width,
+            bands=self.shape[2],
+            wavelengths=self.wavelengths,
+            class_names=self.class_names,
+            class_ids=self.class_ids,
+            palette=self.palette,
+            rgb_bands=self.rgb_bands,
+        )
+
+    def labels(self) -> NDArray[np.int64]:
+        """A label map, (H, W), of the pixels that were learned."""
+        labels = np.zeros(self.shape[0] * self.shape[1], dtype=np.int64)
+        labels[self.pixels] = self.classes
+        return labels.reshape(self.shape[:2])
+
+    def is_image(self, cube: NDArray[Any]) -> bool:
+        """Whether a cube is the one that was learned, value by value."""
+        return cube.shape == self.shape and digest_of_cube(cube) == self.sha256
+
+    def cube_of(self, image: Scene | NDArray[Any]) -> NDArray[Any]:
+        """The values of an image, if it has the bands that were learned.
+
+        Raises:
+            SceneError: It has another number of bands, other wavelengths, or impossible values.
+        """
+        cube = image.cube if isinstance(image, Scene) else np.asarray(image)
+        if cube.ndim != 3 or cube.shape[2] != self.shape[2]:
+            raise SceneError(
+                f"image must have shape (H, W, {self.shape[2]}), the bands of {self.scene}, on "
+                f"which this model was fitted, got {cube.shape}; give an image of the same sensor"
+            )
+        if cube.dtype.kind not in "biuf" or not np.isfinite(cube).all():
+            raise SceneError(
+                f"image must hold finite real numbers, got {cube.dtype} with nan, infinity or "
+                "values of another kind; fill them in, or cut these pixels off"
+            )
+        waves = image.info.wavelengths if isinstance(image, Scene) else None
+        if waves is not None and self.wavelengths is not None:
+            apart = np.abs(np.subtract(waves, self.wavelengths))
+            if apart.max() > TOLERANCE:
+                band = int(apart.argmax())
+                raise SceneError(
+                    f"image must have the wavelengths of {self.scene}, on which this model was "
+                    f"fitted, but {int((apart > TOLERANCE).sum())} bands differ: band {band} lies "
+                    f"at {waves[band]:g} nm, and at {self.wavelengths[band]:g} nm there; give an "
+                    "image of the same sensor, or resample its bands"
+                )
+        return cube
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """What :meth:`~hsi_diffusion.models.SceneClassifier.fit` has learned.
+
+    Attributes:
+        representation: What the classifier sees of an image.
+        classifier: The fitted classifier.
+        known: The image that was learned.
+        graph_space: Space of the bands in which the graph of an image is made; None: nothing is
+            spread.
+        own_share: Weight of the graphs of what is classified, among those that labels are spread
+            along.
+        alpha: Part of a pixel's scores that comes from its neighbours, where labels are spread.
+    """
+
+    representation: Representation
+    classifier: PixelClassifier
+    known: FittedOn
+    graph_space: BandRepresentation | None = None
+    own_share: float = 0.0
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class FitRecord:
+    """What was compared on the way, and how long it took.
+
+    Attributes:
+        choice: The candidates, and what they reached on the validation pixels.
+        folds: Folds of the cross-validation that they were compared by; 1 = the split's own
+            validation part.
+        training_seconds: Time of the last training, without what came before it.
+        test_seconds: Time to classify every pixel of the scene, with its features at hand.
+        timestep_weights: How much each timestep is trusted at each pixel, shape (H, W, T); None for
+            a classifier without a gate.
+    """
+
+    choice: Choice[Any]
+    folds: int
+    training_seconds: float
+    test_seconds: float
+    timestep_weights: NDArray[np.float32] | None
+
+
+def digest_of_cube(cube: NDArray[Any]) -> str:
+    """SHA-256 of a cube's type, shape and values, in hexadecimal."""
+    digest = hashlib.sha256(f"{cube.dtype.str} {cube.shape};".encode())
+    digest.update(np.ascontiguousarray(cube).data)
+    return digest.hexdigest()

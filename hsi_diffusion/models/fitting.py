@@ -1,0 +1,339 @@
+"""One fit of a model to a scene: candidates, the choice among them, the last training."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from hsi_diffusion.classifiers import (
+    EstimatorClassifier,
+    Layout,
+    NetworkClassifier,
+    array_of,
+    cross_entropy,
+)
+from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
+from hsi_diffusion.features import FeatureCube, FeatureStore, choose_by_validation
+from hsi_diffusion.graphs import Spreading
+from hsi_diffusion.hardware import resolve_precision
+from hsi_diffusion.models.choosing import choice_splits
+from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
+from hsi_diffusion.models.prediction import Prediction
+from hsi_diffusion.models.pretraining import build_pretraining
+from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.classifiers import Cube, PixelClassifier
+    from hsi_diffusion.graphs import Graph
+    from hsi_diffusion.models.fitted import Representation
+    from hsi_diffusion.models.stopwatch import Stopwatch
+    from hsi_diffusion.modules import DiffusionPretrainModule, Runtime
+    from hsi_diffusion.patches import BandTransform, Split
+    from hsi_diffusion.recipes import BandSpace, FeatureCandidate, Recipe
+    from hsi_diffusion.scenes import Scene
+
+Candidate = TypeVar("Candidate")
+
+
+class Fitting:
+    """One fit of a model to a scene.
+
+    Args:
+        recipe: What decides it.
+        scene: The scene.
+        split: Which of its pixels are for what.
+        runtime: Where to compute, log and write.
+        watch: Times the stages.
+        module: The trained denoiser; None before the pretraining, and without one.
+        seed: Rules everything random.
+        stage: Name of the last training in logs, and of its checkpoint.
+
+    Attributes:
+        graph: The graph of the scene's bands, where labels are spread; there after
+            :meth:`build_graph`.
+        graph_space: The space that it is made in; likewise.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        scene: Scene,
+        split: Split,
+        *,
+        runtime: Runtime,
+        watch: Stopwatch,
+        module: DiffusionPretrainModule | None,
+        seed: int,
+        stage: str,
+    ) -> None:
+        self.recipe = recipe
+        self.scene = scene
+        self.split = split
+        self.runtime = runtime
+        self.watch = watch
+        self.module = module
+        self.seed = seed
+        self.stage = stage
+        self.graph: Graph | None = None
+        self.graph_space: BandRepresentation | None = None
+
+    def check(self) -> None:
+        """Make every part once, so that a wrong setting is reported before anything is computed.
+
+        Raises:
+            SceneError: There is nothing to tell apart.
+            SplitError: The split lacks pixels that are needed.
+            ConfigurationError: A setting is outside what is allowed.
+        """
+        scene, spread = self.scene, self.recipe.spreading
+        if scene.num_classes < 2:
+            raise SceneError(
+                f"scene {scene.name!r} has a single class, so there is nothing to tell apart; in "
+                "the label map 0 means unlabelled: number the classes from 1, and give two or more"
+            )
+        self.split.check_fits(scene.labels)
+        if self._compares():
+            self._choice_splits()
+        for layout in self._layouts():
+            self._classifier().check(layout, scene.num_classes)
+        if spread.active:
+            self._check_neighbours("spreading.neighbours", spread.neighbours)
+            _components(spread.space.transform(), scene.bands)
+
+    def build_graph(self, graph: Graph | None) -> None:
+        """Build the graph of the scene's bands, if labels are spread.
+
+        Args:
+            graph: The graph, where another model has built it before.
+        """
+        settings, device = self.recipe.spreading, self.runtime.device
+        if not settings.active:
+            return
+        with self.watch.stage("graph", "Graph that labels are spread along"):
+            self.graph_space = self._bands(settings.space)
+            if graph is None:
+                graph = settings.graph().fit(self.graph_space(self.scene.cube), device=device)
+            self.graph = graph
+
+    def learn(self) -> tuple[FittedModel, FitRecord, Prediction]:
+        """Compare what there is to learn from, and learn the best of it.
+
+        Returns:
+            What was learned, what was compared, and what it says of the scene.
+        """
+        if self.recipe.pretrains:
+            return self._on_features(self._require_module())
+        return self._choose_and_learn(self.recipe.raw_bands, self._seen_in)
+
+    def _on_features(
+        self, module: DiffusionPretrainModule
+    ) -> tuple[FittedModel, FitRecord, Prediction]:
+        recipe, cube, spread = self.recipe, self.scene.cube, self.recipe.spreading
+        candidates, store = recipe.features.candidates(), self._store()
+        restored: list[Graph] | None = None
+        with self.watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
+            if store is not None:  # all of them together may not fit into memory
+                store.remove_leftovers()  # a session that was killed can't tidy up
+                for candidate in candidates:
+                    self._features(candidate, module)(cube)
+            if spread.active and spread.own == "restored":
+                first = self._features(candidates[0], module)
+                scenes = first.restored(cube, recipe.features.timesteps)
+                own, device = scenes if any(spread.own_shares) else (), self.runtime.device
+                restored = [spread.own_graph().fit(one, device=device) for one in own]
+
+        def seen_by(candidate: FeatureCandidate) -> tuple[Representation, Cube, Spreading | None]:
+            representation = self._features(candidate, module)
+            found = representation(cube)
+            return representation.fitted(found), found, self._spreading(found, restored)
+
+        learned = self._choose_and_learn(candidates, seen_by)
+        if store is not None and recipe.features.keep != "all":
+            best = self._features(learned[1].choice.best, module).path(cube)
+            store.remove(but=(best,) if recipe.features.keep == "best" else ())
+        return learned
+
+    def _choose_and_learn(
+        self,
+        candidates: Sequence[Candidate],
+        seen_by: Callable[[Candidate], tuple[Representation, Cube, Spreading | None]],
+    ) -> tuple[FittedModel, FitRecord, Prediction]:
+        """Compare candidates on validation pixels, by short trainings; then learn the best one."""
+        labels, classes = self.scene.labels, self.scene.num_classes
+        splits = self._choice_splits() if len(candidates) > 1 else (self.split,)
+
+        tried: list[Candidate] = []
+
+        def score(candidate: Candidate) -> tuple[float, float]:
+            if len(candidates) == 1:  # nothing to choose
+                return math.nan, math.nan
+            _, cube, spreading = seen_by(candidate)
+            scores = []
+            name = f"choice-{len(tried) + 1}"
+            tried.append(candidate)
+            for part in splits:
+                trial = self._classifier().trial(self.recipe.choice.steps, name)
+                # one curve of every candidate is enough
+                watched = part.val if part is splits[0] else None
+                trial.fit(cube, labels, part.train, classes, watched)
+                found = self._at_validation(trial, cube, spreading, part)
+                truth = labels.ravel()[part.val] - 1
+                right = float((found.argmax(axis=1) == truth).mean())
+                scores.append((right, cross_entropy(found, truth)))
+            weights = [len(part.val) for part in splits]
+            accuracy, loss = np.average(scores, axis=0, weights=weights)
+            return float(accuracy), float(loss)
+
+        with self.watch.stage("choice", "Choice among candidates without test pixels"):
+            choice = choose_by_validation(candidates, score)
+        with self.watch.stage("classifier", f"Classifier on {choice.best}"):
+            representation, cube, spreading = seen_by(choice.best)
+            start = time.perf_counter()
+            classifier = self._classifier().fit(cube, labels, self.split.labelled, classes)
+            trained = time.perf_counter()
+            found = classifier.predict(cube).reshape(*labels.shape, classes)
+            if spreading is not None:
+                found = spreading.join(found, labels, self.split.labelled)
+            seconds = trained - start, time.perf_counter() - trained
+        known = FittedOn.of(self.scene, self.split.labelled)
+        chosen = (0.0, 0.0) if spreading is None else (spreading.share, spreading.alpha)
+        return (
+            FittedModel(representation, classifier, known, self.graph_space, *chosen),
+            FitRecord(choice, len(splits), *seconds, classifier.timestep_weights(cube)),
+            Prediction(found, known.class_names, known.class_ids),
+        )
+
+    def _at_validation(
+        self, trial: PixelClassifier, cube: Cube, spreading: Spreading | None, part: Split
+    ) -> NDArray[np.float32]:
+        """Probabilities (N, K) of a split's validation pixels, by what learned its training."""
+        if spreading is None:
+            return trial.predict(cube, part.val)
+        labels, classes = self.scene.labels, self.scene.num_classes
+        if spreading.settings.smooth:
+            found = trial.predict(cube)
+        else:  # every pixel counts by itself
+            found = np.full((labels.size, classes), 1 / classes, dtype=np.float32)
+            found[part.val] = trial.predict(cube, part.val)
+        found = found.reshape(*labels.shape, classes)
+        return spreading.join(found, labels, part.train).reshape(-1, classes)[part.val]
+
+    def _spreading(self, cube: Cube, restored: Sequence[Graph] | None) -> Spreading | None:
+        """What labels are spread along, with its weights chosen without test pixels."""
+        settings, labels = self.recipe.spreading, self.scene.labels
+        if self.graph is None:
+            return None
+        if restored is None:
+            own = graph_cubes(cube, each=self.recipe.classifier.each)
+            spreading = Spreading.fit(settings, self.graph, own, device=self.runtime.device)
+        else:
+            spreading = Spreading(settings, self.graph, restored)
+        choosing = len(settings.own_shares) > 1 or len(settings.other_alphas) > 0
+        splits = self._choice_splits() if choosing else ()
+        return spreading.choose(labels, splits, self.scene.num_classes)
+
+    def _seen_in(self, space: BandSpace) -> tuple[Representation, Cube, Spreading | None]:
+        representation = self._bands(space)
+        cube = representation(self.scene.cube)
+        return representation, cube, self._spreading(cube, None)
+
+    def _bands(self, space: BandSpace) -> BandRepresentation:
+        source = f"all pixels of {self.scene.name}"
+        return BandRepresentation.fit(space, self.scene.cube, source, self.runtime.device)
+
+    def _features(
+        self, candidate: FeatureCandidate, module: DiffusionPretrainModule
+    ) -> DiffusionRepresentation:
+        settings = self.recipe.features
+        precision = resolve_precision(settings.precision, self.runtime.device)
+        return DiffusionRepresentation(
+            module,
+            settings.request(candidate, precision, self.seed),
+            settings.reduction(),
+            settings.angles,
+            self._store(),
+            self.runtime.device,
+        )
+
+    def _classifier(self) -> PixelClassifier:
+        settings = self.recipe.classifier
+        if settings.estimator is not None:
+            return EstimatorClassifier(settings.estimator, each=settings.each, seed=self.seed)
+        return NetworkClassifier(
+            settings,
+            self.runtime,
+            stage=self.stage,
+            class_names=self.scene.info.class_names,
+            seed=self.seed,
+        )
+
+    def _layouts(self) -> set[Layout]:
+        """How the channels of the candidates lie; everything that makes them is made once."""
+        recipe, bands = self.recipe, self.scene.bands
+        if not recipe.pretrains:
+            for space in recipe.raw_bands:
+                self._check_neighbours("raw_bands.neighbours", space.neighbours)
+            return {Layout(_components(space.transform(), bands)) for space in recipe.raw_bands}
+        module = self.module
+        if module is None:
+            settings = recipe.pretrain
+            channels = _components(settings.transform(), bands)
+            module = build_pretraining(settings, channels, self.seed)
+            self.runtime.make_trainer(precision=settings.precision, together=True)
+        pixels = self.scene.height * self.scene.width
+        candidates = recipe.features.candidates()
+        return {self._features(candidate, module).layout(pixels) for candidate in candidates}
+
+    def _check_neighbours(self, name: str, neighbours: int) -> None:
+        pixels = self.scene.height * self.scene.width
+        if neighbours >= pixels:
+            raise ConfigurationError(
+                f"{name} must be below the number of pixels, {pixels}, got {neighbours}"
+            )
+
+    def _compares(self) -> bool:
+        """Whether anything is compared on validation pixels."""
+        recipe, spread = self.recipe, self.recipe.spreading
+        choices = [len(recipe.features.candidates() if recipe.pretrains else recipe.raw_bands)]
+        if spread.active:
+            choices += [len(spread.own_shares), 1 + len(spread.other_alphas)]
+        return max(choices) > 1
+
+    def _choice_splits(self) -> tuple[Split, ...]:
+        return choice_splits(self.split, self.scene.labels, self.recipe.choice, self.seed)
+
+    def _store(self) -> FeatureStore | None:
+        folder = self.runtime.folder
+        return None if folder is None else FeatureStore(folder / "features")
+
+    def _require_module(self) -> DiffusionPretrainModule:
+        if self.module is None:
+            raise NotFittedError("this model has no trained denoiser yet: call pretrain(scene)")
+        return self.module
+
+
+def graph_cubes(cube: Cube, *, each: bool) -> Sequence[NDArray[np.float32]]:
+    """The cubes, (H, W, d), of which a graph each is made.
+
+    Args:
+        cube: What is classified.
+        each: Take the features of every timestep and level by themselves.
+    """
+    return cube.parts() if each and isinstance(cube, FeatureCube) else (array_of(cube),)
+
+
+def _components(transform: BandTransform, bands: int) -> int:
+    """Channels that an unfitted transform will give of so many bands."""
+    components: int | None = getattr(transform, "components", None)
+    if (components or 0) > bands:
+        raise ConfigurationError(
+            f"components must be at most the number of bands, {bands}, got {components}"
+        )
+    return components or bands

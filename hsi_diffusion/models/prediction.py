@@ -1,0 +1,47 @@
+"""What a model says of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsi_diffusion.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Class probabilities of every pixel.
+
+    Attributes:
+        probabilities: float32, shape (H, W, K), of sum 1.
+        class_names: One name per class.
+        class_ids: The number of each class in the label map that was learned.
+    """
+
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    class_ids: tuple[int, ...]
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The most probable class of every pixel, 1..K, shape (H, W); of equal ones the first."""
+        classes: NDArray[np.int64] = self.probabilities.argmax(axis=2) + 1
+        return classes
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The same with the numbers of the label map that was learned, shape (H, W)."""
+        ids: NDArray[np.int64] = np.asarray(self.class_ids, dtype=np.int64)[self.classes - 1]
+        return ids
+
+    def save_probabilities(self, path: str | Path) -> None:
+        """Write the probabilities as .npy, float32, shape (H, W, K)."""
+        with atomic_path(path) as temporary:
+            np.save(temporary, self.probabilities, allow_pickle=False)

@@ -1,0 +1,175 @@
+"""Training the denoiser of a model on a scene."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules import (
+    DiffusionPretrainModule,
+    LoadedSceneDataModule,
+    ReconstructionFigures,
+)
+from hsi_diffusion.seeding import seeded_layers
+
+if TYPE_CHECKING:
+    from hsi_diffusion.modules.runtime import Runtime
+    from hsi_diffusion.patches import BandTransform, Split
+    from hsi_diffusion.recipes import PretrainSettings
+    from hsi_diffusion.scenes import Scene
+
+EPOCH_STEPS = 100
+"""Steps between two validations, checkpoints and lines of the log."""
+
+STAGE = "pretrain"
+"""Name of the training in logs, and of its checkpoint."""
+
+
+class StepShare(NamedTuple):
+    """What one process does of an optimiser step.
+
+    Attributes:
+        batch_size: Patches that it computes at once.
+        parts: So many times, with one optimiser step for all of them (gradient accumulation).
+    """
+
+    batch_size: int
+    parts: int
+
+
+def share_of_step(settings: PretrainSettings, processes: int) -> StepShare:
+    """What each process does of a step, so that a recipe is the same on any number of them.
+
+    Args:
+        settings: With the patches of a step, and how many of them fit into a card at once.
+        processes: How many pretrain together.
+
+    Returns:
+        As few parts of equal size as ``micro_batch_size`` allows.
+
+    Raises:
+        ConfigurationError: The patches can't be shared out evenly.
+    """
+    own, left_over = divmod(settings.batch_size, processes)
+    if left_over:
+        raise ConfigurationError(
+            f"pretrain.batch_size counts the patches of all {processes} processes together and "
+            f"must be a multiple of {processes}, got {settings.batch_size}; give "
+            f"{processes * (own + 1)}, or other --devices"
+        )
+    largest = min(own, settings.micro_batch_size or own)
+    parts = next(n for n in range(1, own + 1) if own % n == 0 and own // n <= largest)
+    return StepShare(own // parts, parts)
+
+
+def build_pretraining(
+    settings: PretrainSettings, num_components: int, seed: int
+) -> DiffusionPretrainModule:
+    """The untrained denoiser.
+
+    Args:
+        settings: Its arguments.
+        num_components: Channels that the band transform gives.
+        seed: Rules initial weights, noise and timesteps.
+
+    Raises:
+        ConfigurationError: A setting is outside what is allowed.
+    """
+    names = (
+        "prediction losses contrast augmentation learning_rate lr_schedule warmup weight_decay "
+        "optimizer lr_scheduler ema_decay"
+    )
+    options = {name: getattr(settings, name) for name in names.split()}
+    denoiser = settings.denoiser
+    if denoiser is None:
+        raise ConfigurationError(
+            "this recipe has no pretraining (pretrain.denoiser: null), and here it needs one: name "
+            "a method that pretrains, such as spectraldiff"
+        )
+    if isinstance(denoiser, nn.Module):  # every training starts from the weights that were given
+        denoiser = copy.deepcopy(denoiser)
+    with seeded_layers("initial-weights", "pretrain", seed):
+        return DiffusionPretrainModule(
+            num_components,
+            denoiser=denoiser,
+            schedule=settings.schedule(),
+            seed=seed,
+            **options,
+        )
+
+
+def pretraining_data(
+    scene: Scene,
+    transform: BandTransform,
+    settings: PretrainSettings,
+    runtime: Runtime,
+    split: Split | None,
+    *,
+    seed: int,
+) -> LoadedSceneDataModule:
+    """The scene's patches, in the space of a fitted transform."""
+    data = LoadedSceneDataModule(
+        scene,
+        task="pretrain",
+        split=split,
+        patch_size=settings.patch_size,
+        batch_size=share_of_step(settings, runtime.processes).batch_size,
+        padding=settings.padding,
+        # short epochs, so that validation and checkpoints come often enough
+        samples_per_epoch=settings.batch_size * min(EPOCH_STEPS, settings.steps),
+        seed=seed,
+    )
+    data.use_transform(transform)
+    return data
+
+
+def pretrain(
+    module: DiffusionPretrainModule,
+    data: LoadedSceneDataModule,
+    settings: PretrainSettings,
+    runtime: Runtime,
+    *,
+    resume: bool = False,
+) -> DiffusionPretrainModule:
+    """Train the denoiser on the scene.
+
+    Args:
+        module: What to train.
+        data: The scene's patches.
+        settings: How to train.
+        runtime: Where to compute, log and write.
+        resume: Go on from the checkpoint that an interrupted training left in the folder, if it got
+            that far; several processes have to see the same folder.
+
+    Returns:
+        The trained module, in evaluation mode.
+    """
+    checkpoint = runtime.checkpoint(STAGE)
+    # not by the file alone: one process may still see what another is about to replace
+    interrupted = resume and checkpoint is not None and checkpoint.is_file()
+    if interrupted and checkpoint is not None:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if stored["global_step"] >= settings.steps:
+            module.load_state_dict(stored["state_dict"])
+            module.transform = data.transform
+            return module.eval()
+    parts = share_of_step(settings, runtime.processes).parts
+    trainer = runtime.make_trainer(
+        steps=settings.steps,
+        accumulate=parts,
+        precision=settings.precision,
+        gradient_clip=settings.gradient_clip,
+        logger=runtime.logger(STAGE),
+        checkpoint=checkpoint,
+        together=True,
+        callbacks=[ReconstructionFigures(folder=runtime.folder)],
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint if interrupted else None)
+    # Lightning stops before it validates
+    if settings.steps * parts % trainer.num_training_batches:
+        trainer.validate(module, data, verbose=False)
+    return module.eval()

@@ -1,0 +1,203 @@
+"""What a classifier sees of an image: its bands in some space, or diffusion features.
+
+Both are fitted once, on the image that a model learns, without labels, and then compute the same
+for any image of the same sensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from hsi_diffusion.classifiers import Layout
+from hsi_diffusion.errors import NotFittedError
+from hsi_diffusion.features import (
+    FeatureSettings,
+    FittedReduction,
+    Reduction,
+    feature_key,
+    feature_layout,
+)
+from hsi_diffusion.graphs import neighbour_mean
+from hsi_diffusion.patches import gaussian_blur, transform_from_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from hsi_diffusion.features import FeatureCube, FeatureStore
+    from hsi_diffusion.modules import DiffusionPretrainModule
+    from hsi_diffusion.patches import BandTransform
+    from hsi_diffusion.recipes import BandSpace
+
+    Saved = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class BandRepresentation:
+    """The bands of an image in a space.
+
+    Attributes:
+        transform: The fitted band transform.
+        blur: Standard deviation in pixels of the Gaussian blur after it.
+        neighbours: Nearest neighbours over which every pixel is averaged after that.
+        device: Where the nearest neighbours are looked for.
+    """
+
+    kind: ClassVar[str] = "bands"
+
+    transform: BandTransform
+    blur: float = 0.0
+    neighbours: int = 0
+    device: torch.device | str = "cpu"
+
+    @classmethod
+    def fit(
+        cls, space: BandSpace, cube: NDArray[Any], source: str, device: torch.device | str
+    ) -> BandRepresentation:
+        """Fit the transform of a space on all pixels of an image, (H, W, bands)."""
+        transform = space.transform().fit(cube, source=source)
+        return cls(transform, space.blur, space.neighbours, device)
+
+    def __call__(self, cube: NDArray[Any]) -> NDArray[np.float32]:
+        """Compute it for an image, (H, W, bands) to (H, W, C)."""
+        found = self.transform.transform(cube)
+        if self.blur:
+            found = gaussian_blur(found, self.blur)
+        if self.neighbours:
+            found = neighbour_mean(found, self.neighbours, device=self.device)
+        return found
+
+    def save(self) -> Saved:
+        """Plain data and tensors, for :meth:`load`."""
+        state = self.transform.state_dict()
+        plain = {key: value for key, value in state.items() if not isinstance(value, torch.Tensor)}
+        tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        return {"transform": plain, "blur": self.blur, "neighbours": self.neighbours}, tensors
+
+    @classmethod
+    def load(
+        cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device | str
+    ) -> BandRepresentation:
+        """What :meth:`save` gave, again."""
+        transform = transform_from_state({**plain["transform"], **tensors})
+        return cls(transform, float(plain["blur"]), int(plain["neighbours"]), device)
+
+
+@dataclass(frozen=True)
+class DiffusionRepresentation:
+    """Features of an image by a denoiser.
+
+    Attributes:
+        module: The trained denoiser with its schedule and its fitted band transform.
+        request: Timesteps, levels and noise.
+        reduction: How the channels are reduced; fitted, or to be fitted on the first image.
+        angles: Add a spectral angle per timestep.
+        store: Keeps features in files, and finds them there the next time; None: no files.
+        device: Where to compute.
+    """
+
+    kind: ClassVar[str] = "features"
+
+    module: DiffusionPretrainModule
+    request: FeatureSettings
+    reduction: Reduction | FittedReduction | None = None
+    angles: bool = False
+    store: FeatureStore | None = None
+    device: torch.device | str = "cpu"
+
+    def layout(self, pixels: int) -> Layout:
+        """How the channels will lie for an image of so many pixels.
+
+        Raises:
+            ConfigurationError: A timestep, a level or the number of components doesn't fit.
+        """
+        denoiser = self.module.trained_denoiser
+        for timestep in self.request.timesteps:
+            self.module.schedule.check_step(timestep)
+        denoiser.check_indices(self.request.levels)
+        parts = feature_layout(denoiser, self.request, self.reduction, pixels=pixels).channels
+        steps = len(self.request.timesteps)
+        groups = 1 if len(parts) % steps else steps
+        return Layout(sum(parts) + steps * self.angles, groups, self.angles)
+
+    def __call__(self, cube: NDArray[Any]) -> FeatureCube:
+        """Compute it for an image, (H, W, bands) to (H, W, D)."""
+        return self.module.extract_features(
+            self._input(cube),
+            self.request,
+            reduction=self.reduction,
+            angles=self.angles,
+            store=self.store,
+            device=self.device,
+        )
+
+    def path(self, cube: NDArray[Any]) -> Path | None:
+        """The file that its features of an image are kept in; None without files."""
+        if self.store is None:
+            return None
+        angles = self.module.prediction if self.angles else None
+        key = feature_key(
+            self.module.trained_denoiser,
+            self.module.schedule,
+            self._input(cube),
+            self.request,
+            self.reduction,
+            angles=angles,
+        )
+        return self.store.path(key)
+
+    def fitted(self, features: FeatureCube) -> DiffusionRepresentation:
+        """The same with the reduction that made ``features``, and without files."""
+        return replace(self, reduction=features.reduction, store=None)
+
+    def restored(
+        self, cube: NDArray[Any], timesteps: tuple[int, ...]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The image as the denoiser restores it from each timestep, one by one, (H, W, C)."""
+        values = self._input(cube)
+        for timestep in timesteps:
+            wanted = replace(self.request, timesteps=(timestep,), levels=(0,))
+            yield self.module.restore(values, wanted, device=self.device)[0].numpy()
+
+    def save(self) -> Saved:
+        """Plain data and tensors of what was fitted, for :meth:`load`."""
+        plain: dict[str, Any] = {"request": asdict(self.request), "angles": self.angles}
+        if not isinstance(self.reduction, FittedReduction):
+            return {**plain, "reduction": None}, {}
+        return {**plain, "reduction": asdict(self.reduction.settings)}, self.reduction.tensors()
+
+    @classmethod
+    def load(
+        cls,
+        plain: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        module: DiffusionPretrainModule,
+        device: torch.device | str,
+    ) -> DiffusionRepresentation:
+        """What :meth:`save` gave, again, with the denoiser that goes with it."""
+        reduction = None
+        if plain["reduction"] is not None:
+            reduction = FittedReduction.from_tensors(Reduction(**plain["reduction"]), tensors)
+        request = FeatureSettings(**plain["request"])
+        return cls(module, request, reduction, bool(plain["angles"]), device=device)
+
+    @property
+    def transform(self) -> BandTransform:
+        """The fitted band transform of the denoiser's input.
+
+        Raises:
+            NotFittedError: There is none.
+        """
+        if self.module.transform is None:
+            raise NotFittedError("this denoiser has no fitted band transform: pretrain it first")
+        return self.module.transform
+
+    def _input(self, cube: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(self.transform.transform(cube))

@@ -1,0 +1,314 @@
+"""Transform, features, reduction, classifier and label spreading of an image as one object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from hsi_diffusion.errors import ConfigurationError, NotFittedError
+from hsi_diffusion.graphs import Spreading
+from hsi_diffusion.models.fitting import Fitting, graph_cubes
+from hsi_diffusion.models.prediction import Prediction
+from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
+from hsi_diffusion.models.representation import DiffusionRepresentation
+from hsi_diffusion.models.stopwatch import Stopwatch
+from hsi_diffusion.models.storage import StoredModel, load_model, save_model
+from hsi_diffusion.modules import Runtime
+from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from hsi_diffusion.classifiers import Cube, NetworkFactory
+    from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.graphs import Graph
+    from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
+    from hsi_diffusion.modules import DiffusionPretrainModule
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.recipes import DenoiserFactory, Location
+    from hsi_diffusion.scenes import Scene
+
+
+class SceneClassifier:
+    """Learns a scene without labels, classifies it with few, and maps other images of the sensor.
+
+    On the scene that it was fitted on, labels may be spread along graphs of the scene. On another
+    image, transform and reduction are those that were fitted, nothing is fitted again, and the
+    classifier's probabilities are smoothed along graphs of that image: it has no labels.
+
+    Args:
+        recipe: What decides it, see :class:`~hsi_diffusion.recipes.Recipe`; or plain data of a
+            preset, whose ``scenes`` and ``few_shot`` sections then follow the scene and the split.
+        seed: Rules everything random.
+        runtime: Where to compute, log and write; None: here, without files.
+        watch: Times the stages; None: a new one.
+        stage: Name of the classifier's training in logs, and of its checkpoint.
+
+    Attributes:
+        pretrained: The trained denoiser with its band transform; None before, and without one.
+        fitted: What was learned; None before :meth:`fit`.
+        record: What was compared on the way; None before :meth:`fit`, and for a model that was
+            read.
+        prediction: Its prediction for the scene that it was fitted on; likewise.
+        graph: The graph of that scene's bands, if labels are spread; likewise.
+
+    Example:
+        >>> from hsi_diffusion import SceneClassifier, simulate_scene
+        >>> from hsi_diffusion.patches import make_split
+        >>> scene = simulate_scene(24, 24, 20, 3)
+        >>> split = make_split(scene.labels, "10", patch_size=1, seed=0)
+        >>> model = SceneClassifier.from_recipe("knn", "quick").fit(scene, split)
+        >>> model.predict(scene).probabilities.shape
+        (24, 24, 3)
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | Mapping[str, Any],
+        *,
+        seed: int = 0,
+        runtime: Runtime | None = None,
+        watch: Stopwatch | None = None,
+        stage: str = "classifier",
+    ) -> None:
+        self._given = recipe
+        self._recipe = recipe if isinstance(recipe, Recipe) else None
+        self._read: StoredModel | None = None
+        self.seed = seed
+        self.runtime = runtime or Runtime()
+        self.watch = watch or Stopwatch()
+        self.stage = stage
+        self.pretrained: DiffusionPretrainModule | None = None
+        self.fitted: FittedModel | None = None
+        self.record: FitRecord | None = None
+        self.prediction: Prediction | None = None
+        self.graph: Graph | None = None
+
+    @classmethod
+    def from_recipe(cls, method: Location, preset: str = "cpu", **options: Any) -> Self:
+        """A model by the names of a recipe.
+
+        Args:
+            method: Name of a method, such as ``"diffgraph"``, or a folder with recipes of your
+                own.
+            preset: ``"quick"``, ``"cpu"`` or ``"paper"``.
+            **options: Further arguments of the class.
+
+        Raises:
+            ConfigurationError: There is no such method or preset.
+        """
+        return cls(read_preset(method, preset), **options)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the model.
+
+        Raises:
+            NotFittedError: It follows the scene and the split, and :meth:`fit` was not called yet.
+        """
+        if self._recipe is None:
+            raise NotFittedError("the recipe follows the scene and the split: call fit(...) first")
+        return self._recipe
+
+    @property
+    def known(self) -> FittedOn:
+        """The image that the model learned, with names and colours of its classes.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+        """
+        return self._require_fitted().known
+
+    def check(self, scene: Scene, split: Split) -> None:
+        """Make every part once, so that a wrong setting is reported before anything is computed.
+
+        Args:
+            scene: The scene.
+            split: Which of its pixels are for what.
+
+        Raises:
+            SceneError: There is nothing to tell apart.
+            SplitError: The split lacks pixels that are needed.
+            ConfigurationError: A setting is outside what is allowed.
+        """
+        self._fitting(scene, split).check()
+
+    def pretrain(
+        self, scene: Scene, split: Split | None = None, *, resume: bool = False
+    ) -> DiffusionPretrainModule:
+        """Train the denoiser on all pixels of a scene, without labels.
+
+        On several processes all of them call it.
+
+        Args:
+            scene: The scene; its labels play no part.
+            split: The split that will be classified, for presets that follow it.
+            resume: Go on from the checkpoint of an interrupted pretraining in the folder.
+
+        Raises:
+            ConfigurationError: The recipe has no pretraining.
+        """
+        settings = self._resolved(scene, split).pretrain
+        transform = settings.transform().fit(scene.cube, source=f"all pixels of {scene.name}")
+        module = build_pretraining(settings, transform.num_components, self.seed)
+        data = pretraining_data(scene, transform, settings, self.runtime, split, seed=self.seed)
+        text = f"Pretraining without labels, {settings.steps} steps"
+        with self.watch.stage("pretraining", text):
+            self.pretrained = pretrain(module, data, settings, self.runtime, resume=resume)
+        return self.pretrained
+
+    def fit(self, scene: Scene, split: Split, *, graph: Graph | None = None) -> Self:
+        """Learn a scene: pretrain, choose features, learn the labels.
+
+        Everything is chosen on validation pixels, which count as labels, or by cross-validation
+        inside the label budget; the classifier then learns training and validation pixels. Test
+        pixels are not looked at. A denoiser that the model has already is not trained again.
+
+        Args:
+            scene: The scene.
+            split: Which of its pixels are for what.
+            graph: Graph of the scene's bands, where another model has built it before.
+
+        Returns:
+            Itself.
+
+        Raises:
+            HsiDiffusionError: A setting, the scene or the split don't fit; reported before anything
+            is
+                computed.
+        """
+        if self._read is not None and self._read.foreign:
+            raise ConfigurationError(
+                "this model was read from files, and parts of its recipe are not the library's "
+                f"({', '.join(self._read.foreign)}): make a SceneClassifier of a whole recipe to "
+                "fit it"
+            )
+        fitting = self._fitting(scene, split)
+        fitting.check()
+        if fitting.recipe.pretrains and self.pretrained is None:
+            fitting.module = self.pretrain(scene, split)
+        fitting.build_graph(graph)
+        self.fitted, self.record, self.prediction = fitting.learn()
+        self.graph, self._recipe, self._read = fitting.graph, fitting.recipe, None
+        return self
+
+    def predict(self, image: Scene | NDArray[Any]) -> Prediction:
+        """Classify every pixel of an image of the sensor that was learned.
+
+        Args:
+            image: A scene, or values of shape (H, W, bands) in the units that were learned.
+
+        Returns:
+            Probabilities and classes. For the scene that was fitted on they are what the fit found.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            SceneError: The image has other bands.
+        """
+        fitted = self._require_fitted()
+        known = fitted.known
+        cube = known.cube_of(image)
+        own = known.is_image(cube)
+        if own and self.prediction is not None:
+            return self.prediction
+        seen = fitted.representation(cube)
+        found = fitted.classifier.predict(seen).reshape(*cube.shape[:2], -1)
+        if fitted.graph_space is not None:
+            spreading = self._spreading(cube, seen)
+            labelled = (known.labels(), known.pixels) if own else ()
+            found = spreading.join(found, *labelled)
+        return Prediction(found, known.class_names, known.class_ids)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model into a folder: JSON, safetensors, and estimators without pickles.
+
+        Args:
+            folder: Written whole or not at all; a model that is there is replaced.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            OutputExistsError: The folder holds something else.
+        """
+        fitted = self._require_fitted()
+        save_model(self._read or StoredModel(self.recipe, self.seed, fitted), Path(folder))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        denoiser: DenoiserFactory | Denoiser | None = None,
+        network: NetworkFactory | nn.Module | None = None,
+        trusted: Sequence[str] = (),
+        runtime: Runtime | None = None,
+    ) -> Self:
+        """Read a model that :meth:`save` wrote; nothing that its files name is imported or run.
+
+        Args:
+            folder: The model's folder.
+            denoiser: The denoiser, or what makes it, if its class is not the library's.
+            network: Likewise the classifier's network.
+            trusted: Full names of classes of a saved estimator that are not scikit-learn's.
+            runtime: Where to compute; None: here.
+
+        Raises:
+            CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
+        """
+        runtime = runtime or Runtime()
+        stored = load_model(
+            Path(folder),
+            denoiser=denoiser,
+            network=network,
+            trusted=tuple(trusted),
+            runtime=runtime,
+        )
+        model = cls(stored.recipe, seed=stored.seed, runtime=runtime)
+        model.fitted, model._read = stored.fitted, stored
+        if isinstance(stored.fitted.representation, DiffusionRepresentation):
+            model.pretrained = stored.fitted.representation.module
+        return model
+
+    def _resolved(self, scene: Scene, split: Split | None) -> Recipe:
+        """Lay what a preset changes for a scene, and for few labels, over the rest of it."""
+        if isinstance(self._given, Recipe):
+            return self._given
+        settings = {} if split is None else split.settings
+        kind = str(settings.get("count") or settings.get("kind", ""))
+        return from_plain(Recipe, preset_for(self._given, scene=scene.name, split=kind))
+
+    def _fitting(self, scene: Scene, split: Split) -> Fitting:
+        return Fitting(
+            self._resolved(scene, split),
+            scene,
+            split,
+            runtime=self.runtime,
+            watch=self.watch,
+            module=self.pretrained,
+            seed=self.seed,
+            stage=self.stage,
+        )
+
+    def _spreading(self, cube: NDArray[Any], seen: Cube) -> Spreading:
+        """Graphs of an image, with the weights that the fit has chosen."""
+        fitted, settings = self._require_fitted(), self.recipe.spreading
+        assert fitted.graph_space is not None  # noqa: S101  (asked for only where there is one)
+        restores = settings.own == "restored"
+        if not fitted.own_share:
+            own: Any = ()
+        elif restores and isinstance(fitted.representation, DiffusionRepresentation):
+            own = fitted.representation.restored(cube, self.recipe.features.timesteps)
+        else:
+            own = graph_cubes(seen, each=self.recipe.classifier.each)
+        spreading = Spreading.fit(
+            settings, fitted.graph_space(cube), own, device=self.runtime.device
+        )
+        spreading.share, spreading.alpha = fitted.own_share, fitted.alpha
+        return spreading
+
+    def _require_fitted(self) -> FittedModel:
+        if self.fitted is None:
+            raise NotFittedError("this model has learned nothing yet: call fit(scene, split) first")
+        return self.fitted

@@ -1,0 +1,150 @@
+"""Devices, folder and loggers of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.hardware import resolve_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lightning.pytorch.loggers import Logger
+
+    from hsi_diffusion.hardware import AnyPrecision
+
+
+class StageLoggers(Protocol):
+    """Gives every stage of a run its logger."""
+
+    def stage(self, name: str) -> Logger | bool:
+        """The logger of the stage ``name``; False where nothing is logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where trainings compute, log and write.
+
+    Attributes:
+        folder: For checkpoints and computed features; None writes no files.
+        accelerator: Lightning's name of the hardware; ``"auto"`` is CUDA where there is any, and
+            the CPU elsewhere.
+        devices: Processes per machine that pretrain together.
+        num_nodes: Machines that pretrain together.
+        loggers: Gives every stage its logger; None: nothing is logged.
+        progress: Show progress bars.
+        deterministic: Have a graphics card take PyTorch's deterministic algorithms, and warn where
+            there is none; a CPU gives the same numbers twice anyway.
+    """
+
+    folder: Path | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    loggers: StageLoggers | None = None
+    progress: bool = False
+    deterministic: bool = True
+
+    @property
+    def processes(self) -> int:
+        """How many processes pretrain together."""
+        return self.devices * self.num_nodes
+
+    @property
+    def device(self) -> torch.device:
+        """The device of everything that runs on one process."""
+        if self.accelerator == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", 0)
+
+    def logger(self, stage: str) -> Logger | bool:
+        """The logger of a stage; False where nothing is logged."""
+        return False if self.loggers is None else self.loggers.stage(stage)
+
+    def checkpoint(self, stage: str) -> Path | None:
+        """The file that a stage's last state is written to; None without a folder."""
+        return None if self.folder is None else self.folder / "checkpoints" / f"{stage}.ckpt"
+
+    def make_trainer(
+        self,
+        *,
+        steps: int = -1,
+        accumulate: int = 1,
+        precision: AnyPrecision = "float32",
+        gradient_clip: float = 0.0,
+        logger: Logger | bool = False,
+        checkpoint: Path | None = None,
+        together: bool = False,
+        validate_every: int | None = None,
+        callbacks: Sequence[L.Callback] = (),
+    ) -> L.Trainer:
+        """A Trainer for one stage.
+
+        Args:
+            steps: Optimiser steps; -1 for stages that don't train.
+            accumulate: Batches of each step.
+            precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+            gradient_clip: Largest norm of a gradient; 0 = unlimited.
+            logger: Where figures go.
+            checkpoint: File that the last state is written to; None writes none.
+            together: Compute on all processes, and validate after every epoch.
+            validate_every: Validate after so many steps, on one process.
+            callbacks: Further callbacks.
+
+        Raises:
+            ConfigurationError: The hardware that is asked for is not there.
+        """
+        resolved = resolve_precision(precision, self.device)
+        used = [*callbacks, *([RichProgressBar(leave=False)] if self.progress else [])]
+        if logger and steps > 0:
+            used.append(LearningRateMonitor("step"))
+        if checkpoint is not None:
+            used.append(
+                ModelCheckpoint(
+                    checkpoint.parent,
+                    checkpoint.stem,
+                    save_last=False,
+                    enable_version_counter=False,
+                )
+            )
+        on_card = self.device.type == "cuda"
+        # "auto" as Lightning means it may be hardware that self.device does not know
+        accelerator = self.device.type if self.accelerator == "auto" else self.accelerator
+        try:
+            return L.Trainer(
+                accelerator=accelerator,
+                devices=self.devices if together else 1,
+                num_nodes=self.num_nodes if together else 1,
+                max_steps=steps,
+                max_epochs=-1,
+                accumulate_grad_batches=accumulate,
+                precision="bf16-mixed" if resolved == "bfloat16" else "32-true",
+                gradient_clip_val=gradient_clip or None,
+                # an error would forbid resizing and padding layers whose gradient is a sum in any
+                # order; it differs in the last digit
+                deterministic="warn" if self.deterministic and on_card else None,
+                logger=logger,
+                callbacks=used,
+                enable_checkpointing=checkpoint is not None,
+                enable_progress_bar=self.progress,
+                enable_model_summary=False,
+                limit_val_batches=None if together or validate_every else 0,
+                val_check_interval=validate_every,
+                check_val_every_n_epoch=1 if validate_every is None else None,
+                num_sanity_val_steps=0,
+                log_every_n_steps=10,
+                default_root_dir=self.folder,
+            )
+        except (ValueError, ImportError, MisconfigurationException) as error:
+            raise ConfigurationError(
+                f"accelerator={self.accelerator!r} with devices={self.devices} can't be used here: "
+                f"{error}; accelerator='auto' (--accelerator auto) takes what there is"
+            ) from error

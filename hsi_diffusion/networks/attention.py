@@ -1,0 +1,271 @@
+"""What the transformers are made of: attention, feed-forward layers, blocks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from einops import rearrange, repeat
+from torch import nn
+from torch.nn import functional as F
+
+from hsi_diffusion.networks.base import check_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention, fused, in the dtype that is fastest where it runs.
+
+    In bfloat16 on a CPU the fused kernel's backward pass is slower than in float32 by more than
+    the rest of a patch transformer gains (seen with torch 2.13 and AVX-512). There it runs in
+    float32.
+
+    Args:
+        query: Shape (B, heads, M, D).
+        key: Shape (B, heads, N, D).
+        value: Shape (B, heads, N, D).
+        mask: Added to the logits, broadcast to (B, heads, M, N).
+
+    Returns:
+        Shape (B, heads, M, D), in the dtype of ``query``.
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        with torch.autocast("cpu", enabled=False):  # it would cast back to bfloat16
+            return attend(query.float(), key.float(), value.float(), mask).to(query.dtype)
+    if mask is not None:
+        # the fused kernels want the mask in the query's dtype, which autocast may have changed
+        mask = mask.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens, fused.
+
+    Args:
+        dim: Channels of a token.
+        heads: Number of heads.
+        head_dim: Channels of a head.
+        dropout: Dropout on the output. The attention weights get none: it would leave the fused
+            kernels, four times slower on a CPU.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, dim), nn.Dropout(dropout))
+
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Mix the tokens of each sequence.
+
+        Args:
+            tokens: Shape (B, N, dim), or (B, M, N, dim) for M sequences of N tokens per item.
+            bias: Added to the logits of each key, shape (B, N) or (B, M, N); -inf leaves a token
+                out.
+
+        Returns:
+            The shape of ``tokens``, without the residual.
+        """
+        # sequences stand beside the heads: as items of the batch they would outgrow what a CUDA
+        # grid can hold
+        query, key, value = rearrange(
+            self.to_qkv(self.norm(tokens)),
+            "b ... n (three h d) -> three b (... h) n d",
+            three=3,
+            h=self.heads,
+        )
+        mask = None
+        if bias is not None:
+            mask = repeat(bias, "b ... n -> b (... h) 1 n", h=self.heads)
+        mixed = attend(query, key, value, mask)
+        joined = rearrange(mixed, "b (m h) n d -> b m n (h d)", h=self.heads)
+        out: Tensor = self.to_out(joined if tokens.ndim == 4 else joined[:, 0])
+        return out
+
+    def at(self, tokens: Tensor, wanted: Sequence[int]) -> Tensor:
+        """What :meth:`forward` gives at some tokens only, for a part of the work.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of M tokens.
+
+        Returns:
+            Shape (B, M, dim), without the residual.
+        """
+        normed = self.norm(tokens)
+        inner = self.to_qkv.out_features // 3
+        query_weight, context_weight = self.to_qkv.weight[:inner], self.to_qkv.weight[inner:]
+        query = rearrange(
+            F.linear(normed[:, wanted], query_weight), "b m (h d) -> b h m d", h=self.heads
+        )
+        key, value = rearrange(
+            F.linear(normed, context_weight), "b n (two h d) -> two b h n d", two=2, h=self.heads
+        )
+        mixed = attend(query, key, value)
+        out: Tensor = self.to_out(rearrange(mixed, "b h m d -> b m (h d)"))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from tokens to other tokens, fused.
+
+    Args:
+        dim: Channels of a token.
+        heads: Number of heads.
+        head_dim: Channels of a head.
+        dropout: Dropout on the output.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.norm_context = nn.LayerNorm(dim)
+        self.to_q = nn.Linear(dim, heads * head_dim, bias=False)
+        self.to_kv = nn.Linear(dim, 2 * heads * head_dim, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, dim), nn.Dropout(dropout))
+
+    def forward(self, tokens: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Let tokens gather from a context.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            context: Shape (B, M, dim).
+            bias: Added to the logits of each token of the context, shape (B, M); -inf leaves it
+                out.
+
+        Returns:
+            Shape (B, N, dim), without the residual.
+        """
+        query = rearrange(self.to_q(self.norm(tokens)), "b n (h d) -> b h n d", h=self.heads)
+        key, value = rearrange(
+            self.to_kv(self.norm_context(context)),
+            "b m (two h d) -> two b h m d",
+            two=2,
+            h=self.heads,
+        )
+        mask = None if bias is None else bias[:, None, None, :]
+        mixed = attend(query, key, value, mask)
+        out: Tensor = self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
+        return out
+
+
+class FeedForward(nn.Sequential):
+    """Pre-norm two-layer perceptron on every token, (B, N, dim) -> (B, N, dim)."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__(
+            nn.LayerNorm(dim),
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, dim),
+            nn.Dropout(dropout),
+        )
+
+
+class TransformerBlock(nn.ModuleList):
+    """Attention, then a feed-forward layer, each pre-norm and added to what was there.
+
+    A list of the two; an encoder that appends a module to it applies that module itself.
+
+    Args:
+        dim: Channels of a token.
+        heads: Attention heads.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layer.
+        dropout: Dropout on what is added.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, mlp_dim: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(
+            [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
+        )
+
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the block.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of the M tokens to return; None: all.
+
+        Returns:
+            Shape (B, M, dim).
+        """
+        attention = cast("Attention", self[0])
+        if wanted is None:
+            tokens = tokens + attention(tokens)
+        else:
+            tokens = tokens[:, wanted] + attention.at(tokens, wanted)
+        output: Tensor = tokens + self[1](tokens)
+        return output
+
+
+@dataclass(frozen=True)
+class TransformerSizes:
+    """Sizes of a transformer.
+
+    Attributes:
+        dim: Channels of a token.
+        depth: Number of blocks.
+        heads: Attention heads per block.
+        head_dim: Channels of a head.
+        mlp_dim: Hidden channels of the feed-forward layers.
+        dropout: Dropout inside the blocks.
+
+    Raises:
+        ConfigurationError: A size is below 1.
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    head_dim: int
+    mlp_dim: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = asdict(self)
+        del sizes["dropout"]
+        check_sizes(**sizes)
+
+
+class TransformerEncoder(nn.ModuleList):
+    """Transformer blocks, one after the other.
+
+    A list of :class:`TransformerBlock`, so that a state dict numbers them: ``0.1`` is the
+    feed-forward layer of the first block.
+
+    Args:
+        sizes: Sizes of the blocks, and their number.
+    """
+
+    def __init__(self, sizes: TransformerSizes) -> None:
+        super().__init__(
+            TransformerBlock(sizes.dim, sizes.heads, sizes.head_dim, sizes.mlp_dim, sizes.dropout)
+            for _ in range(sizes.depth)
+        )
+
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the blocks.
+
+        Args:
+            tokens: Shape (B, N, dim).
+            wanted: Numbers of the M tokens to return: the last block leaves out what only the
+                others need. None: all.
+
+        Returns:
+            Shape (B, M, dim).
+        """
+        last = len(self) - 1
+        for number, block in enumerate(self):
+            tokens = block(tokens, wanted if number == last else None)
+        return tokens

@@ -1,0 +1,131 @@
+"""The split of a scene that a setting names: a share, a number, blocks, masks, a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import ConfigurationError, SplitError
+from hsi_diffusion.patches.split import Split
+from hsi_diffusion.patches.splits import fixed_split, make_split
+from hsi_diffusion.scenes import read_mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes import Scene
+
+# int before float, so that a parser leaves a 10 as it is
+SplitSetting = str | int | float | Path | Split
+"""What names a split, see :func:`scene_split`."""
+
+
+def scene_split(
+    scene: Scene,
+    split: SplitSetting | None = None,
+    *,
+    train_mask: str | Path | NDArray[Any] | None = None,
+    test_mask: str | Path | NDArray[Any] | None = None,
+    guard: int | None = None,
+    patch_size: int,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+) -> Split | None:
+    """Make the split of a scene that a setting names, or read it.
+
+    Args:
+        scene: The scene.
+        split: ``"0.1"`` (fraction of every class), ``"10"`` (pixels per class), ``"blocks"``
+            (spatially disjoint), ``"fixed"`` (the masks, or the scene's published split), the path
+            of a stored split (.npz), or a :class:`Split`. Numbers may be given as numbers: 0.1, 10.
+            None: ``"fixed"`` with masks, else ``scene.info.default_split``.
+        train_mask: For ``"fixed"``: the training pixels, ``"FILE[:key]"`` or an array of shape
+            (H, W).
+        test_mask: Likewise the test pixels.
+        guard: Pixels between training and test pixels, for ``"blocks"`` only; None: the radius of
+            ``patch_size``.
+        patch_size: Side of the largest patches that will be cut.
+        val_fraction: Fraction of each class's label budget that becomes validation pixels.
+        seed: Names the draw.
+
+    Returns:
+        The split; None for a scene without labels.
+
+    Raises:
+        ConfigurationError: The settings contradict each other.
+        SplitError: ``split`` is none of these, is one of another scene, or can't be made.
+    """
+    check_split_settings(split, train_mask, test_mask, guard)
+    if not scene.labels.any():
+        return None
+    if split is None:
+        split = "fixed" if train_mask is not None else scene.info.default_split
+    if isinstance(split, str | Path) and str(split).endswith(".npz"):
+        split = _stored_split(split)
+    if isinstance(split, Split):
+        split.check_fits(scene.labels)
+        return split
+    if _is(split, "fixed"):
+        train, test = _fixed_masks(scene, train_mask, test_mask)
+        return fixed_split(scene.labels, train, test, val_fraction=val_fraction, seed=seed)
+    return make_split(
+        scene.labels,
+        str(split) if isinstance(split, Path) else split,
+        patch_size=patch_size,
+        guard=guard,
+        val_fraction=val_fraction,
+        seed=seed,
+    )
+
+
+def check_split_settings(
+    split: SplitSetting | None, train_mask: object, test_mask: object, guard: int | None
+) -> None:
+    """Raise a ConfigurationError where these settings of :func:`scene_split` contradict."""
+    if (train_mask is None) != (test_mask is None):
+        raise ConfigurationError("train_mask and test_mask go together: give both or neither")
+    kind = "one that is given" if isinstance(split, Split) else repr(split)
+    if train_mask is not None and not (split is None or _is(split, "fixed")):
+        raise ConfigurationError(f"train_mask and test_mask need split='fixed', got split={kind}")
+    if guard is not None and not _is(split, "blocks"):
+        raise ConfigurationError(
+            f"guard is the distance that split='blocks' keeps; got guard={guard} with "
+            f"split={kind}, which would not heed it: leave out guard, or take blocks"
+        )
+
+
+def _is(split: SplitSetting | None, name: str) -> bool:
+    return isinstance(split, str) and split.strip() == name
+
+
+def _stored_split(path: str | Path) -> Split:
+    try:
+        return Split.load(path)
+    except OSError as error:
+        raise SplitError(
+            f"can't read the stored split {path}: {error.strerror or error}; give the split.npz of "
+            "an earlier run on this scene, or another split such as '0.1'"
+        ) from error
+
+
+def _fixed_masks(
+    scene: Scene,
+    train_mask: str | Path | NDArray[Any] | None,
+    test_mask: str | Path | NDArray[Any] | None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if train_mask is not None and test_mask is not None:
+        shape = (scene.height, scene.width)
+        train, test = (
+            mask if isinstance(mask, np.ndarray) else read_mask(mask, shape)
+            for mask in (train_mask, test_mask)
+        )
+        return train, test
+    if scene.fixed_train is None or scene.fixed_test is None:
+        raise SplitError(
+            f"scene {scene.info.name!r} has no published split built in; give train_mask and "
+            "test_mask, or another split: a share such as '0.1', pixels per class such as '10', "
+            "or 'blocks'"
+        )
+    return scene.fixed_train, scene.fixed_test

@@ -1,0 +1,54 @@
+"""What a run found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.metrics import HSIMetrics
+    from hsi_diffusion.models import SceneClassifier
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.runs.settings import RunSettings
+    from hsi_diffusion.scenes import Scene
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fitted model, and its figures of merit.
+
+    Attributes:
+        model: The model.
+        predicted: Classes 1..K of every pixel, shape (H, W).
+        metrics: Counts of the test pixels.
+    """
+
+    model: SceneClassifier
+    predicted: NDArray[np.int64]
+    metrics: HSIMetrics
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes:
+        settings: What decided it.
+        scene: The scene.
+        split: Which of its pixels are for what.
+        method: What the method found, on diffusion features or, without pretraining, on raw bands.
+        control: What the same classifier found on raw bands; None without a control.
+        seconds: Time of each stage.
+        resumed: The run was stopped on its way, and ``seconds`` count only its last session.
+    """
+
+    settings: RunSettings
+    scene: Scene
+    split: Split
+    method: Outcome
+    control: Outcome | None
+    seconds: dict[str, float]
+    resumed: bool = False

@@ -1,0 +1,252 @@
+"""A whole run: from a scene to its map, with the same classifier on raw bands beside it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_only
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.metrics import HSIMetrics
+from hsi_diffusion.models import SceneClassifier, Stopwatch
+from hsi_diffusion.modules.runtime import Runtime
+from hsi_diffusion.runs.folder import (
+    check_output,
+    check_resumable,
+    prepare_output,
+    remove_if_only_begun,
+)
+from hsi_diffusion.runs.inputs import read_pretrained, read_scene, read_split
+from hsi_diffusion.runs.loggers import RunLogger, check_logger
+from hsi_diffusion.runs.outputs import write_outputs
+from hsi_diffusion.runs.result import Outcome, RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hsi_diffusion.patches import Split
+    from hsi_diffusion.runs.settings import RunSettings
+    from hsi_diffusion.scenes import Scene
+
+
+def run(
+    settings: RunSettings,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> RunResult | None:
+    """Fit a model and its control, measure each once, and write everything into a folder.
+
+    Nothing but the last measurement looks at test pixels, see
+    :meth:`~hsi_diffusion.models.SceneClassifier.fit`.
+
+    Args:
+        settings: Everything that decides the run.
+        folder: Where its files go, the model in ``model/``.
+        overwrite: Replace an earlier run there.
+        resume: Go on with the run there, which had the same settings: the pretraining from its last
+            checkpoint, and feature files that are there are used again.
+        progress: Show progress bars.
+        say: Called with a line of text when a stage begins.
+
+    Returns:
+        The result, on the first process; None on the others, which help with a distributed
+        pretraining and do nothing else.
+    """
+    folder = Path(folder)
+    # Lightning's own reading of the environment: the others of a machine are started by the first
+    # one; torchrun or a cluster starts all of them, on one machine or on several
+    rank = process_rank()
+    first = rank == 0
+    if not first and not _pretrains_together(settings):
+        _say_that_it_is_not_needed(rank, settings)
+        return None
+    if first and resume:
+        check_resumable(folder, settings)
+    elif first:
+        check_output(folder, overwrite=overwrite, inputs=settings.inputs())
+    planned = _plan(settings, folder, say if first else _say_nothing, progress=progress)
+    # nothing was written or removed until here, where nearly all that can be wrong has been found
+    if first and not resume:
+        prepare_output(folder, overwrite=overwrite, inputs=settings.inputs())
+    try:
+        if first and not resume:
+            settings.save(folder / "config.yaml")
+        return _compute(planned, settings, folder, progress=progress, resume=resume)
+    except BaseException:
+        if first and not resume:
+            remove_if_only_begun(folder)
+        raise
+
+
+def check(settings: RunSettings, folder: Path) -> None:
+    """Find nearly all that can be wrong with a run in a second, without writing anything.
+
+    Args:
+        settings: Everything that decides the run.
+        folder: Where it would write.
+
+    Raises:
+        HsiDiffusionError: The run can't be had.
+    """
+    _plan(settings, folder, _say_nothing, progress=False)
+
+
+def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True) -> None:
+    """Do only the pretraining of a run, for several runs to use.
+
+    Args:
+        settings: Settings of the runs; features and classifier play no part.
+        folder: ``checkpoints/pretrain.ckpt`` is written here; one that is there is gone on with.
+        progress: Show progress bars.
+    """
+    scene, config = read_scene(settings), settings.to_dict()
+    name = f"pretraining-{folder.name}"
+    with RunLogger(settings.logger, folder, name, config, settings.group) as logger:
+        runtime = _runtime(settings, folder, progress=progress, logger=logger)
+        model = SceneClassifier(settings, seed=settings.seed, runtime=runtime)
+        model.pretrain(scene, read_split(settings, scene), resume=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run before it computes anything."""
+
+    scene: Scene
+    split: Split
+    model: SceneClassifier
+
+
+def _plan(
+    settings: RunSettings, folder: Path, say: Callable[[str], None], *, progress: bool
+) -> _Plan:
+    """Read the scene, and check the settings of all stages against it."""
+    watch = Stopwatch(say)
+    with watch.stage("scene", f"Scene {settings.scene_name}, split {settings.split_kind}"):
+        scene = read_scene(settings)
+        split = read_split(settings, scene)
+    runtime = _runtime(settings, folder, progress=progress)
+    model = SceneClassifier(settings, seed=settings.seed, runtime=runtime, watch=watch)
+    if settings.pretrained is not None:
+        with watch.stage("pretraining", f"Pretrained denoiser of {settings.pretrained}"):
+            model.pretrained = read_pretrained(
+                settings.pretrained, scene, settings.pretrain.denoiser
+            )
+    model.check(scene, split)
+    if settings.pretrains and settings.raw_bands:
+        SceneClassifier(settings.without_pretraining(), runtime=runtime).check(scene, split)
+    check_logger(settings.logger)
+    return _Plan(scene, split, model)
+
+
+def _compute(
+    planned: _Plan, settings: RunSettings, folder: Path, *, progress: bool, resume: bool
+) -> RunResult | None:
+    """Everything that takes time; None on all but the first process."""
+    model, scene, split = planned.model, planned.scene, planned.split
+    config = settings.to_dict()
+    with RunLogger(settings.logger, folder, folder.name, config, settings.group) as logger:
+        runtime = _runtime(settings, folder, progress=progress, logger=logger)
+        model.runtime = runtime
+        if settings.pretrains and model.pretrained is None:
+            threads = torch.get_num_threads()
+            model.pretrain(scene, split, resume=resume)
+            if not _is_first_process(threads):
+                return None
+        model.fit(scene, split)
+        method = _measured(model, scene, split)
+        control = None
+        if settings.pretrains and settings.raw_bands:
+            other = SceneClassifier(
+                settings.without_pretraining(), seed=settings.seed, runtime=runtime, stage="control"
+            )
+            with model.watch.stage("raw_bands", "Control: the same classifier on raw bands"):
+                other.fit(scene, split, graph=model.graph)
+            control = _measured(other, scene, split)
+        result = RunResult(settings, scene, split, method, control, model.watch.seconds, resume)
+        try:
+            model.save(folder / "model")
+        except ConfigurationError as error:  # an estimator of the user's that has no file format
+            warnings.warn(f"the model is not saved: {error}", stacklevel=2)
+        write_outputs(result, folder, logger)
+    return result
+
+
+def _measured(model: SceneClassifier, scene: Scene, split: Split) -> Outcome:
+    """Figures of merit of a model on the test pixels."""
+    predicted = model.predict(scene).classes
+    metrics = HSIMetrics(scene.num_classes)
+    metrics.update(
+        torch.from_numpy(predicted.ravel()[split.test] - 1),
+        torch.from_numpy(scene.labels.ravel()[split.test] - 1),
+    )
+    return Outcome(model, predicted, metrics)
+
+
+def _runtime(
+    settings: RunSettings, folder: Path, *, progress: bool, logger: RunLogger | None = None
+) -> Runtime:
+    return Runtime(
+        folder=folder,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        loggers=logger,
+        progress=progress,
+        deterministic=settings.deterministic,
+    )
+
+
+def _pretrains(settings: RunSettings) -> bool:
+    """Whether a run trains a denoiser of its own."""
+    return settings.pretrains and settings.pretrained is None
+
+
+def _pretrains_together(settings: RunSettings) -> bool:
+    """Whether several processes have something to do: they share a pretraining only."""
+    return _pretrains(settings) and settings.devices * settings.nodes > 1
+
+
+def _say_that_it_is_not_needed(rank: int, settings: RunSettings) -> None:
+    """Tell who started several processes for a pretraining on one; one line for all of them."""
+    if rank == 1 and _pretrains(settings):
+        warnings.warn(
+            "several processes were started, but the settings pretrain on one (devices and nodes "
+            "are 1), so the first one works alone; give --devices N, the processes per machine, "
+            "and --nodes M to pretrain on all of them",
+            stacklevel=2,
+        )
+
+
+def _is_first_process(threads: int) -> bool:
+    """Take down a distributed pretraining; all but the first process have done their part.
+
+    Args:
+        threads: How many to compute with from now on. Lightning had shared them out among the
+            processes.
+    """
+    if not dist.is_available() or not dist.is_initialized():
+        # torchrun's other processes, where a finished pretraining was only read
+        return process_rank() == 0
+    first = dist.get_rank() == 0
+    dist.barrier()
+    dist.destroy_process_group()
+    torch.set_num_threads(threads)
+    return first
+
+
+def process_rank() -> int:
+    """Number of this process among those that were started together, as Lightning reads it."""
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
+def _say_nothing(_: str) -> None:
+    """For the processes that only help with the pretraining."""

@@ -1,0 +1,299 @@
+"""Benchmarks on a scene that takes seconds, killed and started again."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import wandb
+import yaml
+from PIL import Image
+
+from hsi_diffusion.benchmarks.command import benchmark
+from tests.benchmarks.tiny import MNF, SIZE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENE = {"name": "simulated", **SIZE}
+DIFFUSION = {
+    "accelerator": "cpu",
+    "pretrain": {
+        "transform": MNF,
+        "denoiser": {"base_channels": 2},
+        "patch_size": 8,
+        "batch_size": 4,
+        "steps": 3,
+    },
+    "features": {"timesteps": [50], "levels": [1], "components": 8},
+    "classifier": {"patch_size": 5, "steps": 10, "members": 1},
+    "spreading": {"label_weight": 0},
+    "raw_bands": [{"transform": MNF}],
+}
+PLAN: dict[str, Any] = {
+    "title": "A tiny benchmark",
+    "note": "Of no use,\nbut quick.",
+    "preset": "quick",
+    "seeds": 2,
+    "methods": [
+        {"method": "knn", "title": "kNN"},
+        {"method": "spectraldiff", "title": "SpectralDiff", "set": DIFFUSION},
+        {
+            "method": "spectraldiff",
+            "title": "levels",
+            "seeds": 1,
+            "set": DIFFUSION,
+            "vary": {"features.timesteps": [[10], [50]], "features.levels": [[1], [2]]},
+        },
+    ],
+    "pairs": [["SpectralDiff", "kNN"]],
+    "columns": [
+        {"title": "ten", "scene": SCENE, "split": "10", "published": {"kNN": 67.07}},
+        {"title": "tenth", "scene": SCENE, "split": "0.1", "methods": ["kNN"]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plans") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(PLAN, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a benchmark that ran through."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    assert benchmark([str(plan), "--out", str(folder)]) == 0
+    return folder
+
+
+def figures(folder: Path) -> list[list[str]]:
+    """Everything in benchmark.csv but times."""
+    with (folder / "benchmark.csv").open(encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    kept = [index for index, name in enumerate(lines[0]) if "seconds" not in name]
+    return [[line[index] for index in kept] for line in lines]
+
+
+def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
+    text = (finished / "benchmark.md").read_text(encoding="utf-8")
+    header = next(line for line in text.splitlines() if line.startswith("| class"))
+    assert [cell.strip() for cell in header.split("|")[2:-1]] == [
+        "kNN",
+        "SpectralDiff",
+        "SpectralDiff: raw bands",
+    ]
+    for part in (
+        "# A tiny benchmark\n\nOf no use, but quick.\n",
+        "## ten",
+        "## tenth",
+        "Published OA",
+        "67.07",
+    ):
+        assert part in text
+    # timesteps down, levels across
+    assert "`features.timesteps` down and `features.levels` across" in text
+    assert "SpectralDiff: raw bands" in text.split("Paired over the seeds")[1]
+    assert r"\begin{tabular}" in (finished / "benchmark.tex").read_text(encoding="utf-8")
+    rows = figures(finished)
+    assert len(rows) == 1 + 2 + 2 * 2 + 4 + 2
+    assert (finished / "per_class.csv").read_text(encoding="utf-8").count("\n") > len(rows)
+    for name in ("maps-1", "maps-2", "differences"):
+        with Image.open(finished / f"{name}.png") as image:
+            image.verify()
+
+
+def test_all_methods_on_all_splits_stand_in_one_table(finished: Path) -> None:
+    text = (finished / "benchmark.md").read_text(encoding="utf-8")
+    overview = text.split("## Overall accuracy")[1].split("##")[0]
+    with (finished / "benchmark.csv").open(encoding="utf-8") as file:
+        values = [
+            100 * float(line["overall_accuracy"])
+            for line in csv.DictReader(file)
+            if line["row"] == "kNN"
+        ]
+    of_ten, of_tenth = (
+        f"{statistics.mean(part):.2f} ± {statistics.stdev(part):.2f}"
+        for part in (values[:2], values[2:])
+    )
+    rows = [line for line in overview.splitlines() if line.startswith("|")][2:]
+    assert rows[0] == f"| kNN | {of_ten} | {of_tenth} |"
+    assert [row.split(" | ")[0] for row in rows[1:]] == [
+        "| SpectralDiff",
+        "| SpectralDiff: raw bands",
+    ]
+
+
+def test_what_was_measured_elsewhere_is_not_run_again(
+    finished: Path,
+    plan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in ("benchmark.csv", "per_class.csv"):
+        lines = (finished / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("kNN,ten,1")]
+        (part / name).write_text("".join(kept), encoding="utf-8")
+    place = tmp_path / "rest"
+    assert benchmark([str(plan), "--out", str(place), "--also", str(part)]) == 0
+    assert [folder.name.split("-seed")[0] for folder in (place / "cells").iterdir()] == ["kNN-ten"]
+    assert figures(place) == figures(finished)
+    text = (place / "benchmark.md").read_text(encoding="utf-8")
+    assert "## tenth" in text
+    assert "Not run yet" not in text
+    missing = ["--tables-only", "--out", str(tmp_path / "none")]
+    other = [*missing, "--also", str(part), "--set", "classifier.steps=2"]
+    capsys.readouterr()
+    assert benchmark([str(plan), *other]) == 0
+    said = capsys.readouterr()
+    assert "3 measurements were made with other settings" in said.err
+    assert "(the first: kNN, ten, seed 0)" in said.err
+    assert "Not run yet: 4 of 10 runs" in said.out  # SpectralDiff says its steps itself
+    assert benchmark([str(plan), *missing, "--also", str(part)]) == 0
+    text = (tmp_path / "none" / "benchmark.md").read_text(encoding="utf-8")
+    assert "Not run yet: 1 of 10 runs" in text
+    assert benchmark([str(plan), *missing, "--also", str(tmp_path)]) == 2
+
+
+def test_one_pretraining_serves_all_that_can_use_it(finished: Path) -> None:
+    assert len(list((finished / "pretrained").glob("*/checkpoints/pretrain.ckpt"))) == 2
+
+
+def test_killed_and_started_again_it_gives_the_same_table(
+    finished: Path, plan: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    command = [sys.executable, "experiments/benchmark.py", str(plan), "--out", str(tmp_path)]
+    # as many threads as here: sums over several round differently
+    place: dict[str, Any] = {
+        "cwd": request.config.rootpath,
+        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+    }
+    process = subprocess.Popen(command, **place, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("cells/*/metrics.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(tmp_path.glob("cells/*/metrics.json")))
+    assert 2 <= done < 10
+    assert not (tmp_path / "benchmark.md").exists()
+    again = subprocess.run(command, **place, capture_output=True, text=True, check=True)
+    assert f"{done} of 10 runs were done before" in again.stdout
+    assert figures(tmp_path) == figures(finished)
+
+
+def test_a_worker_that_is_killed_changes_nothing(
+    finished: Path, plan: Path, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        """Kill a worker as soon as a run is on its way."""
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("cells/*/config.yaml")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        killed.extend(child.pid for child in multiprocessing.active_children()[:1] if child.pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    part = ["--methods", "kNN", "SpectralDiff", "--splits", "10"]
+    assert benchmark([str(plan), "--out", str(tmp_path), "--workers", "2", *part]) == 0
+    killer.join()
+    assert len(killed) == 1
+    wanted = [row for row in figures(finished) if row[1] != "tenth" and "levels" not in row[0]]
+    assert len(wanted) == 1 + 2 + 2 * 2
+    assert figures(tmp_path) == wanted
+
+
+def test_options_run_a_part_of_a_file(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = [str(plan), "--out", str(tmp_path)]
+    assert benchmark([*part, "--methods", "kNN", "--splits", "10"]) == 0
+    assert len(figures(tmp_path)) == 1 + 2
+    assert "Not run yet: 8 of 10 runs." in capsys.readouterr().out
+    # the tables keep what was run before
+    assert benchmark([*part, "--splits", "0.1"]) == 0
+    assert len(figures(tmp_path)) == 1 + 4
+    (tmp_path / "benchmark.csv").unlink()
+    assert benchmark([*part, "--tables-only"]) == 0
+    assert len(figures(tmp_path)) == 1 + 4
+    capsys.readouterr()
+    assert benchmark([*part, "--methods", "svm"]) == 2
+    assert "--methods must name some of the plan's (kNN, SpectralDiff" in capsys.readouterr().err
+    assert benchmark([*part, "--methods", "SpectralDiff", "--splits", "0.1"]) == 2
+    assert "no run of --methods, --scenes and --splits together" in capsys.readouterr().err
+    assert benchmark([*part, "--seeds", "4", "--methods", "k*", "--splits", "10"]) == 0
+    assert [line[:3] for line in figures(tmp_path)[1:]] == [["kNN", "ten", "4"]]
+
+
+def test_a_stopped_training_says_how_to_go_on(
+    plan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise SystemExit(1)  # what Lightning makes of Ctrl-C
+
+    monkeypatch.setattr("hsi_diffusion.classifiers.NetworkClassifier.fit", stop)
+    options = [str(plan), "--methods", "SpectralDiff", "--out", str(tmp_path)]
+    assert benchmark(options) == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+
+
+def test_a_failed_run_is_reported_and_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {
+        "method": "knn",
+        "title": "broken",
+        "set": {"classifier": {"estimator": {"n_neighbors": 0}}},
+    }
+    plan = tmp_path / "plan.yaml"
+    content = {**PLAN, "methods": ["knn", broken], "columns": PLAN["columns"][:1], "pairs": []}
+    plan.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert benchmark([str(plan), "--seeds", "0", "--out", str(tmp_path / "out")]) == 1
+    assert "- broken, ten, seed 0: classifier.estimator" in capsys.readouterr().out
+    assert len(figures(tmp_path / "out")) == 2
+
+
+def test_it_needs_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark([]) == 2
+    assert "name the methods to compare (--methods, of cnn1d" in capsys.readouterr().err
+
+
+def test_runs_are_followed_as_one_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    groups = []
+    init = wandb.init
+
+    def note(*given: Any, **options: Any) -> Any:
+        groups.append(options["group"])
+        return init(*given, **options)
+
+    monkeypatch.setattr(wandb, "init", note)
+    plan = tmp_path / "plan.yaml"
+    methods = ["knn", {**PLAN["methods"][1], "control": False}]
+    content = {**PLAN, "methods": methods, "columns": PLAN["columns"][:1], "pairs": []}
+    plan.write_text(yaml.safe_dump(content), encoding="utf-8")
+    options = ["--seeds", "0", "--logger", "wandb", "--out", str(tmp_path / "out")]
+    assert benchmark([str(plan), *options]) == 0
+    # two cells, and a pretraining that others might share
+    assert groups == ["A tiny benchmark"] * 3
+    assert len(list((tmp_path / "out").rglob("offline-run-*"))) == 3

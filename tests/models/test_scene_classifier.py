@@ -1,0 +1,238 @@
+"""One object is the model: fitted, saved, read, and applied to other images of the sensor."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from hsi_diffusion import Graph, Scene, SceneClassifier, Spreading, make_split, simulate_scene
+from hsi_diffusion.classifiers import EstimatorClassifier, NetworkClassifier, SupportVectorMachine
+from hsi_diffusion.errors import NotFittedError, SceneError
+from hsi_diffusion.models import DiffusionRepresentation
+from hsi_diffusion.patches import BandTransform, StreamingPCA
+from tests.models.tiny import FEATURES, KINDS, NEAREST, RAW, SPREADING, laid, recipe, scene, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.models.conftest import Saved
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, *methods: tuple[type, str]) -> None:
+    """Let methods fail that must not be called."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something is fitted again")
+
+    for owner, name in methods:
+        monkeypatch.setattr(owner, name, refuse)
+
+
+LEARNING: tuple[tuple[type, str], ...] = (
+    (BandTransform, "fit"),
+    (StreamingPCA, "partial_fit"),
+    (StreamingPCA, "finish"),
+    (EstimatorClassifier, "fit"),
+    (NetworkClassifier, "fit"),
+    (SupportVectorMachine, "fit"),
+    (KNeighborsClassifier, "fit"),
+    (L.Trainer, "fit"),
+    (Spreading, "choose"),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_says_what_the_fit_has_found(
+    kind: str, fitted: Callable[[str], Saved], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, folder = fitted(kind)
+    assert model.prediction is not None
+    np.testing.assert_allclose(model.prediction.probabilities.sum(axis=2), 1, rtol=1e-5)
+    forbid(monkeypatch, *LEARNING)
+    loaded = SceneClassifier.from_pretrained(folder)
+    found = loaded.predict(scene())
+    assert np.array_equal(found.probabilities, model.prediction.probabilities)
+    assert np.array_equal(loaded.predict(scene().cube).probabilities, found.probabilities)
+    assert (found.class_names, found.class_ids) == (scene().info.class_names, (1, 2, 3))
+
+    forbid(monkeypatch, (Graph, "spread_labels"))  # there are no labels in another image
+    other = loaded.predict(scene(1))
+    assert other.probabilities.shape == (24, 22, 3)
+    np.testing.assert_allclose(other.probabilities.sum(axis=2), 1, rtol=1e-5)
+    assert np.array_equal(other.probabilities, model.predict(scene(1)).probabilities)
+
+    loaded.save(tmp_path / "again")  # nothing of it has changed
+    for name in ("model.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["an estimator for each, restored", "label propagation"])
+def test_probabilities_are_smoothed_along_graphs_of_another_image(
+    kind: str, fitted: Callable[[str], Saved]
+) -> None:
+    model, _ = fitted(kind)
+    learned, cube = model.fitted, scene(1).cube
+    assert learned is not None
+    assert learned.graph_space is not None
+    seen = learned.representation(cube)
+    given = learned.classifier.predict(seen).reshape(24, 22, 3)
+    settings = model.recipe.spreading
+    own: list[NDArray[np.float32]] = []
+    if learned.own_share:
+        assert isinstance(learned.representation, DiffusionRepresentation)
+        own = list(learned.representation.restored(cube, (50, 100)))
+    spreading = Spreading.fit(settings, learned.graph_space(cube), own)
+    spreading.share = learned.own_share
+    expected = spreading.smooth(given)
+    assert not np.allclose(expected, given, atol=1e-3)
+    np.testing.assert_array_equal(model.predict(scene(1)).probabilities, expected)
+
+
+def test_another_image_is_classified_with_what_was_learned() -> None:
+    """Spectra of the same classes under the same light: nearest neighbours tell them apart."""
+    first = simulate_scene(40, 40, 20, 3, seed=5, variability=0.2, noise=0.2)
+    second = simulate_scene(40, 40, 20, 3, seed=5, image=1, variability=0.2, noise=0.2)
+    given = make_split(first.labels, "0.3", patch_size=1, seed=0)
+    model = SceneClassifier(recipe(RAW, {"classifier": {"estimator": NEAREST}})).fit(first, given)
+    labelled = second.labels > 0
+    rows = first.cube.reshape(-1, 20)[given.labelled].astype(float)
+    low, high = first.cube.min(axis=(0, 1)), first.cube.max(axis=(0, 1))
+    reference = KNeighborsClassifier(1).fit(
+        (rows - low) / (high - low), first.labels.ravel()[given.labelled]
+    )
+    expected = reference.predict((second.cube[labelled] - low) / (high - low))
+    found = model.predict(second).classes[labelled]
+    assert (found == expected).mean() > 0.99
+    assert (found == second.labels[labelled]).mean() > 0.8
+
+
+def test_other_bands_wavelengths_and_values_are_refused(fitted: Callable[[str], Saved]) -> None:
+    model, folder = fitted("blurred bands")
+    other = scene(1)
+    assert other.info.wavelengths is not None
+
+    def with_waves(shift: float) -> Scene:
+        waves = list(other.info.wavelengths or ())
+        waves[7] += shift
+        info = dataclasses.replace(other.info, wavelengths=tuple(waves))
+        return Scene(other.cube, other.labels, info)
+
+    for one in (model, SceneClassifier.from_pretrained(folder)):
+        with pytest.raises(SceneError, match=r"\(H, W, 20\), the bands of tiny.*\(24, 22, 19\)"):
+            one.predict(other.cube[:, :, 1:])
+        with pytest.raises(SceneError, match=r"1 bands differ: band 7 lies at 1\d\d\d\.?\d* nm"):
+            one.predict(with_waves(3))
+        one.predict(with_waves(0.5))
+        broken = other.cube.astype(np.float32)
+        broken[3, 4, 5] = np.nan
+        with pytest.raises(SceneError, match="finite real numbers, got float32"):
+            one.predict(broken)
+        with pytest.raises(SceneError, match=r"got \(24, 22\)"):
+            one.predict(other.cube[:, :, 0])
+
+
+def test_what_was_learned_is_known(fitted: Callable[[str], Saved]) -> None:
+    model, folder = fitted("label propagation")
+    for known in (model.known, SceneClassifier.from_pretrained(folder).known):
+        assert (known.scene, known.shape) == ("tiny", (24, 22, 20))
+        assert known.palette == scene().info.palette
+        assert known.wavelengths == scene().info.wavelengths
+        assert known.class_names == scene().info.class_names
+        where = split().labelled
+        labels = np.zeros(24 * 22, dtype=int)
+        labels[where] = scene().labels.ravel()[where]
+        np.testing.assert_array_equal(known.labels().ravel(), labels)
+        assert known.info(5, 7).shape == (5, 7, 20)
+
+
+def test_a_model_that_has_learned_nothing_says_so(tmp_path: Path) -> None:
+    model = SceneClassifier.from_recipe("knn")
+    for use in (lambda: model.predict(scene()), lambda: model.save(tmp_path), lambda: model.known):
+        with pytest.raises(NotFittedError, match=r"call fit\(scene, split\) first"):
+            use()
+    with pytest.raises(NotFittedError, match="follows the scene and the split"):
+        _ = model.recipe
+
+
+@pytest.mark.parametrize(
+    "kind", ["network, no reduction", "an estimator for each, restored", "blurred bands"]
+)
+def test_fitting_looks_at_no_test_label_and_gives_the_same_twice(
+    kind: str, fitted: Callable[[str], Saved]
+) -> None:
+    model, _ = fitted(kind)
+    assert model.prediction is not None
+    assert model.record is not None
+    first, choice = model.prediction.probabilities, model.record.choice
+    labels = scene().labels.copy()
+    flat, test = labels.reshape(-1), split().test
+    flat[test] = np.random.default_rng(0).permutation(flat[test])
+    assert (labels != scene().labels).sum() > 50
+    model.fit(Scene(scene().cube, labels, scene().info), split())
+    np.testing.assert_array_equal(model.prediction.probabilities, first)
+    assert model.record.choice.best == choice.best
+    again = SceneClassifier(recipe(KINDS[kind]), seed=3).fit(scene(), split())
+    assert again.prediction is not None
+    np.testing.assert_array_equal(again.prediction.probabilities, first)
+
+
+def test_a_preset_follows_the_scene_and_the_split() -> None:
+    plain = laid(
+        RAW,
+        {"classifier": {"estimator": NEAREST}},
+        {
+            "few_shot": {"raw_bands": [{"transform": "PCA"}]},
+            "scenes": {"tiny": {"spreading": SPREADING}},
+        },
+    )
+    model = SceneClassifier(plain)
+
+    def learned(data: Scene, kind: str) -> tuple[str, bool]:
+        model.fit(data, make_split(data.labels, kind, patch_size=1, seed=0))
+        return str(model.recipe.raw_bands[0]), model.recipe.spreading.active
+
+    stranger = simulate_scene(24, 22, 20, 3)
+    assert learned(scene(), "10") == ("pca", True)
+    assert learned(scene(), "0.2") == ("minmax", True)
+    assert learned(stranger, "0.2") == ("minmax", False)
+    assert learned(stranger, "5") == ("pca", False)
+    model.check(scene(), split())  # what was learned stays as it is
+    assert not model.recipe.spreading.active
+
+
+def test_pretraining_alone_does_not_settle_the_split() -> None:
+    plain = laid(FEATURES, {"classifier": {"estimator": NEAREST}, "features": {"combine": "all"}})
+    model = SceneClassifier({**plain, "few_shot": {"features": {"timesteps": [20]}}})
+    module = model.pretrain(scene())
+    assert model.fit(scene(), split()).recipe.features.timesteps == (20,)
+    assert model.pretrained is module
+
+
+def test_in_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = simulate_scene(24, 24, 32, 3)
+    other = simulate_scene(24, 24, 32, 3, image=1, brightness=0.8)
+    split = make_split(scene.labels, "10", patch_size=1, seed=0)
+    monkeypatch.chdir(tmp_path)
+    model = SceneClassifier.from_recipe("label_propagation", "cpu").fit(scene, split)
+    found = model.predict(other)
+    model.save("model")
+    again = SceneClassifier.from_pretrained("model")
+    np.testing.assert_array_equal(again.predict(other).classes, found.classes)
+    found.save_probabilities("map.npy")
+    np.testing.assert_array_equal(np.load("map.npy"), found.probabilities)
+
+
+def test_classes_have_the_numbers_of_the_label_map() -> None:
+    info = dataclasses.replace(scene().info, class_ids=(2, 5, 9))
+    numbered = Scene(scene().cube, scene().labels, info)
+    model = SceneClassifier(recipe(KINDS["label propagation"])).fit(numbered, split())
+    found = model.predict(scene(1))
+    np.testing.assert_array_equal(found.ids, np.array([0, 2, 5, 9])[found.classes])

@@ -1,0 +1,258 @@
+"""Parts of a user's own: written in a folder outside of the library, used in Python and in YAML."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from hsi_diffusion import (
+    DiffusionPretrainModule,
+    FeatureClassifierModule,
+    NoiseSchedule,
+    SimulatedSceneDataModule,
+    UNet3D,
+)
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules.lightning_cli import SceneCLI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import lightning as L
+
+DENOISER = """\
+import torch
+from hsi_diffusion import Denoiser, FeatureLevel
+
+
+class MyDenoiser(Denoiser):
+    def __init__(self, num_bands, width=16):
+        levels = [FeatureLevel("hidden", width, radius=1)]
+        super().__init__(num_bands, feature_info=levels, radius=1)
+        self.time = torch.nn.Embedding(1000, width)
+        self.conv = torch.nn.Conv2d(num_bands, width, 3, padding=1)
+        self.head = torch.nn.Conv2d(width, num_bands, 1)
+
+    def forward_levels(self, x_t, t, indices, *, output):
+        hidden = (self.conv(x_t) + self.time(t)[:, :, None, None]).relu()
+        return self.head(hidden) if output else None, [hidden] * len(indices)
+"""
+
+NETWORK = """\
+import torch
+
+
+class MyNet(torch.nn.Module):
+    def __init__(self, in_channels, num_classes, patch_size, width=8):
+        super().__init__()
+        self.hidden = torch.nn.Linear(in_channels * patch_size**2, width)
+        self.head = torch.nn.Linear(width, num_classes)
+
+    def forward(self, image):
+        return self.head(self.hidden(image.flatten(1)).relu())
+"""
+
+SCENE: dict[str, Any] = {"height": 24, "width": 20, "bands": 16, "num_classes": 4}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of the user's own, in a folder outside of the repository."""
+    assert not tmp_path.is_relative_to(Path(__file__).parents[2])
+    (tmp_path / "my_parts.py").write_text(DENOISER + "\n\n" + NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("my_parts")
+    del sys.modules["my_parts"]
+
+
+def pretraining_data() -> SimulatedSceneDataModule:
+    return SimulatedSceneDataModule(
+        **SCENE, task="pretrain", patch_size=8, batch_size=8, samples_per_epoch=32, holdout=0.2
+    )
+
+
+def save(trainer: L.Trainer, path: Path) -> dict[str, Any]:
+    trainer.save_checkpoint(path)
+    stored: dict[str, Any] = torch.load(path, weights_only=True)
+    return stored
+
+
+def test_a_denoiser_of_ones_own_is_short() -> None:
+    assert len(DENOISER.splitlines()) <= 20
+
+
+@pytest.mark.parametrize("form", ["class", "object", "partial"])
+def test_an_own_denoiser(
+    own: Any, form: str, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    given = {
+        "class": own.MyDenoiser,
+        "object": own.MyDenoiser(16),
+        "partial": partial(own.MyDenoiser, width=16),
+    }[form]
+    data = pretraining_data()
+    module = DiffusionPretrainModule(16, denoiser=given, ema_decay=0.5, contrast={"cell": 4,
+                                     "shift": 2})  # fmt: skip
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, data)
+    stored = save(trainer, tmp_path / "own.ckpt")
+    noted = stored["hyper_parameters"]["denoiser"]
+    assert noted == {"foreign_class": "my_parts.MyDenoiser"}
+
+    with pytest.raises(ConfigurationError, match=r"my_parts\.MyDenoiser.*denoiser=\.\.\."):
+        DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    loaded = DiffusionPretrainModule.load_from_checkpoint(
+        tmp_path / "own.ckpt", denoiser=own.MyDenoiser
+    )
+    assert loaded.transform is not None
+    features = loaded.extract_features(data.cube, timesteps=(5, 100), tile=7)
+    assert features.array.shape == (24, 20, 2 * 16)
+    expected = module.extract_features(data.cube, timesteps=(5, 100))
+    torch.testing.assert_close(torch.as_tensor(features.array), torch.as_tensor(expected.array))
+
+
+def test_an_own_network(own: Any, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
+    data = SimulatedSceneDataModule(**SCENE, patch_size=3, batch_size=16, split="10")
+    module = FeatureClassifierModule(16, 4, 3, classifier=own.MyNet(16, 4, 3))
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, data)
+    save(trainer, tmp_path / "own.ckpt")
+    with pytest.raises(ConfigurationError, match=r"my_parts\.MyNet.*classifier=\.\.\."):
+        FeatureClassifierModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    loaded = FeatureClassifierModule.load_from_checkpoint(
+        tmp_path / "own.ckpt", classifier=own.MyNet
+    )
+    image = torch.randn(2, 16, 3, 3)
+    assert torch.equal(loaded.eval()(image), module.eval()(image))
+    members = FeatureClassifierModule(16, 4, 3, classifier=own.MyNet, members=2)
+    assert members(image).shape == (2, 4)
+
+
+def test_an_own_optimiser_and_schedule(
+    quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    halve = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    module = DiffusionPretrainModule(
+        16,
+        denoiser=partial(UNet3D, base_channels=2, depth=1),
+        schedule=NoiseSchedule(50),
+        optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.5),
+        lr_scheduler=halve,
+    )
+    data = pretraining_data()
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, data)
+    (optimizer,) = trainer.optimizers
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 4)  # once per epoch
+    stored = save(trainer, tmp_path / "own.ckpt")
+    assert stored["hyper_parameters"]["optimizer"] == {"foreign_class": "torch.optim.sgd.SGD"}
+
+    loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    assert loaded.hparams == module.hparams
+    quiet_trainer().validate(loaded, data, verbose=False)
+    with pytest.raises(ConfigurationError, match=r"trained with optimizer torch\.optim\.sgd\.SGD"):
+        quiet_trainer(max_epochs=1).fit(loaded, data)
+    loaded = DiffusionPretrainModule.load_from_checkpoint(
+        tmp_path / "own.ckpt", optimizer=torch.optim.SGD, lr_scheduler=halve
+    )
+    quiet_trainer(max_epochs=1).fit(loaded, data)
+
+
+def test_an_own_optimiser_goes_with_the_librarys_schedule(
+    quiet_trainer: Callable[..., L.Trainer],
+) -> None:
+    module = FeatureClassifierModule(
+        16, 4, 3, classifier="CNN1D", optimizer=partial(torch.optim.SGD, lr=0.1),
+        lr_schedule="cosine",
+    )  # fmt: skip
+    data = SimulatedSceneDataModule(**SCENE, patch_size=3, batch_size=16, split="10")
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, data)
+    (optimizer,) = trainer.optimizers
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("task", ["pretrain", "classify"])
+def test_own_parts_in_yaml(own: Any, task: str, tmp_path: Path) -> None:
+    part = (
+        {"denoiser": {"class_path": "my_parts.MyDenoiser", "init_args": {"width": 12}},
+         "schedule": {"class_path": "NoiseSchedule", "init_args": {"timesteps": 40}}}
+        if task == "pretrain"
+        else {"classifier": {"class_path": "my_parts.MyNet", "init_args": {"width": 12}}}
+    )  # fmt: skip
+    optimizer = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.01}}
+    module = {"pretrain": "DiffusionPretrainModule", "classify": "FeatureClassifierModule"}[task]
+    config = {
+        "model": {"class_path": module, "init_args": {**part, "optimizer": optimizer}},
+        "data": {
+            "class_path": "SimulatedSceneDataModule",
+            "init_args": {**SCENE, "patch_size": 5, "batch_size": 64, "split": 10},
+        },
+        "trainer": {
+            "accelerator": "cpu", "max_steps": 2, "logger": False,
+            "enable_progress_bar": False, "enable_model_summary": False,
+            "default_root_dir": str(tmp_path),
+        },
+    }  # fmt: skip
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    cli = SceneCLI(["fit", "--config", str(path)])
+    assert isinstance(cli.trainer.optimizers[0], torch.optim.SGD)
+    model = cli.model
+    if task == "pretrain":
+        assert isinstance(model, DiffusionPretrainModule)
+        assert isinstance(model.denoiser, own.MyDenoiser)
+        assert model.schedule.timesteps == 40
+        assert model.hparams["denoiser"] == {"foreign_class": "my_parts.MyDenoiser"}
+    else:
+        assert isinstance(model, FeatureClassifierModule)
+        assert isinstance(model.classifier, own.MyNet)
+    shapes = {tuple(weight.shape) for weight in model.parameters()}
+    assert (12,) in shapes
+    assert model.hparams["optimizer"] == {"foreign_class": "torch.optim.sgd.SGD"}
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    stored = torch.load(checkpoint, weights_only=True)["hyper_parameters"]
+    assert "_instantiator" not in stored
+    assert "_class_path" not in stored
+
+
+def test_a_network_in_yaml_is_told_the_timesteps_of_the_data() -> None:
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(FeatureClassifierModule, "model")
+    settings = {"in_channels": 8, "num_classes": 3, "patch_size": 3, "timesteps": 4}
+    network = {"class_path": "FusionClassifier", "init_args": {"dim": 16}}
+    config = parser.parse_object(
+        {"model": {"class_path": "FeatureClassifierModule",
+                   "init_args": {**settings, "classifier": network}}}
+    )  # fmt: skip
+    module = parser.instantiate(config).model
+    assert module.classifier.init_args["timesteps"] == 4
+    assert module.hparams["classifier"]["init_args"]["dim"] == 16
+    assert "timesteps" not in module.hparams["classifier"]["init_args"]
+
+
+def test_a_librarys_part_in_yaml_makes_a_checkpoint_that_loads_by_itself(tmp_path: Path) -> None:
+    cli = SceneCLI([
+        "fit", "--model=DiffusionPretrainModule", "--model.denoiser=UNet2D",
+        "--model.denoiser.channels=8", "--model.schedule.timesteps=30",
+        "--data=SimulatedSceneDataModule",
+        *(f"--data.{name}={value}" for name, value in SCENE.items()),
+        "--data.patch_size=8", "--trainer.accelerator=cpu", "--trainer.max_steps=1",
+        "--trainer.logger=false", "--trainer.enable_progress_bar=false",
+        f"--trainer.default_root_dir={tmp_path}",
+    ])  # fmt: skip
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    loaded = DiffusionPretrainModule.load_from_checkpoint(checkpoint)
+    assert loaded.hparams == cli.model.hparams
+    assert loaded.schedule.timesteps == 30
+    assert loaded.denoiser.feature_info[-1].channels == 8

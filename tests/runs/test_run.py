@@ -1,0 +1,468 @@
+"""Whole runs: what they find first, what they leave behind, and how they go on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
+
+from hsi_diffusion import HSIMetrics, SceneClassifier, Split, simulate_scene
+from hsi_diffusion.errors import (
+    CheckpointError,
+    ConfigurationError,
+    HsiDiffusionError,
+    SceneError,
+    SplitError,
+)
+from hsi_diffusion.recipes import FeatureCandidate, merge
+from hsi_diffusion.runs import (
+    RunLogger,
+    RunResult,
+    RunSettings,
+    pretrain_alone,
+    run,
+    show_result,
+    write_outputs,
+)
+from tests.runs.tiny import TINY
+from tests.runs.wandb_file import read_parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MNF = {"transform": {"class_path": "MNF", "init_args": {"components": 5}}}
+WHOLE = merge(
+    TINY,
+    {
+        # curves have a point every 10 steps
+        "pretrain": {"steps": 10},
+        "features": {"levels": [0, 1]},
+        "classifier": {"steps": 10},
+        "raw_bands": [MNF],
+        "logger": "csv",
+    },
+)
+BASELINE = merge(
+    TINY,
+    {
+        "method": "knn",
+        "pretrain": {"denoiser": None},
+        "classifier": {"estimator": "sklearn.neighbors.KNeighborsClassifier"},
+        "raw_bands": [{**MNF, "blur": 2.0}],
+    },
+)
+
+
+def start(folder: Path, changes: dict[str, Any], **options: Any) -> RunResult:
+    """Run with these changes of the tiny settings."""
+    settings = RunSettings.from_dict(merge(TINY, changes))
+    result = run(settings, folder, progress=False, say=lambda _: None, **options)
+    assert result is not None
+    return result
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def report_of(folder: Path) -> str:
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    """A method with two candidates, and its control."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, start(folder, WHOLE)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    folder = tmp_path_factory.mktemp("runs") / "baseline"
+    return folder, start(folder, BASELINE)
+
+
+def test_everything_is_written(finished: tuple[Path, RunResult]) -> None:
+    folder, _ = finished
+    for name in (
+        "config.yaml",
+        "report.md",
+        "metrics.json",
+        "split.npz",
+        "classification_map.npy",
+        "classification_map.png",
+        "false_colour.png",
+        "confusion_matrix.png",
+        "split.png",
+        "reconstruction.png",
+        "reconstruction_spectra.png",
+        "checkpoints/pretrain.ckpt",
+        "checkpoints/classifier.ckpt",
+        "checkpoints/control.ckpt",
+        "logs/pretrain/metrics.csv",
+        "logs/classifier/metrics.csv",
+        "logs/control/metrics.csv",
+        "model/model.json",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+    for picture in folder.glob("*.png"):
+        assert f"({picture.name})" in report_of(folder)
+    assert "timesteps.png" not in report_of(folder), "this classifier weighs none"
+    assert f"hsi-diffusion run --config {folder}/config.yaml" in report_of(folder)
+    assert len(list((folder / "features").glob("*.h5"))) == 1, "only the chosen features stay"
+
+
+def test_figures_agree_with_scikit_learn(finished: tuple[Path, RunResult]) -> None:
+    folder, result = finished
+    metrics = metrics_of(folder)
+    mapped = np.load(folder / "classification_map.npy", allow_pickle=False)
+    labels = simulate_scene(24, 24, 16, 3, seed=0).labels
+    split = Split.load(folder / "split.npz")
+    assert (mapped.shape, mapped.dtype, mapped.min()) == (labels.shape, np.uint8, 1)
+    assert result.control is not None
+    for found, predicted in ((metrics, mapped), (metrics["raw_bands"], result.control.predicted)):
+        truth, given = (array.ravel()[split.test] for array in (labels, predicted))
+        for name, score in {
+            "overall_accuracy": accuracy_score,
+            "average_accuracy": balanced_accuracy_score,
+            "kappa": cohen_kappa_score,
+        }.items():
+            assert found[name] == pytest.approx(score(truth, given), abs=1e-9)
+        recalls = [(given[truth == number] == number).mean() for number in (1, 2, 3)]
+        assert found["per_class_accuracy"] == pytest.approx(recalls, abs=1e-9)
+        learned = (labels.ravel() == predicted.ravel())[split.labelled]
+        assert found["training_accuracy"] == pytest.approx(learned.mean())
+    assert metrics["raw_bands"]["space"] == "mnf-5"
+    assert metrics["pixels"] == {
+        part: len(getattr(split, part)) for part in ("train", "val", "test")
+    }
+    assert metrics["leakage"] == pytest.approx(split.leakage(3, "reflect"))
+
+
+def test_costs_count_the_denoiser_where_there_is_one(finished: tuple[Path, RunResult]) -> None:
+    folder, result = finished
+    module = result.method.model.pretrained
+    assert module is not None
+    denoiser = sum(weight.numel() for weight in module.trained_denoiser.parameters())
+    costs = metrics_of(folder)["costs"]
+    # features are reduced to 8 components, raw bands to 5: one convolution differs
+    more = costs["method"]["parameters"] - costs["control"]["parameters"] - denoiser
+    weights = torch.load(folder / "checkpoints" / "control.ckpt", weights_only=True)["state_dict"]
+    first = next(weight for weight in weights.values() if weight.ndim == 4)
+    assert more == 3 * first[:, 0].numel()
+
+
+def test_the_saved_model_gives_the_map_of_the_run(finished: tuple[Path, RunResult]) -> None:
+    folder, result = finished
+    model = SceneClassifier.from_pretrained(folder / "model")
+    assert np.array_equal(model.predict(result.scene).classes, result.method.predicted)
+
+
+def test_what_was_chosen_is_told(
+    finished: tuple[Path, RunResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, result = finished
+    best = FeatureCandidate(
+        tuple(metrics_of(folder)["timesteps"]), tuple(metrics_of(folder)["levels"])
+    )
+    assert str(best) in report_of(folder)
+    assert "Test pixels were not looked at" in report_of(folder)
+    show_result(result, folder)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Learned from features of {best}; raw bands as mnf-5;" in shown
+    assert "report.md" in shown
+
+
+def written(result: RunResult, folder: Path) -> dict[str, Any]:
+    (folder / "model").mkdir()
+    with RunLogger("none", folder, "test", {}) as logger:
+        write_outputs(result, folder, logger)
+    return metrics_of(folder)
+
+
+def test_a_class_without_test_pixels_has_no_figure(
+    finished: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    _, result = finished
+    metrics = HSIMetrics(3)
+    metrics.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))
+    found = written(replace(result, method=replace(result.method, metrics=metrics)), tmp_path)
+    assert found["per_class_accuracy"] == [0.5, 1, None]
+
+
+def test_timesteps_that_the_classifier_trusts_are_shown(
+    finished: tuple[Path, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, result = finished
+    model, record = result.method.model, result.method.model.record
+    assert record is not None
+    weights = np.full((24, 24, 2), 0.25, dtype=np.float32)
+    weights[..., 1] = 0.75
+    best = FeatureCandidate((50, 200), (1,))
+    changed = replace(record, choice=replace(record.choice, best=best), timestep_weights=weights)
+    monkeypatch.setattr(model, "record", changed)
+    found = written(result, tmp_path)
+    assert "(timesteps.png)" in report_of(tmp_path)
+    assert "| whole scene | 25.00 | 75.00 |" in report_of(tmp_path)
+    assert found["timesteps"] == [50, 200]
+
+
+def test_a_run_without_a_control_says_nothing_of_raw_bands(
+    finished: tuple[Path, RunResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = replace(finished[1], control=None, seconds={"scene": 1.0})
+    assert "raw_bands" not in written(alone, tmp_path)
+    assert "raw bands |" not in report_of(tmp_path)
+    show_result(alone, tmp_path)
+    assert "raw bands" not in capsys.readouterr().out
+
+
+def test_a_baseline_is_told_without_diffusion(
+    baseline: tuple[Path, RunResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, result = baseline
+    found = metrics_of(folder)
+    assert found["space"] == "mnf-5, blur 2"
+    assert not {"raw_bands", "timesteps", "levels"} & found.keys()
+    assert found["costs"]["method"]["parameters"] is None
+    # how far a pixel is mixed with others counts: 2 pixels of blur reach 8 to each side
+    assert found["leakage"] == pytest.approx(result.split.leakage(17))
+    assert not (folder / "features").exists()
+    report = report_of(folder)
+    assert "# knn on Simulated scene" in report
+    assert "iffusion" not in report.split("## To repeat it")[0]
+    show_result(result, folder)
+    assert "Learned from raw bands as mnf-5, blur 2;" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("failing", ["write_report", "save_figure"])
+def test_a_run_is_finished_only_when_all_is_written(
+    finished: tuple[Path, RunResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(f"hsi_diffusion.runs.outputs.{failing}", fail)
+    with pytest.raises(OSError, match="full"):
+        written(finished[1], tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_is_resumed(
+    finished: tuple[Path, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(SceneClassifier, "fit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            start(out, WHOLE)
+    checkpoint = out / "checkpoints" / "pretrain.ckpt"
+    trained = checkpoint.stat().st_mtime_ns
+    # as a process that was killed leaves it
+    (out / "features" / ".spool-x1_").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match=r"had other settings \(seed\)"):
+        start(out, {**WHOLE, "seed": 4}, resume=True)
+    start(out, WHOLE, resume=True)
+    assert checkpoint.stat().st_mtime_ns == trained
+    assert all(path.suffix == ".h5" for path in (out / "features").iterdir())
+    whole, resumed = metrics_of(finished[0]), metrics_of(out)
+    assert (whole.pop("resumed"), resumed.pop("resumed")) == (False, True)
+    for metrics in (whole, resumed):
+        del metrics["seconds"], metrics["costs"]
+    assert resumed == whole
+
+
+def test_a_pretraining_is_used_again(finished: tuple[Path, RunResult], tmp_path: Path) -> None:
+    folder, _ = finished
+    checkpoint = str(folder / "checkpoints" / "pretrain.ckpt")
+    out = tmp_path / "again"
+    changes = {"pretrained": checkpoint, "pretrain": {"steps": 99}, "features": {"keep": "all"}}
+    start(out, merge(WHOLE, changes))
+    assert not (out / "checkpoints" / "pretrain.ckpt").exists()
+    assert "reconstruction.png" not in report_of(out), "nothing was drawn, so nothing is shown"
+    # the same denoiser on the same scene: the same features
+    names = {path.name for path in (folder / "features").iterdir()}
+    assert names < {path.name for path in (out / "features").iterdir()}
+    with pytest.raises(ConfigurationError, match=r"was trained on 16 bands, but .* has 12"):
+        start(tmp_path / "no", merge(WHOLE, changes | {"simulated": {"bands": 12}}))
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint file .*pretrain\.ckpt"):
+        start(tmp_path / "no", {"pretrained": str(tmp_path)})
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_checkpoint_of_another_scene_is_told(
+    finished: tuple[Path, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = str(finished[0] / "checkpoints" / "pretrain.ckpt")
+    labels = np.kron([[1, 2]], np.ones((20, 10), dtype=int))
+    changes = merge(custom(tmp_path, labels, bands=16), {"pretrained": checkpoint})
+    monkeypatch.setattr(SceneClassifier, "fit", stop)
+    with (
+        pytest.warns(UserWarning, match=r"another scene: 576 pixels \(all pixels of sim"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        start(tmp_path / "run", changes)
+
+
+def test_steps_in_parts_are_as_many_and_see_as_many_patches(tmp_path: Path) -> None:
+    def pretrained(name: str, micro: int | None) -> dict[str, int]:
+        plain = merge(TINY, {"pretrain": {"micro_batch_size": micro, "steps": 2}})
+        pretrain_alone(RunSettings.from_dict(plain), tmp_path / name, progress=False)
+        path = tmp_path / name / "checkpoints" / "pretrain.ckpt"
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        batches = stored["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["completed"]
+        return {"steps": stored["global_step"], "batches": batches}
+
+    assert pretrained("whole", None) == {"steps": 2, "batches": 2}
+    assert pretrained("parts", 1) == {"steps": 2, "batches": 8}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": {"timesteps": [700]}}, "t must be from 0 to 499 .*700"),
+        ({"features": {"levels": [9]}}, r"0 \(\w+\).* 9|\[9\] was given"),
+        ({"features": {"components": 999}}, "components must be at most"),
+        ({"features": {"tile": 0}}, "tile must be at least 1"),
+        ({"pretrain": {"losses": {"l3": 1.0}}}, "l3"),
+        ({"pretrain": {"batch_size": 10, "devices": 1}}, r"unknown setting pretrain\.devices"),
+        ({"pretrain": {"batch_size": 5}, "devices": 3, "nodes": 1}, "a multiple of 3, got 5; give"),
+        ({"classifier": {"warmup": 2.0}}, "warmup must be a fraction"),
+        ({"classifier": {"members": 0}}, "members must be"),
+        (
+            {"spreading": {"label_weight": 1.0, "neighbours": 576}},
+            r"spreading\.neighbours must be below the number of pixels, 576, got 576",
+        ),
+        ({"spreading": {"label_weight": 1.0}}, "components must be at most the number of bands"),
+        (
+            {"raw_bands": [{"transform": {"class_path": "PCA", "init_args": {"components": 99}}}]},
+            "components must be at most the number of bands, 16, got 99",
+        ),
+        ({"accelerator": "abacus"}, r"accelerator='abacus' .* can't be used here.*auto"),
+        ({"split": "1", "features": {"levels": [0, 1]}}, "don't fill 3 folds"),
+        ({"val_fraction": 0, "choice": {"folds": 1}, "raw_bands": [{}, {}]}, "no validation pixel"),
+        ({"split": "1.5"}, r"1\.5"),
+        ({"split": "none.npz"}, r"none\.npz"),
+        ({"split": "fixed"}, "train_mask"),
+    ],
+)
+def test_settings_of_late_stages_are_checked_first(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(HsiDiffusionError, match=message):
+        start(tmp_path / "run", changes)
+    assert not (tmp_path / "run").exists()
+
+
+def custom(folder: Path, labels: np.ndarray[Any, Any], bands: int = 8) -> dict[str, Any]:
+    cube = np.random.default_rng(0).normal(size=(*labels.shape, bands))
+    np.save(folder / "cube.npy", cube)
+    np.save(folder / "labels.npy", labels)
+    return {"cube": str(folder / "cube.npy"), "labels": str(folder / "labels.npy")}
+
+
+def test_there_must_be_classes_and_something_left_to_test(tmp_path: Path) -> None:
+    changes = custom(tmp_path, np.eye(30, dtype=np.uint8))
+    with pytest.raises(SceneError, match=r"a single class.*0 means unlabelled"):
+        start(tmp_path / "run", changes)
+    changes = custom(tmp_path, np.diag([1, 2, *[0] * 28]))  # two classes with one pixel each
+    with pytest.raises(SplitError, match="no test pixels"):
+        start(tmp_path / "run", changes)
+    changes = custom(tmp_path, np.zeros((20, 20), dtype=np.uint8))
+    with pytest.raises(SplitError, match="unlabelled"):
+        start(tmp_path / "run", changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failure_before_anything_is_computed_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        assert (tmp_path / "run" / "config.yaml").is_file()
+        raise HsiDiffusionError("no")
+
+    monkeypatch.setattr(SceneClassifier, "pretrain", fail)
+    with pytest.raises(HsiDiffusionError):
+        start(tmp_path / "run", {})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "warns"), [(BASELINE, False), ({}, True), ({"pretrained": "any.ckpt"}, False)]
+)
+def test_only_the_first_of_several_processes_does_what_one_does(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+    changes: dict[str, Any],
+    warns: bool,
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    settings = RunSettings.from_dict(merge(TINY, changes))
+    said: list[str] = []
+    assert run(settings, tmp_path / "run", progress=False, say=said.append) is None
+    assert not (tmp_path / "run").exists()
+    assert said == []
+    expected = "several processes were started, but the settings pretrain on one"
+    assert any(expected in str(warning.message) for warning in recwarn) == warns
+
+
+def test_one_wandb_run_with_sections_for_method_and_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    out = tmp_path / "tracked"
+    result = start(out, merge(WHOLE, {"logger": "wandb", "group": "ours"}))
+    (part,) = read_parts(out)
+    assert (part.name, part.group, part.exit_code) == ("tracked", "ours", 0)
+    found = metrics_of(out)
+    method, control = found["overall_accuracy"], found["raw_bands"]["overall_accuracy"]
+    assert part.summary["test/overall_accuracy"] == pytest.approx(method)
+    assert part.summary["control/test/overall_accuracy"] == pytest.approx(control)
+    assert part.summary["difference/overall_accuracy"] == pytest.approx(method - control)
+    assert (part.summary["timesteps"], part.summary["levels"]) == (
+        found["timesteps"],
+        found["levels"],
+    )
+    logged = {name for row in part.history for name in row}
+    for stage in ("pretrain", "classifier", "control"):
+        assert any(name.startswith(f"{stage}/train/loss") for name in logged), stage
+        assert any(name.startswith(f"{stage}/lr-") for name in logged), stage
+    for name in ("classification_map", "false_colour", "confusion_matrix", "split"):
+        assert any(key.startswith(f"{name}.") for key in logged), name
+    assert any(key.startswith("pretrain/reconstruction") for key in logged)
+    assert any(key.startswith("test/accuracy_of_each_class") for key in logged)
+    assert part.config["seed"] == result.settings.seed
+    kind, files = part.artifacts[f"model-{part.id}"]
+    assert (kind, "model.json" in files) == ("model", True)
+
+
+def test_a_resumed_run_is_the_same_in_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with monkeypatch.context() as patch:
+        patch.setattr(SceneClassifier, "fit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            start(tmp_path / "cut", {"logger": "wandb"})
+    start(tmp_path / "cut", {"logger": "wandb"}, resume=True)
+    first, second = read_parts(tmp_path / "cut")
+    assert first.id == second.id
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert "test/overall_accuracy" in second.summary

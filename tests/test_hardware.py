@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from hsi_diffusion import hardware
+from hsi_diffusion.hardware import describe_hardware, fast_bfloat16, resolve_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretends to be a processor with these flags."""
+
+    def pretend(*flags: str, name: str = "Abacus 3000") -> None:
+        lines = ["processor\t: 0", f"model name\t: {name}", f"flags\t\t: fpu sse {' '.join(flags)}"]
+        monkeypatch.setattr(hardware, "_cpu_lines", lambda: lines)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"),
+    [(("avx512_bf16",), True), (("amx_tile", "amx_bf16"), True), (("avx512f", "avx2"), False)],
+)
+def test_bfloat16_needs_a_processor_that_computes_it(
+    processor: Callable[..., None], flags: tuple[str, ...], fast: bool
+) -> None:
+    processor(*flags)
+    assert fast_bfloat16(CPU) is fast
+    assert resolve_precision("auto", CPU) == ("bfloat16" if fast else "float32")
+
+
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bfloat16_on_graphics_cards_since_ampere(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], fast: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert fast_bfloat16(CUDA) is fast
+
+
+def test_other_hardware_computes_in_float32() -> None:
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_a_precision_that_is_named_stays(processor: Callable[..., None]) -> None:
+    processor("avx512_bf16")
+    assert resolve_precision("float32", CPU) == "float32"
+    processor()
+    assert resolve_precision("bfloat16", CPU) == "bfloat16"
+
+
+def test_one_line_says_what_it_ran_on(
+    processor: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda i: f"Card {i}")
+    line = describe_hardware()
+    assert line.startswith(f"Abacus 3000, {torch.get_num_threads()} threads; Card 0; Card 1; ")
+    assert f"Python {platform.python_version()}, torch {torch.__version__}, lightning" in line
+
+
+def test_without_a_list_of_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_cpu_lines", list)
+    assert fast_bfloat16(CPU) is False
+    expected = platform.processor() or platform.machine()
+    assert describe_hardware().startswith(f"{expected}, ")
