@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import textwrap
@@ -98,7 +99,7 @@ def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion 
 
 
 def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
-    """Turn the library's errors into one line and an exit code.
+    """Turn the library's errors, and those of files, into one line and an exit code.
 
     Args:
         work: What to do.
@@ -110,6 +111,12 @@ def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
         return work()
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # Lightning makes a SystemExit out of it
         print(stopped, file=sys.stderr)
