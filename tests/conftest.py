@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,17 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _global_state_stays() -> Iterator[None]:
-    """A test that leaves a process group behind would change every test after it."""
+    """A process group or a seed that a test leaves behind would change every test after it.
+
+    Lightning's command line keeps its seed in the environment, where processes that later tests
+    start would find it.
+    """
+    seeds = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    before = {name: os.environ.get(name) for name in seeds}
     yield
     assert not torch.distributed.is_initialized()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
