@@ -16,6 +16,7 @@ from hsi_diffusion.patches.transforms import (
     BandTransform,
     Identity,
     MinMax,
+    RelevantComponents,
     Standardise,
     base,
     transform_from_state,
@@ -36,6 +37,7 @@ MAKERS: list[Callable[[], BandTransform]] = [
     lambda: PCA(whiten=True),
     lambda: MNF(4),
     lambda: MNF(scale="noise", keep=0.8),
+    lambda: RelevantComponents(4, superpixels=12, normalise=False),
 ]
 
 every_transform = pytest.mark.parametrize("make", MAKERS)
