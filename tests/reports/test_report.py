@@ -130,7 +130,7 @@ def test_settings_can_be_read_back(run: RunReport) -> None:
 def test_tables_are_rectangular_and_stand_apart(run: RunReport) -> None:
     blocks = render_report(run).split("\n\n")
     tables = [block.splitlines() for block in blocks if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert all(line.startswith("|") for line in lines)
         assert len({line.count("|") for line in lines}) == 1

@@ -141,5 +141,5 @@ def _within(cube: Array, segments: NDArray[np.int64]) -> NDArray[np.float64]:
     sums = np.zeros((own.max() + 1, cube.shape[2]))
     np.add.at(sums, own, rows)
     rows -= (sums / np.bincount(own)[:, None])[own]
-    scatter: NDArray[np.float64] = rows.T @ rows
-    return scatter / free
+    covariance: NDArray[np.float64] = rows.T @ rows / free
+    return covariance
