@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from scipy.linalg import eigh
@@ -42,8 +42,7 @@ class RelevantComponents(LinearTransform):
     varies there means nothing. Here the sets are superpixels, so no label is needed (ours): spectra
     get unit norm, SLIC (Achanta et al., TPAMI 34(11), 2012) cuts the scene in its first MNF
     components, and the generalised eigenproblem ``covariance v = ratio * within v`` gives the mixes
-    of bands that vary most between superpixels in units of what varies inside them. Each component
-    has unit variance inside superpixels, so the first ones are the largest.
+    of bands that vary most between superpixels in units of what varies inside them.
 
     The neighbourhood counts when fitting only: a fitted transform takes single pixels.
 
@@ -51,6 +50,8 @@ class RelevantComponents(LinearTransform):
         components: Number of components; None keeps as many as there are bands.
         superpixels: How many superpixels the scene is cut into, about; at most one for every 16
             pixels.
+        scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"within"``
+            gives it unit variance inside superpixels, so that the first ones are the largest.
         normalise: Give each spectrum unit Euclidean norm first, which takes brightness away. The
             inverse then gives spectra of that norm.
 
@@ -69,11 +70,19 @@ class RelevantComponents(LinearTransform):
     ratios: NDArray[np.float64]
 
     def __init__(
-        self, components: int | None = None, *, superpixels: int = 150, normalise: bool = True
+        self,
+        components: int | None = None,
+        *,
+        scale: Literal["unit", "within"] = "unit",
+        superpixels: int = 150,
+        normalise: bool = True,
     ) -> None:
         super().__init__(components)
         if superpixels < 2:
             raise ConfigurationError(f"superpixels must be at least 2, got {superpixels}")
+        if scale not in ("unit", "within"):
+            raise ConfigurationError(f'scale must be "unit" or "within", got {scale!r}')
+        self.scale: Literal["unit", "within"] = scale
         self.superpixels = superpixels
         self.normalise = normalise
 
@@ -89,8 +98,10 @@ class RelevantComponents(LinearTransform):
         within[np.diag_indices(bands)] += RIDGE * np.trace(within) / bands
         ratios, axes = eigh(covariance, within, subset_by_index=(bands - number, bands - 1))
         self.ratios = np.clip(ratios[::-1], 0.0, None)
-        self.projection = same_signs(axes[:, ::-1])
-        self.reconstruction = self.projection.T @ within
+        axes = same_signs(axes[:, ::-1])
+        deviations = np.sqrt(self.ratios) if self.scale == "unit" else np.ones(number)
+        self.projection = axes * inverse_or_zero(deviations)
+        self.reconstruction = deviations[:, None] * (axes.T @ within)
 
     def _forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return super()._forward(self._unit(values))

@@ -22,7 +22,7 @@ def cube() -> np.ndarray:
 
 
 def test_inside_superpixels_components_are_white(cube: np.ndarray) -> None:
-    transform = RelevantComponents(4, superpixels=4).fit(cube)
+    transform = RelevantComponents(4, scale="within", superpixels=4).fit(cube)
     components = transform.transform(cube).reshape(-1, 4)
     unit = normalize(cube.reshape(-1, 12)).reshape(cube.shape).astype(np.float32)
     segments = superpixels(unit, 4).ravel()
@@ -32,6 +32,8 @@ def test_inside_superpixels_components_are_white(cube: np.ndarray) -> None:
     )
     np.testing.assert_allclose(scatter, np.eye(4), atol=1e-3)
     np.testing.assert_allclose(np.cov(components.T).diagonal(), transform.ratios, rtol=1e-3)
+    unit = RelevantComponents(4, superpixels=4).fit(cube).transform(cube).reshape(-1, 4)
+    np.testing.assert_allclose(unit, components / components.std(axis=0), rtol=1e-2, atol=1e-2)
 
 
 def test_brightness_goes_and_the_loud_band_hardly_counts(cube: np.ndarray) -> None:
@@ -57,5 +59,7 @@ def test_superpixels_keep_to_the_mask(cube: np.ndarray) -> None:
 def test_settings_are_checked(cube: np.ndarray) -> None:
     with pytest.raises(ConfigurationError, match="superpixels must be at least 2"):
         RelevantComponents(superpixels=1)
+    with pytest.raises(ConfigurationError, match="scale must be"):
+        RelevantComponents(scale="noise")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="components must be at most"):
         RelevantComponents(13).fit(cube)
