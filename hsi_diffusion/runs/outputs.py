@@ -13,7 +13,7 @@ from rich.console import Console
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.models import BandRepresentation
-from hsi_diffusion.patches import blur_radius
+from hsi_diffusion.patches import blur_radius, labelled_field_share
 from hsi_diffusion.reports import (
     TRAINING_ACCURACY,
     class_table,
@@ -88,6 +88,8 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "notes": summary["notes"],
                 "patch_size": seen,
                 "leakage": leakage,
+                "fields": split.settings.get("fields", []),
+                "labelled_fields": labelled_field_share(split, scene.labels),
                 "disjoint": split.settings.get("kind") == "blocks",
             },
             "choices": _choices(result),
