@@ -43,9 +43,6 @@ MEMORY = 2 << 30
 DENSEST: Final = 2048
 """More than any compression in use packs (deflate: 1032)."""
 
-_OUT_OF_MEMORY: Final = 99
-"""Exit code of a process that met its limit of memory."""
-
 
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function that reads a file run in the process for foreign files.
@@ -116,14 +113,18 @@ def serve() -> None:
                 _limit(size, 0)
                 reply = (True, getattr(importlib.import_module(module), name)(*args, **kwargs))
             except MemoryError:
-                os._exit(_OUT_OF_MEMORY)
+                told = (
+                    f"can't read {args[0]}: it asks for more memory than its size explains, or "
+                    f"than there is; the file may be damaged, get it again"
+                )
+                reply = (False, FileFormatError(told))
             except Exception as error:  # raised again by the caller
                 if not isinstance(error, HsiDiffusionError):
                     error.add_note(traceback.format_exc())
                 reply = (False, error)
         arrays: list[pickle.PickleBuffer] = []
-        told = [(str(warning.message), warning.category) for warning in caught]
-        data = pickle.dumps((*reply, told), protocol=5, buffer_callback=arrays.append)
+        warned = [(str(warning.message), warning.category) for warning in caught]
+        data = pickle.dumps((*reply, warned), protocol=5, buffer_callback=arrays.append)
         raw = [array.raw() for array in arrays]
         pickle.dump((data, [part.nbytes for part in raw]), replies)
         for part in raw:
@@ -163,10 +164,17 @@ class _Process:
         reply = pickle.loads(data, buffers=arrays)  # noqa: S301
         return reply
 
-    def close(self) -> int:
-        """End the process; its exit code, negative where a signal ended it."""
-        with suppress(OSError):
-            self.process.communicate(timeout=1)
+    def close(self, patience: float = 1) -> int:
+        """End the process; its exit code, negative where a signal ended it.
+
+        Args:
+            patience: Seconds that it has to end by itself.
+        """
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError, ValueError):
+                cast("IO[bytes]", pipe).close()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(patience)
         self.process.kill()
         return self.process.wait()
 
@@ -186,16 +194,19 @@ def _call(function: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, An
                 _process = _Process()
             current = _process
             try:
-                good, value, told = current.call(call)
+                good, value, warned = current.call(call)
                 break
-            except BaseException as error:
-                code, _process = current.close(), None
-                if not isinstance(error, (EOFError, OSError, pickle.UnpicklingError)):
-                    raise
+            except (EOFError, OSError, pickle.UnpicklingError):
+                _process = None
+                code = current.close(patience=30)  # a busy machine takes its time to bury it
                 # it may have been damaged by an earlier file; what hangs would hang again
                 if current.calls == 1 or code == -getattr(signal, "SIGXCPU", 0):
                     raise FileFormatError(_told(args[0], code)) from None
-    for message, category in told:
+            except BaseException:  # such as Ctrl-C: what it is at is of no use any more
+                _process = None
+                current.close(patience=0)
+                raise
+    for message, category in warned:
         warnings.warn(message, category, stacklevel=4)
     if not good:
         raise value
@@ -203,11 +214,6 @@ def _call(function: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _told(path: object, code: int) -> str:
-    if code == _OUT_OF_MEMORY:
-        return (
-            f"can't read {path}: it asks for more memory than its size explains, or than there is; "
-            f"the file may be damaged, get it again"
-        )
     if code == -getattr(signal, "SIGXCPU", 0):
         reason = f"was stopped after {SECONDS} s of computing, and 1 s more for each MB"
     elif code < 0:
