@@ -164,7 +164,7 @@ class _Process:
         reply = pickle.loads(data, buffers=arrays)  # noqa: S301
         return reply
 
-    def close(self, patience: float = 1) -> int:
+    def close(self, patience: float = 10) -> int:
         """End the process; its exit code, negative where a signal ended it.
 
         Args:
