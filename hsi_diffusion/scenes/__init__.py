@@ -2,8 +2,12 @@
 
 from hsi_diffusion.scenes.catalogue import CATALOGUE, register_scene, scene_info
 from hsi_diffusion.scenes.download import download_scene
+from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.info import SceneInfo, SourceFile
 from hsi_diffusion.scenes.load import fetch_scene, load_custom_scene, load_scene, read_mask
+from hsi_diffusion.scenes.nodata import fill_nodata
+from hsi_diffusion.scenes.opening import open_raster
+from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
 from hsi_diffusion.scenes.roi import read_roi
 from hsi_diffusion.scenes.scene import Scene
@@ -11,14 +15,18 @@ from hsi_diffusion.scenes.simulated import simulate_scene
 
 __all__ = [
     "CATALOGUE",
+    "Georeference",
+    "Raster",
     "Scene",
     "SceneInfo",
     "SourceFile",
     "download_scene",
     "fetch_scene",
+    "fill_nodata",
     "list_arrays",
     "load_custom_scene",
     "load_scene",
+    "open_raster",
     "parse_location",
     "read_array",
     "read_mask",

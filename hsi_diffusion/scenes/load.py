@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.labels import as_label_map, close_gaps
+from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
 from hsi_diffusion.scenes.scene import Scene, check_same_size
 from hsi_diffusion.scenes.search import SceneFiles
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.search import LabelLocation
-
-Source = str | Path
-"""A file, or ``FILE:key`` where the file holds several arrays."""
 
 
 def load_scene(
@@ -64,7 +63,8 @@ def load_scene(
         files.warn_if_altered(path)
     cube = read_array(where.path, where.key)
     labels, *fixed = _read_labels(info, label_location)
-    return Scene(cube, labels, info, *fixed)
+    train, test = fixed or (None, None)
+    return Scene(cube, labels, info, train, test)
 
 
 def fetch_scene(name: str | SceneInfo, root: str | Path) -> None:
@@ -87,10 +87,12 @@ def fetch_scene(name: str | SceneInfo, root: str | Path) -> None:
 
 
 def load_custom_scene(
-    cube: Source | NDArray[Any],
-    labels: Source | NDArray[Any] | None = None,
+    cube: Any,
+    labels: Any = None,
     *,
     name: str = "custom",
+    nodata: float | None = None,
+    axes: str | None = None,
     class_names: Sequence[str] | None = None,
     wavelengths: Sequence[float] | None = None,
     rgb_bands: tuple[int, int, int] | None = None,
@@ -101,41 +103,59 @@ def load_custom_scene(
     ``info.class_ids`` keeps the values of the file.
 
     Args:
-        cube: Shape (H, W, bands), an array or a file; ``FILE:key`` where the file holds several
-            3-D arrays.
-        labels: Shape (H, W), likewise; 0 is unlabelled. None: a scene without labels.
+        cube: The image, whatever :func:`~hsi_diffusion.scenes.open_raster` opens.
+        labels: Shape (H, W), likewise; 0 and nodata are unlabelled. None: a scene without labels,
+            or with those of a torchgeo sample.
         name: Short name.
+        nodata: The value that means "no data here" in the image, if its file doesn't say it.
+        axes: Order of the image's axes, such as "CHW"; None: HWC.
         class_names: One name per class that occurs, or one per value from 1 to the highest.
-        wavelengths: Band centres in nm.
+        wavelengths: Band centres in nm; None: those of the file.
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
 
     Raises:
-        SceneError: If the arrays or the facts don't fit together.
+        SceneError: The arrays or the facts don't fit together.
         FileFormatError: If a file can't be read, or it is not clear which array is meant.
     """
-    values = _as_array(cube, ndim=3)
-    if values.ndim != 3:
-        raise SceneError(f"cube must have shape (height, width, bands), got {values.shape}")
+    raster = open_raster(cube, nodata=nodata, axes=axes)
+    values, valid = raster.read()
     height, width, bands = values.shape
+    if labels is None and isinstance(cube, Mapping) and "mask" in cube:
+        labels = cube
     if labels is None:
         label_map = np.zeros((height, width), dtype=np.int64)
     else:
-        label_map = as_label_map(_as_array(labels, ndim=2))
+        label_map = read_labels(labels)
         check_same_size(values.shape, label_map, "labels")
+    label_map[~valid] = 0
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
+    waves = raster.wavelengths if wavelengths is None else tuple(map(float, wavelengths))
     info = SceneInfo(
         name=name,
         title=name,
         height=height,
         width=width,
         bands=bands,
-        wavelengths=None if wavelengths is None else tuple(map(float, wavelengths)),
+        wavelengths=waves,
         class_names=_names_of(class_ids, class_names),
         class_ids=class_ids,
         palette=default_palette(len(class_ids)),
-        rgb_bands=default_rgb_bands(bands, wavelengths) if rgb_bands is None else rgb_bands,
+        rgb_bands=default_rgb_bands(bands, waves) if rgb_bands is None else rgb_bands,
+        sensor=raster.sensor,
     )
-    return Scene(values, close_gaps(label_map, class_ids), info)
+    return Scene(
+        values,
+        close_gaps(label_map, class_ids),
+        info,
+        valid=None if valid.all() else valid,
+        georeference=raster.georeference,
+    )
+
+
+def read_labels(source: Any, name: str = "labels") -> NDArray[np.int64]:
+    """A label map of class values, (H, W); what is nodata is 0."""
+    values, valid = open_raster(source, ndim=2).read()
+    return as_label_map(np.where(valid, values[:, :, 0], 0), name)
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:
@@ -178,13 +198,6 @@ def _read_labels(info: SceneInfo, location: LabelLocation) -> list[NDArray[Any]]
     if info.split_class_order is not None:
         labels = np.array([0, *info.split_class_order])[labels]
     return [labels, train > 0, test > 0]
-
-
-def _as_array(source: Source | NDArray[Any], ndim: int) -> NDArray[Any]:
-    if isinstance(source, np.ndarray):
-        return np.ascontiguousarray(source, dtype=source.dtype.newbyteorder("="))
-    path, key = parse_location(source)
-    return read_array(path, key, ndim=ndim)
 
 
 def _names_of(class_ids: Sequence[int], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -120,12 +120,17 @@ def read_array(
         MissingDependencyError: If a TIFF's compression needs another package.
     """
     path = Path(path)
-    chosen = _choose(path, list_arrays(path), key, ndim)
+    chosen = choose_array(path, key, ndim)
     with reading(path):
         array = _read(path, chosen)
     if array.dtype.kind == "c":  # the list of a .mat file doesn't tell
         raise FileFormatError(_not_real(path, array.dtype))
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def choose_array(path: Path, key: str | None = None, ndim: int | None = None) -> str:
+    """Name of the array that :func:`read_array` reads."""
+    return _choose(path, list_arrays(path), key, ndim)
 
 
 def parse_location(text: str | Path) -> tuple[Path, str | None]:
@@ -207,7 +212,7 @@ def _read(path: Path, key: str) -> NDArray[Any]:
                 whole = file[key].chunks is None and file[key].id.get_offset() is not None
                 check_claim(path, file[key].nbytes, compressed=not whole)
                 array = file[key][()]
-                if _is_matlab(path, file):
+                if is_matlab(path, file):
                     array = array.T
         case "npy":
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -222,7 +227,7 @@ def _read(path: Path, key: str) -> NDArray[Any]:
     return array
 
 
-def _is_matlab(path: Path, file: h5py.File) -> bool:
+def is_matlab(path: Path, file: h5py.File) -> bool:
     """Whether an HDF5 file was written by MATLAB, whose arrays have their axes reversed."""
     with path.open("rb") as raw:
         header = raw.read(6)
@@ -246,7 +251,7 @@ def _list_hdf5(path: Path) -> dict[str, Shape]:
             arrays[name] = item.shape[::-1] if reverse else item.shape
 
     with h5py.File(path, "r") as file:
-        reverse = _is_matlab(path, file)
+        reverse = is_matlab(path, file)
         file.visititems(visit)
     return arrays
 
