@@ -53,7 +53,8 @@ def raster_of(source: Any, axes: str | None = None, ndim: int = 3) -> Raster:
 def _as_array(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Values, and which are not masked."""
     if isinstance(source, np.ma.MaskedArray):
-        return source.data, np.asarray(~np.ma.getmaskarray(source))
+        kept: NDArray[np.bool_] = np.logical_not(np.ma.getmaskarray(source))  # type: ignore[assignment]
+        return source.data, kept
     if hasattr(source, "detach"):  # a tensor
         source = source.detach().cpu()
         if str(source.dtype) == "torch.bfloat16":  # NumPy has no such type
