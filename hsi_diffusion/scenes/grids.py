@@ -128,9 +128,10 @@ def _onto(labels: NDArray[np.int64], own: Georeference, image: Raster) -> NDArra
             )
             return _majority(labels, ratio)
         if labels.shape == (height, width) and np.allclose(step, 1, atol=1e-6):
+            down, right = (round(float(place[0]), 2) + 0.0 for place in (row, column))
             raise SceneError(
                 f"labels don't lie on the image: they have its size, but their coordinates are "
-                f"{row[0]:+.2f} rows and {column[0]:+.2f} columns off; correct them, or give a "
+                f"{down:+} rows and {right:+} columns off; correct them, or give a "
                 "label map without coordinates if pixel matches pixel"
             )
     found = np.zeros((height, width), dtype=np.int64)
@@ -167,7 +168,8 @@ def _majority(labels: NDArray[np.int64], ratio: int) -> NDArray[np.int64]:
     """The most frequent class of each block, 0 where half or more of it is unlabelled."""
     height, width = labels.shape[0] // ratio, labels.shape[1] // ratio
     blocks = labels.reshape(height, ratio, width, ratio).swapaxes(1, 2).reshape(height, width, -1)
-    best, most = np.zeros((2, height, width), dtype=np.int64)
+    best: NDArray[np.int64] = np.zeros((height, width), dtype=np.int64)
+    most = np.zeros_like(best)
     for value in np.unique(labels).tolist():
         count = (blocks == value).sum(axis=2)
         better = count > most

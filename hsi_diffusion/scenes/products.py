@@ -162,7 +162,8 @@ def _open_emit(path: Path, file: h5py.File) -> Raster:
         c, a, b, f, d, e = map(float, place)
         reference = Georeference(None if crs is None else str(crs), (a, b, c, d, e, f))
     return Raster(
-        path, valid.shape[0], valid.shape[1], cube.shape[2], dtype, window, nodata=nodata, good_bands=kept,
+        path, valid.shape[0], valid.shape[1], cube.shape[2], dtype, window,
+        nodata=nodata, good_bands=kept,
         wavelengths=tuple(np.asarray(facts["wavelengths"], dtype=np.float64)[chosen].tolist()),
         fwhm=tuple(np.asarray(facts["fwhm"], dtype=np.float64)[chosen].tolist()),
         georeference=reference, sensor="EMIT",
