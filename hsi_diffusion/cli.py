@@ -263,10 +263,14 @@ def _run_help(prog: str) -> None:
 
 def _part_help(arguments: list[str], prog: str) -> None:
     """The settings of a part, such as --pretrain.denoiser.help UNet2D."""
+    from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import settings_parser
     from hsi_diffusion.runs import RunSettings
 
-    settings_parser(RunSettings, prog=prog).parse_args(arguments)  # prints, and exits
+    try:
+        settings_parser(RunSettings, prog=prog).parse_args(arguments)  # prints, and exits
+    except argparse.ArgumentError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespace) -> RunSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from hsi_diffusion.reports import (
     reconstruction_spectra,
     save_figure,
 )
+from hsi_diffusion.scenes import default_palette
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:
@@ -227,7 +229,16 @@ class ClassificationMap(L.Callback):
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
         if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
-        figure = classification_map(self.predicted, data.info, truth=data.labels)
+        known, truth = data.info, data.labels if data.labels.any() else None
+        classes = int(max(self.predicted.max(), known.num_classes))
+        if classes > known.num_classes:  # without labels only the module knows
+            known = replace(
+                known,
+                class_names=tuple(f"Class {number}" for number in range(1, classes + 1)),
+                class_ids=tuple(range(1, classes + 1)),
+                palette=default_palette(classes),
+            )
+        figure = classification_map(self.predicted, known, truth=truth)
         log_figure(trainer, "classification_map", figure)
         if self.folder is not None:
             save_figure(figure, self.folder / "classification_map.png")
