@@ -71,7 +71,7 @@ def read_wavelengths(source: Sequence[float] | str | Path) -> tuple[float, ...] 
         FileFormatError: The file can't be read as numbers.
     """
     if not isinstance(source, str | Path):
-        return in_nanometres(source)
+        return in_nanometres(source) or tuple(source)
     try:
         text = Path(source).read_text(encoding="utf-8-sig")
         return in_nanometres([float(word) for word in re.split(r"[\s,;]+", text.strip())])

@@ -408,21 +408,21 @@ def test_polygons_and_points(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="none of the 2 shapes"):
         read_labels(tmp_path / "off.gpkg", image, "crop")
     points = geopandas.GeoDataFrame(
-        {"class": [3, 5]}, geometry=[shapely.Point(left + 1, top - 1), shapely.Point(left + 11, top - 13)],
+        {"class": [3, 5]},
+        geometry=shapely.points([[left + 1, top - 1], [left + 11, top - 13]]),
         crs="EPSG:32632",
-    )  # fmt: skip
+    )
     points.to_file(tmp_path / "p.gpkg")
     found = read_labels(tmp_path / "p.gpkg", image)
     assert found.values[0, 0] == 3
     assert found.values[6, 5] == 5
     assert found.polygons is None
     assert np.count_nonzero(found.values) == 2
-    degrees = points.to_crs("EPSG:4326").geometry
+    degrees = points.to_crs("EPSG:4326").get_coordinates().to_numpy().tolist()
     for text in (
         "row;column;class\n0;0;3\n6;5;5\n",
         "x,y,class\n600001,5299999,3\n600011,5299987,5\n",
-        "lon,lat,class\n"
-        + "".join(f"{p.x},{p.y},{c}\n" for p, c in zip(degrees, (3, 5), strict=True)),
+        "lon,lat,class\n{},{},3\n{},{},5\n".format(*degrees[0], *degrees[1]),
     ):
         (tmp_path / "p.csv").write_text(text)
         assert_array_equal(read_labels(tmp_path / "p.csv", image).values, found.values)
