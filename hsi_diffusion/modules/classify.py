@@ -24,7 +24,7 @@ from hsi_diffusion.networks import (
 )
 from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation
-from hsi_diffusion.seeding import generator, seeded_layers
+from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -185,10 +185,12 @@ class FeatureClassifierModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of the labelled centre pixels."""
-        place = (self.seed, self.global_step, batch_idx, self.global_rank)
-        random = generator("classifier-augmentation", *place, device=self.device)
-        image = self.augment(batch["image"], random)
-        with seeded_layers("classifier-dropout", *place, device=self.device):
+        place = (self.seed, self.global_step, batch_idx)
+        random = generator("classifier-augmentation", *place, 0, device=self.device)
+        share = self.global_rank, self.trainer.world_size
+        image = own_rows(self.augment(joint_batch(batch["image"], *share), random), *share)
+        # dropout alone depends on the number of processes: layers draw for the rows that they see
+        with seeded_layers("classifier-dropout", *place, self.global_rank, device=self.device):
             logits = self._member_logits(image)
         loss = F.cross_entropy(
             logits.flatten(0, 1).float(),

@@ -31,7 +31,7 @@ from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
-from hsi_diffusion.seeding import generator
+from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
@@ -204,15 +204,15 @@ class DiffusionPretrainModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """One step on noised patches."""
-        random = generator(
-            "pretrain", self.seed, self.global_step, batch_idx, self.global_rank, device=self.device
-        )
-        x0 = self.augment(batch["image"], random)
+        place = (self.seed, self.global_step, batch_idx, 0)
+        random = generator("pretrain", *place, device=self.device)
+        share = self.global_rank, self.trainer.world_size
+        x0 = self.augment(joint_batch(batch["image"], *share), random)
         if self.contrast is not None:
             x0 = torch.cat(self.contrast.views(x0, random))
         t = torch.randint(self.schedule.timesteps, (len(x0),), generator=random, device=self.device)
         noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
-        parts = self._training_parts(x0, t, noise)
+        parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True
         )
