@@ -61,7 +61,7 @@ def joint_batch(images: Tensor, rank: int, processes: int) -> Tensor:
 
 def own_rows(values: Tensor, rank: int, processes: int) -> Tensor:
     """This process's rows of what was drawn for a :func:`joint_batch`, or for several in a row."""
-    return values if processes == 1 else values.unflatten(0, (-1, processes))[:, rank]
+    return values[rank::processes]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.networks import (
@@ -276,6 +277,10 @@ class FeatureClassifierModule(PlainModule):
         weights = torch.stack([gate(image)[0] for gate in gates]).mean(dim=0)
         self.train(training)
         return weights.permute(1, 2, 0)
+
+    def configure_callbacks(self) -> StopOnDivergence:
+        """Stop where the loss is no number any more, in any Trainer."""
+        return StopOnDivergence()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

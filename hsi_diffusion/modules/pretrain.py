@@ -21,6 +21,7 @@ from hsi_diffusion.diffusion import (
 )
 from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
+from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.draws import FixedDraws
 from hsi_diffusion.modules.optimisation import (
     ExponentialAverage,
@@ -206,7 +207,7 @@ class DiffusionPretrainModule(PlainModule):
         """One step on noised patches."""
         place = (self.seed, self.global_step, batch_idx, 0)
         random = generator("pretrain", *place, device=self.device)
-        share = self.global_rank, self.trainer.world_size
+        share = rank_and_processes()
         x0 = self.augment(joint_batch(batch["image"], *share), random)
         if self.contrast is not None:
             x0 = torch.cat(self.contrast.views(x0, random))
@@ -278,6 +279,10 @@ class DiffusionPretrainModule(PlainModule):
         restored = self.schedule.predict_x0(x_t, t, output, self.prediction)
         row, column = image.shape[2] // 2, image.shape[3] // 2
         return {"index": batch["index"], "restored": restored[:, :, row, column].float()}
+
+    def configure_callbacks(self) -> StopOnDivergence:
+        """Stop where the loss is no number any more, in any Trainer."""
+        return StopOnDivergence()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

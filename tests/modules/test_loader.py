@@ -28,7 +28,7 @@ def test_every_iteration_is_the_next_epoch() -> None:
     for epoch in range(3):
         found = pixels(loader)
         assert [len(batch) for batch in found] == [4, 4, 2]
-        assert sum(found, []) == order(epoch)
+        assert [pixel for batch in found for pixel in batch] == order(epoch)
     assert loader.state_dict() == {"batches": 9}
 
 
