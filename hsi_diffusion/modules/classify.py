@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
 from hsi_diffusion.modules.divergence import StopOnDivergence
@@ -188,7 +189,7 @@ class FeatureClassifierModule(PlainModule):
         """Cross-entropy of the labelled centre pixels."""
         place = (self.seed, self.global_step, batch_idx)
         random = generator("classifier-augmentation", *place, 0, device=self.device)
-        share = self.global_rank, self.trainer.world_size
+        share = rank_and_processes()
         image = own_rows(self.augment(joint_batch(batch["image"], *share), random), *share)
         # dropout alone depends on the number of processes: layers draw for the rows that they see
         with seeded_layers("classifier-dropout", *place, self.global_rank, device=self.device):

@@ -19,6 +19,7 @@ from hsi_diffusion.diffusion import (
     build_schedule,
     check_prediction,
 )
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
 from hsi_diffusion.modules.divergence import StopOnDivergence
