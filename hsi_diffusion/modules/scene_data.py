@@ -165,14 +165,14 @@ class SceneDataModule(PatchDataModule):
         self._apply(transform)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fitted transform, and how far the training is in its epoch."""
+        """The fitted transform, and how many training batches were handed out."""
         state = super().state_dict()
         if self._transform_ready:
             state["transform"] = self.transform.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Use a checkpoint's transform instead of one fitted here, and go on in its epoch.
+        """Use a checkpoint's transform instead of one fitted here, and go on after its batches.
 
         Before ``setup``, this takes its place, and nothing is fitted at all.
 
