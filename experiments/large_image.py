@@ -53,8 +53,8 @@ RECIPE: dict[str, Any] = {
 def make(side: int, folder: Path) -> None:
     """Write the image and its label map: one scene again and again, with noise of its own."""
     scene = simulate_scene(BLOCK, BLOCK, BANDS, CLASSES)
-    low, high = scene.cube.min(), scene.cube.max()
-    block = (2000 + 8000 * (scene.cube - low) / (high - low)).astype(np.int32)
+    low, high = np.percentile(scene.cube, (1, 99))
+    block = 2000 + 8000 * ((scene.cube - low) / (high - low)).clip(0, 2)
     random = np.random.default_rng(0)
     labels = np.zeros((side, side), dtype=np.uint8)
     with rasterio.open(

@@ -262,12 +262,10 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
 def _settings(result: RunResult) -> dict[str, Any]:
     """The settings that made the result, and what few bands have made of them."""
     plain, settings = result.settings.to_dict(), result.settings
-    spaces = [
-        *settings.raw_bands,
-        *([settings.spreading.space] if settings.spreading.active else []),
-    ]
-    spaces += [settings.pretrain] if settings.pretrains else []
-    asked = max(space.transform().components or 0 for space in spaces)
+    transforms = [space.transform for space in settings.raw_bands]
+    transforms += [settings.spreading.space.transform] if settings.spreading.active else []
+    transforms += [settings.pretrain.transform] if settings.pretrains else []
+    asked = max(transform().components or 0 for transform in transforms)
     if asked > (bands := result.scene.bands):
         plain["capped"] = (
             f"the scene has {bands} bands, so that no transform gives {asked} components"

@@ -70,8 +70,8 @@ def test_labels_are_spread_inside_overlapping_windows(
     monkeypatch.setattr("hsi_diffusion.models.scene_classifier.OVERLAP", 4)
     memory = memory_for(saved.model, Raster.of(IMAGE.cube))
     said: list[str] = []
-    options = {"memory": memory, "say": said.append}
-    map_image(saved.folder, tmp_path / "image.npy", [tmp_path / "map.npy"], **options)
+    files = tmp_path / "image.npy", [tmp_path / "map.npy"]
+    map_image(saved.folder, *files, memory=memory, say=said.append)
     assert "spread inside each of them" in said[0]
     found = np.load(tmp_path / "map.npy", allow_pickle=False)
     whole = saved.model.predict(IMAGE).ids
@@ -104,8 +104,10 @@ def test_a_map_lies_where_its_image_lies(fitted: Callable[[str], Saved], tmp_pat
     names = ET.parse(f"{out[0]}.aux.xml").findall(".//Category")
     assert [name.text for name in names[1:]] == list(known.class_names)
     header = open_raster(out[1], ndim=2)
-    assert header.georeference == Georeference(header.georeference.crs, PLACE)
-    assert list(header.class_names.values())[1:] == list(known.class_names)
+    place = header.georeference
+    assert place is not None
+    assert place == Georeference(place.crs, PLACE)
+    assert list((header.class_names or {}).values())[1:] == list(known.class_names)
     with rasterio.open(tmp_path / "p.tif") as file:
         shares = file.read()
         assert file.descriptions == known.class_names
