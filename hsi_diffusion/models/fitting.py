@@ -212,7 +212,7 @@ class Fitting:
         return (
             FittedModel(representation, classifier, known, self.graph_space, *chosen),
             FitRecord(choice, len(splits), *seconds, classifier.timestep_weights(cube)),
-            Prediction(found, known.class_names, known.class_ids),
+            Prediction(found, known.class_names, known.class_ids, self.scene.valid),
         )
 
     def _at_validation(
@@ -251,7 +251,8 @@ class Fitting:
 
     def _bands(self, space: BandSpace) -> BandRepresentation:
         source = f"all pixels of {self.scene.name}"
-        return BandRepresentation.fit(space, self.scene.cube, source, self.runtime.device)
+        scene = self.scene
+        return BandRepresentation.fit(space, scene.cube, source, self.runtime.device, scene.valid)
 
     def _features(
         self, candidate: FeatureCandidate, module: DiffusionPretrainModule

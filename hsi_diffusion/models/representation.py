@@ -71,10 +71,15 @@ class BandRepresentation:
 
     @classmethod
     def fit(
-        cls, space: BandSpace, cube: NDArray[Any], source: str, device: torch.device | str
+        cls,
+        space: BandSpace,
+        cube: NDArray[Any],
+        source: str,
+        device: torch.device | str,
+        valid: NDArray[np.bool_] | None = None,
     ) -> BandRepresentation:
-        """Fit the transform of a space on all pixels of an image, (H, W, bands)."""
-        transform = space.transform().fit(cube, source=source)
+        """Fit the transform of a space on the pixels of an image, (H, W, bands), that hold data."""
+        transform = space.transform().fit(cube, valid, source)
         return cls(transform, space.blur, space.neighbours, device)
 
     def __call__(self, cube: NDArray[Any]) -> NDArray[np.float32]:

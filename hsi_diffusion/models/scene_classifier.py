@@ -18,6 +18,7 @@ from hsi_diffusion.models.stopwatch import Stopwatch
 from hsi_diffusion.models.storage import StoredModel, load_model, save_model
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
+from hsi_diffusion.scenes import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import Split
     from hsi_diffusion.recipes import DenoiserFactory, Location
-    from hsi_diffusion.scenes import Raster, Scene
+    from hsi_diffusion.scenes import Raster
 
 OVERLAP = 64
 """Pixels around a window that take part where labels are spread inside of it."""
@@ -158,7 +159,8 @@ class SceneClassifier:
             ConfigurationError: The recipe has no pretraining.
         """
         settings = self._resolved(scene, split).pretrain
-        transform = settings.transform().fit(scene.cube, source=f"all pixels of {scene.name}")
+        source = f"all pixels of {scene.name}"
+        transform = settings.transform().fit(scene.cube, scene.valid, source)
         module = build_pretraining(settings, transform.num_components, self.seed)
         data = pretraining_data(scene, transform, settings, self.runtime, split, seed=self.seed)
         text = f"Pretraining without labels, {settings.steps} steps"
@@ -226,7 +228,8 @@ class SceneClassifier:
             spreading = self._spreading(cube, seen, fitted.representation)
             labelled = (known.labels(), known.pixels) if own else ()
             found = spreading.join(found, *labelled)
-        return Prediction(found, known.class_names, known.class_ids)
+        valid = image.valid if isinstance(image, Scene) else None
+        return Prediction(found, known.class_names, known.class_ids, valid)
 
     def predict_window(
         self, image: Raster, rows: slice, columns: slice, *, tile: int | None = None

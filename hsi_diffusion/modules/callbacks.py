@@ -25,7 +25,7 @@ from hsi_diffusion.reports import (
     reconstruction_spectra,
     save_figure,
 )
-from hsi_diffusion.scenes.defaults import default_palette
+from hsi_diffusion.scenes import default_palette
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:

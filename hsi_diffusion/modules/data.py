@@ -84,6 +84,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
     split: Split | None
     """Which pixels are for what; None for a scene without labels; there after ``setup``."""
 
+    valid: NDArray[np.bool_] | None = None
+    """The pixels that hold data, shape (H, W); None: all. Others are in no batch as its centre."""
+
     def __init__(
         self,
         *,
@@ -211,8 +214,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self._evaluation(self.require_split().test, labelled=True)
 
     def predict_dataloader(self) -> DataLoader[PatchBatch]:
-        """Every pixel of the scene, each exactly once, without labels."""
-        return self._evaluation(np.arange(self.shape[0] * self.shape[1]), labelled=False)
+        """Every pixel of the scene that holds data, each exactly once, without labels."""
+        pixels = np.arange(self.shape[0] * self.shape[1])
+        return self._evaluation(self._with_data(pixels), labelled=False)
 
     def state_dict(self) -> dict[str, Any]:
         """How far the training is in its epoch."""
@@ -245,10 +249,10 @@ class PatchDataModule(L.LightningDataModule, ABC):
             SceneError: The features don't cover the scene's pixels.
         """
         self.setup("fit")
-        return FeatureDataModule(
+        data = FeatureDataModule(
             features,
             self.labels,
-            split or self.require_split(),
+            self.split if split is None else split,
             self.info,
             **{
                 "patch_size": self.patch_size,
@@ -260,9 +264,17 @@ class PatchDataModule(L.LightningDataModule, ABC):
                 **settings,
             },
         )
+        data.valid = self.valid
+        return data
 
     def _pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return pretraining_pixels(self.shape, self.patch_size, holdout=self.holdout, seed=self.seed)
+        learned, measured = pretraining_pixels(
+            self.shape, self.patch_size, holdout=self.holdout, seed=self.seed
+        )
+        return self._with_data(learned), self._with_data(measured)
+
+    def _with_data(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        return pixels if self.valid is None else pixels[self.valid.ravel()[pixels]]
 
     def require_split(self) -> Split:
         """The split.
@@ -318,7 +330,7 @@ class FeatureDataModule(PatchDataModule):
         features: Features as :func:`~hsi_diffusion.features.compute_features` gives them, or any
             float32 cube of shape (H, W, D); not copied.
         labels: Shape (H, W), 0 = unlabelled, classes 1..K.
-        split: Which pixels are for what.
+        split: Which pixels are for what; None for a scene without labels.
         info: The scene's facts.
         task: As for :class:`PatchDataModule`.
         **settings: Further arguments of :class:`PatchDataModule`.
@@ -332,7 +344,7 @@ class FeatureDataModule(PatchDataModule):
         self,
         features: Tensor | NDArray[np.float32] | FeatureCube,
         labels: NDArray[np.int64],
-        split: Split,
+        split: Split | None,
         info: SceneInfo,
         *,
         task: Task | None = "classify",
@@ -353,7 +365,7 @@ class FeatureDataModule(PatchDataModule):
                 f"features must be float32, got {self.cube.dtype}; convert them with .float() or "
                 "astype('float32')"
             )
-        if split.shape != labels.shape:
+        if split is not None and split.shape != labels.shape:
             raise SplitError(
                 f"the split is one of a scene of {split.shape} pixels, but the label map has "
                 f"{labels.shape}"

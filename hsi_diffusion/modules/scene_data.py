@@ -138,7 +138,7 @@ class SceneDataModule(PatchDataModule):
                 source=f"training pixels of {scene.info.name}",
             )
         else:
-            self.transform.fit(scene.cube, source=f"all pixels of {scene.info.name}")
+            self.transform.fit(scene.cube, scene.valid, f"all pixels of {scene.info.name}")
         self._apply(self.transform)
 
     def use_transform(self, transform: BandTransform) -> None:
@@ -186,6 +186,7 @@ class SceneDataModule(PatchDataModule):
 
     def _read(self) -> None:
         self.labels = self.scene.labels
+        self.valid = self.scene.valid
         self.split = scene_split(
             self.scene,
             self.split_settings,

@@ -46,14 +46,15 @@ def raster_of(source: Any, axes: str | None = None, ndim: int = 3) -> Raster:
         return Raster.of(values[:, :, None], valid)
     order = [(axes or "HWC").index(axis) for axis in "HWC"]
     if valid is not None:
-        valid = valid.transpose(order).all(axis=2)
+        valid = np.asarray(valid.transpose(order).all(axis=2))
     return Raster.of(values.transpose(order), valid)
 
 
 def _as_array(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Values, and which are not masked."""
     if isinstance(source, np.ma.MaskedArray):
-        return source.data, np.asarray(~np.ma.getmaskarray(source))
+        kept: NDArray[np.bool_] = np.logical_not(np.ma.getmaskarray(source))
+        return source.data, kept
     if hasattr(source, "detach"):  # a tensor
         source = source.detach().cpu()
         if str(source.dtype) == "torch.bfloat16":  # NumPy has no such type

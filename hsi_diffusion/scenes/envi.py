@@ -174,14 +174,14 @@ class Header:
     def good_bands(self) -> tuple[int, ...] | None:
         """Bands that the bad-band list keeps; None: all."""
         good = self.numbers("bbl")
-        if good is None or (good != 0).all():
+        if good is None:
             return None
         if len(good) != self.shape[2] or not (good != 0).any():
             raise FileFormatError(
                 f"{self.path}: 'bbl' must hold {self.shape[2]} entries, one per band, 1 for at "
                 f"least one good one, got {len(good)}, {int((good != 0).sum())} of them good"
             )
-        return tuple(np.flatnonzero(good != 0).tolist())
+        return None if good.all() else tuple(np.flatnonzero(good).tolist())
 
     @cached_property
     def georeference(self) -> Georeference | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SUSPICIOUS: Final = 0.005
+"""Part of the pixels that must hold one value before it is taken for undeclared nodata."""
 
 
 def is_data(values: NDArray[Any], nodata: float | None = None) -> NDArray[np.bool_]:
@@ -66,3 +70,31 @@ def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     source = np.where(inside, mirrored, near)
     filled.reshape(-1, *filled.shape[2:])[missing] = cube[tuple(source)]
     return filled
+
+
+def warn_of_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Warn of what looks like a value for "no data here" that no header declares.
+
+    It is the lowest or highest value of the image, in all bands of many pixels, also at the border.
+
+    Args:
+        cube: Shape (H, W, bands).
+        valid: Which pixels hold data as far as is known, shape (H, W).
+    """
+    if cube.shape[2] < 2:
+        return
+    flat = (cube == cube[:, :, :1]).all(axis=2) & valid
+    border = np.concatenate([flat[0], flat[-1], flat[:, 0], flat[:, -1]])
+    if not border.any():
+        return
+    edge = cube[:, :, 0]
+    values = np.concatenate([edge[0], edge[-1], edge[:, 0], edge[:, -1]])[border]
+    found, counts = np.unique(values, return_counts=True)
+    value = found[counts.argmax()]
+    pixels = int((flat & (edge == value)).sum())
+    if value in (cube.min(), cube.max()) and pixels >= max(4, SUSPICIOUS * flat.size):
+        warnings.warn(
+            f"{pixels} of {flat.size} pixels hold {value} in all bands, also at the border; if "
+            f"that means no data, say so: nodata={value} (--nodata {value})",
+            stacklevel=3,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-FileFormat = Literal["mat", "hdf5", "npy", "tiff", "envi", "roi"]
+FileFormat = Literal["mat", "hdf5", "npy", "npz", "tiff", "envi", "roi"]
 
 FORMATS: Final = (
-    "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy, TIFF, ENVI images by their header .hdr and ENVI "
-    "'Output of ROIs' text"
+    "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy and .npz, TIFF, ENVI images by their header .hdr "
+    "and ENVI 'Output of ROIs' text"
 )
 UNNAMED: Final = ""
 """Key of the array of a file that gives its array no name."""
@@ -54,8 +55,13 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "tiff"
     if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
         return "roi"
-    if re.match(rb"ENVI\s*[\r\n]", head):
+    plain = head.removeprefix(codecs.BOM_UTF8)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        plain = head.decode("utf-16", errors="replace").encode()
+    if re.match(rb"ENVI\s*[\r\n]", plain):
         return "envi"
+    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        return "npz" if _npz_names(path) else None
     # MATLAB puts a header of 512 bytes before the HDF5 content of its v7.3 files
     if h5py.is_hdf5(path):
         return "hdf5"
@@ -86,6 +92,14 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 return _list_hdf5(path)
             case "npy":
                 return {UNNAMED: _npy_shape(path)}
+            case "npz":
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in _npz_names(path)}
+                return {
+                    name: array.shape
+                    for name, array in arrays.items()
+                    if array.dtype.kind in _REAL_KINDS
+                }
             case "tiff":
                 with tifffile.TiffFile(path) as file:
                     return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
@@ -207,6 +221,9 @@ def _read(path: Path, key: str) -> NDArray[Any]:
                     array = array.T
         case "npy":
             array = np.load(path, allow_pickle=False)
+        case "npz":
+            with np.load(path, allow_pickle=False) as file:
+                array = file[key]
         case "tiff":
             array = _read_tiff(path, key)
         case "envi":
@@ -214,6 +231,12 @@ def _read(path: Path, key: str) -> NDArray[Any]:
         case "roi":
             array = read_roi(path)
     return array
+
+
+def _npz_names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
+    return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
 
 def is_matlab(path: Path, file: h5py.File) -> bool:

@@ -40,6 +40,8 @@ class Scene:
             and their values stand in for padding, see
             :func:`~hsi_diffusion.scenes.fill_nodata`.
         georeference: Where the pixels lie on the ground; None where unknown.
+        polygons: int64, shape (H, W), the polygon from 1 that labelled a pixel, 0 outside; None
+            where the labels came as no polygons.
 
     Raises:
         SceneError: Values are not real and finite; labels are not 0 to K; heights and widths
@@ -54,6 +56,7 @@ class Scene:
     fixed_test: NDArray[np.bool_] | None = None
     valid: NDArray[np.bool_] | None = None
     georeference: Georeference | None = None
+    polygons: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that everything fits together."""

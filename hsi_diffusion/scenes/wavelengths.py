@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from hsi_diffusion.errors import FileFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,3 +62,20 @@ def from_texts(names: Sequence[str]) -> tuple[float, ...] | None:
         return None
     matches = [match for match in found if match is not None]
     return in_nanometres([float(match[1]) for match in matches], matches[0][2])
+
+
+def read_wavelengths(source: Sequence[float] | str | Path) -> tuple[float, ...] | None:
+    """Wavelengths in nm, of numbers in nm or micrometres, or of a text file of them.
+
+    Raises:
+        FileFormatError: The file can't be read as numbers.
+    """
+    if not isinstance(source, str | Path):
+        return in_nanometres(source)
+    try:
+        text = Path(source).read_text(encoding="utf-8-sig")
+        return in_nanometres([float(word) for word in re.split(r"[\s,;]+", text.strip())])
+    except (OSError, ValueError) as error:
+        raise FileFormatError(
+            f"wavelengths must be a text file of numbers, one per band, got {source}: {error}"
+        ) from error

@@ -1,0 +1,126 @@
+"""A split into whole fields: what is tested is land of which no pixel was labelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import label
+
+from hsi_diffusion.errors import SplitError
+from hsi_diffusion.patches.split import Split
+from hsi_diffusion.patches.stratify import (
+    check_labels,
+    check_val_fraction,
+    listed,
+    round_half_up,
+    set_aside,
+    shuffled_pixels,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def field_map(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Number the fields, which are connected areas of one class (8 neighbours).
+
+    Args:
+        labels: Label map, shape (H, W), 0 = unlabelled.
+
+    Returns:
+        The number of each pixel's field, from 1, class by class; 0 = unlabelled. Shape (H, W).
+    """
+    fields = np.zeros(labels.shape, dtype=np.int64)
+    for number in np.unique(labels[labels > 0]):
+        areas, _ = label(labels == number, structure=np.ones((3, 3)))
+        fields[areas > 0] = areas[areas > 0] + fields.max()
+    return fields
+
+
+def field_split(
+    labels: NDArray[Any],
+    train_fraction: float = 0.4,
+    *,
+    val_fraction: float = 0.2,
+    seed: int,
+    polygons: NDArray[np.int64] | None = None,
+) -> Split:
+    """Label whole fields, and test the others: land that was never seen.
+
+    A class of n fields gives ``train_fraction * n`` of them, rounded, at least 1 and at most n - 1,
+    to the label budget; of two or more of these at least one validates. A class with a single field
+    is in no part, and a note names it. Fields are drawn without regard to their size.
+
+    Args:
+        labels: Label map, shape (H, W), 0 = unlabelled.
+        train_fraction: Fraction of each class's fields for training and validation together,
+            between 0 and 1.
+        val_fraction: Fraction of these fields that validates.
+        seed: Names the draw.
+        polygons: Number of each pixel's polygon, shape (H, W), to take for the fields; None:
+            connected areas of one class.
+
+    Returns:
+        The split; ``settings["fields"]`` holds the number of fields of each class in each part.
+
+    Raises:
+        SplitError: A setting is outside what is allowed, the label map is none, or fewer than two
+            classes have two fields.
+    """
+    labels = check_labels(labels)
+    check_val_fraction(val_fraction)
+    if not 0 < train_fraction < 1:
+        raise SplitError(
+            f"the fraction of fields that are labelled must lie between 0 and 1, got "
+            f"{train_fraction}; write fields or, for a fifth, fields:0.2"
+        )
+    fields = field_map(labels) if polygons is None else polygons
+    parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    counts, single = [], []
+    for number in np.unique(labels[labels > 0]).tolist():
+        own = np.unique(fields[labels == number])
+        if len(own) == 1:
+            single.append(number)
+            continue
+        drawn = own[shuffled_pixels(np.ones(len(own), dtype=bool), seed, number)]
+        budget = min(max(1, round_half_up(train_fraction * len(own))), len(own) - 1)
+        train, val = set_aside(drawn[:budget], val_fraction)
+        chosen = {"train": train, "val": val, "test": drawn[budget:]}
+        counts.append({"class": number} | {part: len(some) for part, some in chosen.items()})
+        for part, some in chosen.items():
+            parts[part] += some.tolist()
+    if len(counts) < 2:
+        raise SplitError(
+            f"a split by fields needs two classes with two fields (connected areas), got "
+            f"{len(counts)}; use blocks, or a fraction such as 0.1"
+        )
+    notes = [f"{listed(single)}: a single field; in no part"] if single else []
+    return Split.from_labels(
+        labels,
+        **{part: np.flatnonzero(np.isin(fields, some)) for part, some in parts.items()},
+        settings={
+            "kind": "fields" if polygons is None else "polygons",
+            "seed": seed,
+            "train_fraction": float(train_fraction),
+            "val_fraction": val_fraction,
+            "fields": counts,
+            "notes": notes,
+        },
+    )
+
+
+def labelled_field_share(split: Split, labels: NDArray[Any]) -> float:
+    """Fraction of the test pixels in a field that also holds training or validation pixels.
+
+    Args:
+        split: The split.
+        labels: The label map that it was made from, shape (H, W).
+
+    Returns:
+        A share from 0, all land unseen, to 1; nan without test pixels.
+    """
+    if len(split.test) == 0:
+        return float("nan")
+    fields = field_map(labels).ravel()
+    return float(np.isin(fields[split.test], fields[split.labelled]).mean())
