@@ -113,7 +113,7 @@ class SceneDataModule(PatchDataModule):
         """Channels of the patches: components, or the scene's bands."""
         if self.transform.fitted:
             return self.transform.num_components
-        return self.transform.components or self.info.bands
+        return min(self.transform.components or self.info.bands, self.info.bands)
 
     def setup(self, stage: str | None = None) -> None:
         """Load, split and transform; only the first call does anything.

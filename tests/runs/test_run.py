@@ -374,7 +374,6 @@ def test_steps_in_parts_are_as_many_and_see_as_many_patches(tmp_path: Path) -> N
     [
         ({"features": {"timesteps": [700]}}, "t must be from 0 to 499 .*700"),
         ({"features": {"levels": [9]}}, r"0 \(\w+\).* 9|\[9\] was given"),
-        ({"features": {"components": 999}}, "components must be at most"),
         ({"features": {"tile": 0}}, "tile must be at least 1"),
         ({"pretrain": {"losses": {"l3": 1.0}}}, "l3"),
         ({"pretrain": {"batch_size": 10, "devices": 1}}, r"unknown setting pretrain\.devices"),
@@ -384,11 +383,6 @@ def test_steps_in_parts_are_as_many_and_see_as_many_patches(tmp_path: Path) -> N
         (
             {"spreading": {"label_weight": 1.0, "neighbours": 576}},
             r"spreading\.neighbours must be below the number of pixels, 576, got 576",
-        ),
-        ({"spreading": {"label_weight": 1.0}}, "components must be at most the number of bands"),
-        (
-            {"raw_bands": [{"transform": {"class_path": "PCA", "init_args": {"components": 99}}}]},
-            "components must be at most the number of bands, 16, got 99",
         ),
         ({"accelerator": "abacus"}, r"accelerator='abacus' .* can't be used here.*auto"),
         ({"split": "1", "features": {"levels": [0, 1]}}, "don't fill 3 folds"),
