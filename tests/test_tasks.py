@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from hsi_diffusion.tasks import Task, run_tasks
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.tasks import Task, run_tasks
 
 
 def done(file: Path) -> None:

@@ -169,11 +169,14 @@ def spread(
     """
     check_alpha(alpha)
     check_at_least_1(iterations=iterations)
-    parts = (weights.indptr, weights.indices, weights.data.astype(np.float32, copy=False))
     with warnings.catch_warnings():  # PyTorch calls sparse matrices a beta
         warnings.simplefilter("ignore", UserWarning)
         matrix = torch.sparse_csr_tensor(
-            *(torch.from_numpy(part) for part in parts), weights.shape, check_invariants=False
+            torch.from_numpy(weights.indptr),
+            torch.from_numpy(weights.indices),
+            torch.from_numpy(weights.data.astype(np.float32, copy=False)),
+            list(weights.shape),
+            check_invariants=False,
         )
     first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32))
     found = first

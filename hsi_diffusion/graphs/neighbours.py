@@ -203,7 +203,7 @@ def _compared(rows: Tensor, number: int) -> Tensor:
     """Numbers of the nearest other rows, (N, number), each row compared with all others."""
     squares = rows.square().sum(dim=1)
     height, width = _tile(rows)
-    others = torch.arange(len(rows), device=rows.device).split(width)
+    others = torch.split(torch.arange(len(rows), device=rows.device), width)
     starts = range(0, len(rows), height)
     return torch.cat(
         [_nearest(rows, squares, slice(start, start + height), others, number) for start in starts]
@@ -231,7 +231,7 @@ def _clustered(rows: Tensor, number: int) -> Tensor:
     near = torch.cdist(centres, centres).fill_diagonal_(-1).argsort(dim=1)
 
     ranks = []
-    everything = torch.arange(len(rows)).split(WIDTH)
+    everything = torch.split(torch.arange(len(rows)), WIDTH)
     rank = near.argsort(dim=1)
     for start in torch.linspace(0, len(rows) - 8, 64).long().tolist():
         found = _nearest(rows, squares, slice(start, start + 8), everything, number)
@@ -239,9 +239,9 @@ def _clustered(rows: Tensor, number: int) -> Tensor:
     near = near[:, : 1 + int(torch.cat(ranks).float().quantile(RECALL, interpolation="higher"))]
 
     nearest = torch.empty(len(rows), number, dtype=torch.int64)
-    numbers = torch.arange(len(rows)).split(sizes.tolist())
+    numbers = torch.split(torch.arange(len(rows)), sizes.tolist())
     for mine, start, size in zip(near.tolist(), starts.tolist(), sizes.tolist(), strict=True):
-        others = torch.cat([numbers[one] for one in mine]).split(WIDTH)
+        others = torch.split(torch.cat([numbers[one] for one in mine]), WIDTH)
         for first in range(start, start + size, CLUSTER):
             part = slice(first, min(first + CLUSTER, start + size))
             nearest[order[part]] = order[_nearest(rows, squares, part, others, number)]
