@@ -3,6 +3,7 @@
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.build import DENOISERS, DenoiserPart, build_denoiser
 from hsi_diffusion.denoisers.convert import load_published_unet3d
+from hsi_diffusion.denoisers.pixel import PixelDenoiser
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.denoisers.staged import StagedDenoiser
@@ -17,6 +18,7 @@ __all__ = [
     "Denoiser",
     "DenoiserPart",
     "FeatureLevel",
+    "PixelDenoiser",
     "StagedDenoiser",
     "UNet2D",
     "UNet3D",

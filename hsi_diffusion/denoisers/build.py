@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.denoisers.base import Denoiser
+from hsi_diffusion.denoisers.pixel import PixelDenoiser
 from hsi_diffusion.denoisers.staged import StagedDenoiser
 from hsi_diffusion.denoisers.unet2d import UNet2D
 from hsi_diffusion.denoisers.unet3d import UNet3D
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.parts import build_part, by_name
 
-DENOISERS: dict[str, type[Denoiser]] = by_name(UNet3D, StagedDenoiser, UNet2D)
+DENOISERS: dict[str, type[Denoiser]] = by_name(UNet3D, StagedDenoiser, UNet2D, PixelDenoiser)
 """The library's networks by their names."""
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ def choice_splits(
     Raises:
         SplitError: There are no pixels to validate on.
     """
-    blocks = split.settings.get("kind") == "blocks"
-    if settings.folds > 1 and not blocks and len(split.val) < settings.small:
+    apart = split.settings.get("kind") in ("blocks", "fields")
+    if settings.folds > 1 and not apart and len(split.val) < settings.small:
         return cross_validation_folds(split, labels, settings.folds, seed=seed)
     if not len(split.val):
         raise SplitError(

@@ -229,16 +229,19 @@ class ClassificationMap(L.Callback):
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
         if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
-        known, truth = data.info, data.labels if data.labels.any() else None
-        classes = int(max(self.predicted.max(), known.num_classes))
-        if classes > known.num_classes:  # without labels only the module knows
-            known = replace(
-                known,
-                class_names=tuple(f"Class {number}" for number in range(1, classes + 1)),
-                class_ids=tuple(range(1, classes + 1)),
-                palette=default_palette(classes),
+        # an image without labels knows no classes, and the model does
+        names = tuple(pl_module.hparams.get("class_names") or data.info.class_names)
+        number = int(pl_module.hparams.get("num_classes", len(names)))
+        info = data.info
+        if number > info.num_classes:
+            info = replace(
+                info,
+                class_names=names or tuple(f"Class {label + 1}" for label in range(number)),
+                class_ids=tuple(range(1, number + 1)),
+                palette=default_palette(number),
             )
-        figure = classification_map(self.predicted, known, truth=truth)
+        truth = data.labels if data.labels.any() else None
+        figure = classification_map(self.predicted, info, truth=truth)
         log_figure(trainer, "classification_map", figure)
         if self.folder is not None:
             save_figure(figure, self.folder / "classification_map.png")

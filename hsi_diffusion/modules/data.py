@@ -50,10 +50,10 @@ class PatchDataModule(L.LightningDataModule, ABC):
     predict     every pixel                                      every pixel
     ==========  ==============================================  ================================
 
-    The order of training patches is a function of (seed, epoch); evaluation gives every pixel once
-    over all processes. Both samplers do this on any number of processes, so the Trainer's
-    ``use_distributed_sampler`` makes no difference. A training that is resumed in the middle of an
-    epoch gets the rest of that epoch. Batches are dicts, see
+    Which training patches come next follows from the seed and the number of batches before, so a
+    training goes on exactly where it was interrupted; evaluation gives every pixel once over all
+    processes. Both samplers do this on any number of processes, so the Trainer's
+    ``use_distributed_sampler`` makes no difference. Batches are dicts, see
     :class:`~hsi_diffusion.types.PatchBatch`.
 
     A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``. All arguments are
@@ -120,6 +120,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         self.seed = seed
         self.num_workers = num_workers
         self._train_loader: TrainLoader | None = None
+        self._loader_of: L.Trainer | None = None
         self._place: dict[str, int] | None = None
         self._groups = (1, False)
         self._note_hyperparameters(inspect.currentframe())
@@ -175,7 +176,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self.info.height, self.info.width
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
-        """Patches to learn from, in a new order every epoch.
+        """Patches to learn from, in a new order after each walk through them.
 
         A last batch of a single patch is left out: BatchNorm can't learn from it.
         """
@@ -194,8 +195,13 @@ class PatchDataModule(L.LightningDataModule, ABC):
             drop_last=left_over == 1 and len(sampler) > 1,
             **self._loader_settings(),
         )
-        if self._place is not None and self.trainer is not None and self.trainer.ckpt_path:
-            loader.load_state_dict(self._place)
+        trainer = self.trainer
+        if trainer is not None:
+            if self._train_loader is not None and self._loader_of is trainer:  # it reloads
+                loader.load_state_dict(self._train_loader.state_dict())
+            elif self._place is not None and trainer.ckpt_path:
+                loader.load_state_dict(self._place)
+        self._loader_of = trainer
         self._train_loader = loader
         return loader
 
@@ -219,13 +225,14 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self._evaluation(self._with_data(pixels), labelled=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the training is in its epoch."""
+        """How many training batches were handed out."""
         loader = self._train_loader
         return {} if loader is None else {"train_loader": loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, if a Trainer resumes from a checkpoint."""
         self._place = state_dict.get("train_loader")
+        self._train_loader = None
 
     def with_features(
         self,

@@ -11,6 +11,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
+from hsi_diffusion.patches.fields import field_map, field_split, labelled_field_share
 from hsi_diffusion.patches.filters import blur_radius, gaussian_blur
 from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
@@ -32,12 +33,14 @@ from hsi_diffusion.patches.transforms import (
     ChannelScale,
     Identity,
     MinMax,
+    RelevantComponents,
     Standardise,
     StreamingPCA,
     TransformPart,
     build_transform,
     check_pca_settings,
     noise_covariance,
+    superpixels,
     transform_from_state,
 )
 from hsi_diffusion.patches.views import TwoViews, build_two_views
@@ -59,6 +62,7 @@ __all__ = [
     "MinMax",
     "PatchDataset",
     "PixelDropout",
+    "RelevantComponents",
     "SeededSampler",
     "Split",
     "SplitSetting",
@@ -75,14 +79,18 @@ __all__ = [
     "check_split_settings",
     "collate_batch",
     "cross_validation_folds",
+    "field_map",
+    "field_split",
     "fixed_split",
     "fraction_split",
     "gather_patches",
     "gaussian_blur",
+    "labelled_field_share",
     "make_split",
     "noise_covariance",
     "per_class_split",
     "pretraining_pixels",
     "scene_split",
+    "superpixels",
     "transform_from_state",
 ]

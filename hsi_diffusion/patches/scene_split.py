@@ -39,10 +39,10 @@ def scene_split(
     Args:
         scene: The scene.
         split: ``"0.1"`` (fraction of every class), ``"10"`` (pixels per class), ``"blocks"``
-            (spatially disjoint), ``"polygons"`` (whole polygons of the labels), ``"fixed"`` (the
-            masks, or the scene's published split), the path
-            of a stored split (.npz), or a :class:`Split`. Numbers may be given as numbers: 0.1, 10.
-            None: ``"fixed"`` with masks, else ``scene.info.default_split``.
+            (spatially disjoint), ``"fields"`` or ``"fields:0.2"`` (whole fields), ``"polygons"``
+            (whole polygons of the labels), ``"fixed"`` (the masks, or the scene's published split),
+            the path of a stored split (.npz), or a :class:`Split`. Numbers may be given as
+            numbers: 0.1, 10. None: ``"fixed"`` with masks, else ``scene.info.default_split``.
         train_mask: For ``"fixed"``: the training pixels, ``"FILE[:key]"`` or an array of shape
             (H, W).
         test_mask: Likewise the test pixels.
@@ -137,6 +137,6 @@ def _fixed_masks(
         raise SplitError(
             f"scene {scene.info.name!r} has no published split built in; give train_mask and "
             "test_mask, or another split: a share such as '0.1', pixels per class such as '10', "
-            "or 'blocks'"
+            "'blocks' or 'fields'"
         )
     return scene.fixed_train, scene.fixed_test

@@ -13,6 +13,7 @@ import numpy as np
 
 from hsi_diffusion.errors import SplitError
 from hsi_diffusion.patches.blocks import block_split
+from hsi_diffusion.patches.fields import field_split
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.stratify import (
     check_labels,
@@ -186,6 +187,7 @@ def make_split(
         labels: Label map, shape (H, W), 0 = unlabelled.
         spec: ``"0.1"``, a fraction of every class (:func:`fraction_split`); ``"10"``, a number of
             pixels per class (:func:`per_class_split`); ``"blocks"`` (:func:`block_split`);
+            ``"fields"`` or, with a fraction, ``"fields:0.2"`` (:func:`field_split`);
             ``"fixed"`` (:func:`fixed_split` with the two masks). Numbers may be given as numbers,
             also 10.0, into which programs turn a 10.
         seed: Names the draw.
@@ -212,22 +214,29 @@ def make_split(
             val_fraction=val_fraction,
             seed=seed,
         )
+    kind, _, fraction = text.partition(":")
+    if kind == "fields":
+        return field_split(labels, _number(fraction or "0.4"), val_fraction=val_fraction, seed=seed)
     if text == "fixed":
         if train_mask is None:
             raise SplitError('the split "fixed" needs train_mask: this scene or call has none')
         return fixed_split(labels, train_mask, test_mask, val_fraction=val_fraction, seed=seed)
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
+    number = _number(text)
     if 0 < number < 1:
         return fraction_split(labels, number, val_fraction=val_fraction, seed=seed)
     if number >= 1 and text.isdecimal():
         return per_class_split(labels, int(text), val_fraction=val_fraction, seed=seed)
     raise SplitError(
         'split must be a fraction of every class between 0 and 1 ("0.1"), a whole number of pixels '
-        f'per class ("10"), "blocks" or "fixed", got {text!r}{_split_hint(text, number)}'
+        f'per class ("10"), "blocks", "fields" or "fixed", got {text!r}{_split_hint(text, number)}'
     )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _split_hint(text: str, number: float) -> str:

@@ -66,6 +66,9 @@ class SplitReport(TypedDict):
         leakage: Fraction of test pixels around which it holds a training or validation pixel; NaN
             or None where there is no test pixel, or no ``patch_size``.
         disjoint: Whether the split is one into blocks, which lie apart.
+        labelled_fields: Fraction of test pixels in fields that hold labelled pixels, NaN without.
+        fields: For each class {"class", "train", "val", "test"}, its fields in each part; only of a
+            split by fields.
     """
 
     kind: str
@@ -76,6 +79,8 @@ class SplitReport(TypedDict):
     patch_size: int | None
     leakage: float | None
     disjoint: bool
+    labelled_fields: float
+    fields: Sequence[Mapping[str, int]]
 
 
 class CandidateReport(TypedDict):
@@ -214,15 +219,12 @@ def leakage_sentence(
         none = f"{seen} never holds a training or validation pixel"
         if not disjoint:
             return f"{none}, but {beside}"
-        return f"{none}, so the figures say how well unseen land is classified."
+        return f"{none}."
     share = f"{seen} holds a training or validation pixel in {percent(leakage)} % of all cases."
     if leakage <= FEW:
         if not disjoint:
             return f"{share} That is few, but elsewhere {beside}"
-        return (
-            f"{share} That is few: the figures say nearly how well unseen land is classified, and "
-            "slightly flatter it."
-        )
+        return f"{share} That is few: the figures flatter slightly."
     return (
         f"{share} The classifier has seen part of what it is tested on, so the figures are too "
         "good for unseen land: compare methods by them on the same split, and take what to expect "
@@ -278,6 +280,15 @@ def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
     if disjoint and patch_size is not None:
         leakage = f"{leakage} {DISJOINT}"
     sections = ["## Split", sizes, leakage]
+    if not math.isnan(split["labelled_fields"]):
+        sections.append(
+            f"{percent(split['labelled_fields'])} % of the test pixels lie in a field (connected "
+            "area of one class) that also holds training or validation pixels; on land where no "
+            "field was labelled, expect what a split by fields (--split fields) says."
+        )
+    if split["fields"]:
+        sections.append("Fields of each class in each part:")
+        sections.append(split_table(split["fields"], class_names).to_markdown())
     if split["per_class"]:
         sections.append(split_table(split["per_class"], class_names).to_markdown())
     if split["notes"]:

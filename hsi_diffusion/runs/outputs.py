@@ -13,7 +13,7 @@ from rich.console import Console
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.models import BandRepresentation
-from hsi_diffusion.patches import blur_radius
+from hsi_diffusion.patches import blur_radius, labelled_field_share
 from hsi_diffusion.reports import (
     TRAINING_ACCURACY,
     class_table,
@@ -88,6 +88,8 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "notes": summary["notes"],
                 "patch_size": seen,
                 "leakage": leakage,
+                "fields": split.settings.get("fields", []),
+                "labelled_fields": labelled_field_share(split, scene.labels),
                 "disjoint": split.settings.get("kind") == "blocks",
             },
             "choices": _choices(result),
@@ -260,8 +262,16 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
-    """The settings that made the result."""
-    plain = result.settings.to_dict()
+    """The settings that made the result, and what few bands have made of them."""
+    plain, settings = result.settings.to_dict(), result.settings
+    transforms = [space.transform for space in settings.raw_bands]
+    transforms += [settings.spreading.space.transform] if settings.spreading.active else []
+    transforms += [settings.pretrain.transform] if settings.pretrains else []
+    asked = max(transform().components or 0 for transform in transforms)
+    if asked > (bands := result.scene.bands):
+        plain["capped"] = (
+            f"the scene has {bands} bands, so that no transform gives {asked} components"
+        )
     module = result.method.model.pretrained
     if module is None or module.transform is None:
         return plain

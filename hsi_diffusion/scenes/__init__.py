@@ -12,6 +12,7 @@ from hsi_diffusion.scenes.opening import open_raster
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
 from hsi_diffusion.scenes.roi import read_roi
+from hsi_diffusion.scenes.sampling import sample_scene
 from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.simulated import simulate_campaign, simulate_scene
 
@@ -36,6 +37,7 @@ __all__ = [
     "read_mask",
     "read_roi",
     "register_scene",
+    "sample_scene",
     "scene_info",
     "simulate_campaign",
     "simulate_scene",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import zipfile
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
 from hsi_diffusion.scenes.envi import envi_shape, read_envi
+from hsi_diffusion.scenes.isolated import check_claim, isolated
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def file_format(path: str | Path) -> FileFormat | None:
     return None
 
 
+@isolated
 def list_arrays(path: str | Path) -> dict[str, Shape]:
     """Names and shapes of the arrays of real numbers in a file.
 
@@ -109,6 +112,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 return {UNNAMED: read_roi(path).shape}
 
 
+@isolated
 def read_array(
     path: str | Path, key: str | None = None, *, ndim: int | None = None
 ) -> NDArray[Any]:
@@ -213,13 +217,20 @@ def _read(path: Path, key: str) -> NDArray[Any]:
     array: NDArray[Any]
     match _require_format(path):
         case "mat":
+            shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+            # MATLAB stores numbers in the smallest type that holds them
+            check_claim(path, math.prod(map(int, shapes[key])), compressed=True)
             array = scipy.io.loadmat(path, variable_names=[key])[key]
         case "hdf5":
             with h5py.File(path, "r") as file:
+                whole = file[key].chunks is None and file[key].id.get_offset() is not None
+                check_claim(path, file[key].nbytes, compressed=not whole)
                 array = file[key][()]
                 if is_matlab(path, file):
                     array = array.T
         case "npy":
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            check_claim(path, mapped.nbytes, compressed=False)
             array = np.load(path, allow_pickle=False)
         case "npz":
             with np.load(path, allow_pickle=False) as file:
@@ -243,7 +254,10 @@ def is_matlab(path: Path, file: h5py.File) -> bool:
     """Whether an HDF5 file was written by MATLAB, whose arrays have their axes reversed."""
     with path.open("rb") as raw:
         header = raw.read(6)
-    return header == b"MATLAB" or any("MATLAB_class" in item.attrs for item in file.values())
+    # an object that can't be opened is None here
+    return header == b"MATLAB" or any(
+        "MATLAB_class" in item.attrs for item in file.values() if item
+    )
 
 
 def _list_hdf5(path: Path) -> dict[str, Shape]:
@@ -324,6 +338,7 @@ def _tiff_order(series: Any) -> tuple[Shape, tuple[int, ...]]:
 def _read_tiff(path: Path, key: str) -> NDArray[Any]:
     with tifffile.TiffFile(path) as file:
         series = dict(_tiff_series(file))[key]
+        check_claim(path, int(series.nbytes), compressed=series.keyframe.compression != 1)
         try:
             array: NDArray[Any] = series.asarray()
         except ValueError as error:

@@ -48,7 +48,10 @@ def test_every_name_builds_with_its_defaults(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("unet", "denoiser must be one of UNet3D, StagedDenoiser, UNet2D, .* got 'unet'"),
+        (
+            "unet",
+            "denoiser must be one of UNet3D, .*, PixelDenoiser, .* got 'unet'",
+        ),
         (
             {"class_path": "UNet3D", "init_args": {"width": 8}},
             r"unknown setting denoiser\.width; allowed are base_channels, depth",

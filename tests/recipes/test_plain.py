@@ -74,7 +74,7 @@ def test_a_section_given_in_part_keeps_its_own_defaults() -> None:
         assert to_plain(from_plain(Recipe, plain)) == merge(to_plain(Recipe()), plain)
 
 
-LIBRARY = "UNet3D, StagedDenoiser, UNet2D"
+LIBRARY = "UNet3D, StagedDenoiser, UNet2D, PixelDenoiser"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hsi_diffusion.patches.transforms.streaming_pca import (
     StreamingPCA,
     check_pca_settings,
 )
+from hsi_diffusion.patches.transforms.superpixels import RelevantComponents, superpixels
 
 __all__ = [
     "MNF",
@@ -25,11 +26,13 @@ __all__ = [
     "Identity",
     "LinearTransform",
     "MinMax",
+    "RelevantComponents",
     "Standardise",
     "StreamingPCA",
     "TransformPart",
     "build_transform",
     "check_pca_settings",
     "noise_covariance",
+    "superpixels",
     "transform_from_state",
 ]

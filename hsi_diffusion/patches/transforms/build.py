@@ -12,8 +12,11 @@ from hsi_diffusion.patches.transforms.base import BandTransform
 from hsi_diffusion.patches.transforms.mnf import MNF
 from hsi_diffusion.patches.transforms.pca import PCA
 from hsi_diffusion.patches.transforms.scaling import Identity, MinMax, Standardise
+from hsi_diffusion.patches.transforms.superpixels import RelevantComponents
 
-TRANSFORMS: dict[str, type[BandTransform]] = by_name(Identity, MinMax, Standardise, PCA, MNF)
+TRANSFORMS: dict[str, type[BandTransform]] = by_name(
+    Identity, MinMax, Standardise, PCA, MNF, RelevantComponents
+)
 """The library's own transforms by their names."""
 
 if TYPE_CHECKING:

@@ -19,7 +19,14 @@ from hsi_diffusion.patches.transforms import (
 
 
 def test_every_name_gives_its_class() -> None:
-    assert list(TRANSFORMS) == ["Identity", "MinMax", "Standardise", "PCA", "MNF"]
+    assert list(TRANSFORMS) == [
+        "Identity",
+        "MinMax",
+        "Standardise",
+        "PCA",
+        "MNF",
+        "RelevantComponents",
+    ]
     for name, kind in TRANSFORMS.items():
         assert type(build_transform(name)) is kind
         assert type(build_transform(kind)) is kind

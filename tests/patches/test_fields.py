@@ -1,0 +1,66 @@
+"""Whole fields train, validate or are tested."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+from hsi_diffusion.errors import SplitError
+from hsi_diffusion.patches import field_map, field_split, labelled_field_share, make_split
+
+LABELS = np.kron(
+    [
+        [1, 0, 1, 0, 2, 0, 3],
+        [0, 1, 0, 0, 0, 0, 0],
+        [2, 0, 2, 0, 1, 0, 1],
+        [0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 1, 0, 1, 0, 2],
+    ],
+    np.ones((3, 3), dtype=np.int64),
+)
+
+
+def test_fields_are_the_connected_areas_of_one_class() -> None:
+    fields, expected = field_map(LABELS), label(LABELS, connectivity=2)  # type: ignore[no-untyped-call]
+    pairs = np.unique(np.stack((fields.ravel(), expected.ravel())), axis=1)
+    assert pairs.shape[1] == fields.max() + 1 == expected.max() + 1  # one to one
+    assert ((fields > 0) == (LABELS > 0)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_fields_are_dealt(seed: int) -> None:
+    split = field_split(LABELS, 0.5, seed=seed)
+    fields = field_map(LABELS).ravel()
+    parts = [set(fields[pixels].tolist()) for pixels in (split.train, split.val, split.test)]
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+    assert set().union(*parts) == set(fields[np.isin(LABELS.ravel(), (1, 2))].tolist())
+    counts = [tuple(row.values()) for row in split.settings["fields"]]
+    # class 1 has 6 fields, of which three meet at corners and are one: half of 6 are 3
+    assert counts == [(1, 2, 1, 3), (2, 1, 1, 2)]
+    assert split.summary()["notes"] == ["class 3: a single field; in no part"]
+    assert labelled_field_share(split, LABELS) == 0
+
+
+def test_seed_and_share_decide() -> None:
+    first, again, other = (field_split(LABELS, seed=seed) for seed in (0, 0, 1))
+    assert (first.train == again.train).all()
+    assert first.train.tolist() != other.train.tolist()
+    few = make_split(LABELS, "fields:0.1", seed=0, patch_size=1)
+    assert [row["train"] for row in few.settings["fields"]] == [1, 1]
+    assert make_split(LABELS, "fields", seed=0, patch_size=1).settings == first.settings
+
+
+def test_random_pixels_lie_in_known_fields() -> None:
+    assert labelled_field_share(make_split(LABELS, 0.6, seed=0, patch_size=1), LABELS) == 1
+
+
+@pytest.mark.parametrize("spec", ["fields:0", "fields:x", "fields:1.5"])
+def test_impossible_shares_are_refused(spec: str) -> None:
+    with pytest.raises(SplitError, match="fields"):
+        make_split(LABELS, spec, seed=0, patch_size=1)
+
+
+def test_a_scene_needs_two_classes_with_two_fields() -> None:
+    with pytest.raises(SplitError, match="two classes with two fields"):
+        field_split(np.array([[1, 0, 1], [2, 2, 2]]), seed=0)
