@@ -131,17 +131,13 @@ def _run(given: list[str], prog: str) -> int:
     if helped := [n for n, argument in enumerate(rest) if argument.endswith(".help")]:
         _part_help(rest[helped[0] : helped[0] + 2], prog)
         return 0
-    # imported here, so that --help is quick
+    folder = None if options.resume is None else Path(options.resume)
+    settings = run_settings(rest) if folder is None else _settings_to_resume(folder, rest, options)
     from hsi_diffusion.console import quieten
     from hsi_diffusion.runs import default_folder, run, show_result
 
     quieten()
-    folder = None if options.resume is None else Path(options.resume)
-    if folder is not None:
-        settings = _settings_to_resume(folder, rest, options)
-    else:
-        settings = run_settings(rest)
-        folder = Path(options.out) if options.out else default_folder(settings)
+    folder = folder or (Path(options.out) if options.out else default_folder(settings))
     if options.print_config:
         print(settings.to_yaml(), end="")
         return 0
@@ -173,20 +169,25 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
         ConfigurationError: A flag or a value is not allowed.
     """
     from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.recipes import from_flags, merge, preset_for, read_preset, read_yaml
-    from hsi_diffusion.runs import RunSettings
+    from hsi_diffusion.recipes import merge, preset_for, read_preset, read_yaml
 
     files, flags = _configs(arguments)
     asked: dict[str, Any] = {}
-    given = from_flags(RunSettings, flags)
-    for plain in (*map(read_yaml, files), given):
+    for plain in map(read_yaml, files):
         asked = merge(asked, plain)
+    asked = merge(asked, _named(flags))
     usual = {"method": "spectraldiff", "preset": "quick"}
     names = {key: str(asked.get(key, value)) for key, value in usual.items()}
+    preset = read_preset(names["method"], names["preset"])
+    # imported here: with torch it takes seconds, and a wrong name is told at once
+    from hsi_diffusion.recipes import from_flags
+    from hsi_diffusion.runs import RunSettings
+
+    given = from_flags(RunSettings, flags)
+    asked = merge(asked, given)
     # what of a preset applies follows the scene and the split, whichever way they are said
     where = ("scene", "cube", "split", "train_mask", "test_mask")
     first = RunSettings.from_dict({key: asked[key] for key in where if key in asked})
-    preset = read_preset(names["method"], names["preset"])
     plain = preset_for(preset, scene=str(first.scene), split=first.split_kind)
     settings = RunSettings.from_dict(merge(plain, asked) | names)
     if not settings.pretrains and (useless := set(given.get("pretrain", ())) - {"denoiser"}):
@@ -203,6 +204,17 @@ def _configs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     parser.add_argument("--config", action="append", default=[])
     options, rest = parser.parse_known_args(list(arguments))
     return options.config, rest
+
+
+def _named(flags: Sequence[str]) -> dict[str, str]:
+    """Method and preset as flags give them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--method", default=argparse.SUPPRESS)
+    parser.add_argument("--preset", default=argparse.SUPPRESS)
+    try:
+        return vars(parser.parse_known_args(list(flags))[0])
+    except argparse.ArgumentError:  # without a value: the parser of all settings says so
+        return {}
 
 
 def _run_options(given: list[str], prog: str) -> tuple[argparse.Namespace, list[str]]:
@@ -261,7 +273,6 @@ def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespa
     """The settings of the run in ``folder``, which nothing on the command line may change."""
     from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import read_yaml
-    from hsi_diffusion.runs import RunSettings
 
     others = [argument for argument in rest if argument.startswith("--")]
     others += [f"--{name}" for name in ("out", "overwrite") if getattr(options, name)]
@@ -271,6 +282,8 @@ def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespa
         )
     if not (folder / "config.yaml").is_file():
         raise ConfigurationError(f"{folder} holds no config.yaml, so there is no run to resume")
+    from hsi_diffusion.runs import RunSettings
+
     return RunSettings.from_dict(read_yaml(folder / "config.yaml"))
 
 

@@ -340,6 +340,20 @@ def test_own_scene_with_gaps_in_its_class_ids(files: Path) -> None:
     assert set(np.unique(np.load("map.npy", allow_pickle=False))) <= {1, 5, 9}
 
 
+def test_names_are_checked_before_torch_is_imported(here: Path) -> None:
+    code = (
+        "import sys; from hsi_diffusion.cli import main; "
+        "found = [main(['run', '--method', 'nothing']), main(['run', '--preset=none']), "
+        "main(['run', '--config', 'none.yaml']), main(['run', '--resume', 'none']), "
+        "main(['recipes', 'diffcrn'])]; print(found, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("[2, 2, 2, 2, 0] False\n")
+    assert done.stderr.count("error: ") == 4
+
+
 def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     shown = capsys.readouterr().out

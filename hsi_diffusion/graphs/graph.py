@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -90,7 +91,7 @@ class Graph:
             graph = graph + around + around.T
         degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
-        self._weights = sparse.csr_array(root @ graph @ root)
+        self._weights = sparse.csr_array(root @ graph @ root).astype(np.float32)
         self._shape = (height, width)
         return self
 
@@ -101,7 +102,7 @@ class Graph:
 
     @property
     def weights(self) -> sparse.csr_array:
-        """The symmetrically normalised weights S, shape (H * W, H * W), float64.
+        """The symmetrically normalised weights S, shape (H * W, H * W), float32.
 
         Raises:
             NotFittedError: :meth:`fit` was not called.
@@ -168,13 +169,21 @@ def spread(
     """
     check_alpha(alpha)
     check_at_least_1(iterations=iterations)
-    scores = first = start.reshape(-1, start.shape[2]).astype(np.float64)
+    parts = (weights.indptr, weights.indices, weights.data.astype(np.float32, copy=False))
+    with warnings.catch_warnings():  # PyTorch calls sparse matrices a beta
+        warnings.simplefilter("ignore", UserWarning)
+        matrix = torch.sparse_csr_tensor(
+            *(torch.from_numpy(part) for part in parts), weights.shape, check_invariants=False
+        )
+    first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32))
+    found = first
     for _ in range(iterations):
-        scores = alpha * (weights @ scores) + (1 - alpha) * first
+        found = torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha)
+    scores = found.numpy()
     total = scores.sum(axis=1, keepdims=True)
     equal = np.full_like(scores, 1 / scores.shape[1])
-    found: NDArray[np.float64] = np.divide(scores, total, out=equal, where=total > 0)
-    return found.astype(np.float32).reshape(start.shape)
+    shares: NDArray[np.float32] = np.divide(scores, total, out=equal, where=total > 0)
+    return shares.reshape(start.shape)
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> None:

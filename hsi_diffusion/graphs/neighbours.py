@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -21,6 +26,18 @@ CHUNK = 2**28
 CACHED = 2**22
 """Bytes of distances that are held at a time on a CPU, whose caches are about as large. The pieces
 are square: in strips as wide as a large scene, few rows would share a walk through all others."""
+
+EXACT = 2**16
+"""Rows up to which every row is compared with every other on a CPU; beyond, :func:`_clustered`."""
+
+RECALL = 0.99
+"""Part of the nearest rows that is found among more."""
+
+CLUSTER = 400
+"""Mean number of rows of a cluster."""
+
+WIDTH = 2**12
+"""Rows of other clusters that are compared at a time."""
 
 
 def neighbour_mean(
@@ -146,16 +163,14 @@ def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Distances and numbers of the nearest other rows, (N, number) each, nearest first.
 
     They are searched by |x|^2 - 2 x y + |y|^2, which rounds small distances between large values
-    away: rows should lie around 0 (:func:`pixel_rows`). Autocast plays no part.
+    away: rows should lie around 0 (:func:`pixel_rows`). Autocast plays no part. Among more than
+    ``EXACT`` rows on a CPU, the part ``RECALL`` of them is found.
     """
-    squares = rows.square().sum(dim=1)
-    height, width = _tile(rows)
     with torch.autocast(rows.device.type, enabled=False):
-        parts = [
-            _nearest(rows, squares, slice(start, start + height), number, width)
-            for start in range(0, len(rows), height)
-        ]
-    nearest = torch.cat(parts)
+        if rows.is_cuda or len(rows) <= EXACT:
+            nearest = _compared(rows, number)
+        else:
+            nearest = _clustered(rows, number)
     # by their differences, so that equal rows are at a distance of exactly 0
     own = torch.arange(len(rows), device=rows.device).repeat_interleave(number)
     apart = row_distances(rows, own, nearest.flatten()).view_as(nearest)
@@ -184,26 +199,92 @@ def _tile(rows: Tensor) -> tuple[int, int]:
     return side, side
 
 
-def _nearest(rows: Tensor, squares: Tensor, part: slice, number: int, width: int) -> Tensor:
-    """Numbers of the rows that are nearest to those of a part, (part, number)."""
+def _compared(rows: Tensor, number: int) -> Tensor:
+    """Numbers of the nearest other rows, (N, number), each row compared with all others."""
+    squares = rows.square().sum(dim=1)
+    height, width = _tile(rows)
+    others = torch.arange(len(rows), device=rows.device).split(width)
+    starts = range(0, len(rows), height)
+    return torch.cat(
+        [
+            _nearest(rows, squares, slice(start, start + height), others, number)
+            for start in starts
+        ]
+    )
+
+
+def _clustered(rows: Tensor, number: int) -> Tensor:
+    """Numbers of nearly all of the nearest other rows, (N, number), in less than quadratic time.
+
+    Each row is compared with those of the clusters around its own. How many clusters that takes is
+    read off rows of which all distances are computed. Ours, of the kind of an inverted file.
+    """
+    sample = torch.linspace(0, len(rows) - 1, 2**16).long()
+    count = len(rows) // CLUSTER
+    clusters = KMeans(count, init="random", n_init=1, max_iter=5, random_state=0)
+    with warnings.catch_warnings():  # it need not converge, and equal rows make empty clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters.fit(rows[sample].numpy())
+    cluster, order = torch.from_numpy(clusters.predict(rows.numpy())).long().sort(stable=True)
+    rows = rows[order]
+    squares = rows.square().sum(dim=1)
+    sizes = cluster.bincount(minlength=count)
+    starts = sizes.cumsum(dim=0) - sizes
+    centres = torch.from_numpy(clusters.cluster_centers_)
+    near = torch.cdist(centres, centres).fill_diagonal_(-1).argsort(dim=1)
+
+    ranks = []
+    everything = torch.arange(len(rows)).split(WIDTH)
+    rank = near.argsort(dim=1)
+    for start in torch.linspace(0, len(rows) - 8, 64).long().tolist():
+        found = _nearest(rows, squares, slice(start, start + 8), everything, number)
+        ranks.append(rank[cluster[start : start + 8, None], cluster[found]].flatten())
+    near = near[:, : 1 + int(torch.cat(ranks).float().quantile(RECALL, interpolation="higher"))]
+
+    nearest = torch.empty(len(rows), number, dtype=torch.int64)
+    numbers = torch.arange(len(rows)).split(sizes.tolist())
+    for mine, start, size in zip(near.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        others = torch.cat([numbers[one] for one in mine]).split(WIDTH)
+        for first in range(start, start + size, CLUSTER):
+            part = slice(first, min(first + CLUSTER, start + size))
+            nearest[order[part]] = order[_nearest(rows, squares, part, others, number)]
+    return nearest
+
+
+def _nearest(
+    rows: Tensor, squares: Tensor, part: slice, others: Sequence[Tensor], number: int
+) -> Tensor:
+    """Numbers of the rows among ``others`` that are nearest to those of a part, (part, number)."""
     end = min(part.stop, len(rows))
     best = squares.new_empty(end - part.start, 0)
     indices = torch.empty(best.shape, dtype=torch.int64, device=rows.device)
-    for start in range(0, len(rows), width):
-        others = slice(start, start + width)
+    for some in others:
         # without the row's own square, which changes all its distances by the same
-        square = torch.addmm(squares[others], rows[part], rows[others].T, alpha=-2)
+        square = torch.addmm(squares[some], rows[part], rows[some].T, alpha=-2)
         # not itself; but not by its distance of 0, since there may be duplicates
-        first, last = max(part.start, start), min(end, start + width)
-        if first < last:
-            own = torch.arange(first, last, device=rows.device)
-            square[own - part.start, own - start] = torch.inf
-        near = square.topk(min(number, square.shape[1]), dim=1, largest=False)
-        best = torch.cat((best, near.values), dim=1)
-        indices = torch.cat((indices, near.indices + start), dim=1)
+        own = ((some >= part.start) & (some < end)).nonzero()[:, 0]
+        square[some[own] - part.start, own] = torch.inf
+        near = _smallest(square, number)
+        best = torch.cat((best, square.gather(1, near)), dim=1)
+        indices = torch.cat((indices, some[near]), dim=1)
         best, places = best.topk(min(number, best.shape[1]), dim=1, largest=False)
         indices = indices.gather(1, places)
     return indices
+
+
+def _smallest(values: Tensor, number: int) -> Tensor:
+    """Columns of the smallest values of each row, (N, number), smallest first."""
+    pieces = 32
+    length = values.shape[1] // pieces
+    if values.shape[1] < WIDTH or length < number or values.shape[1] % pieces:
+        return values.topk(min(number, values.shape[1]), dim=1, largest=False).indices
+    # they stand where the least of 32 is among the smallest: a walk is cheaper than a search
+    least = values.view(len(values), pieces, length).amin(dim=1)
+    places = least.topk(number, dim=1, largest=False).indices
+    offsets = length * torch.arange(pieces, device=values.device)
+    columns = (places[:, :, None] + offsets).flatten(1)
+    chosen = values.gather(1, columns).topk(number, dim=1, largest=False).indices
+    return columns.gather(1, chosen)
 
 
 def square_matrix(

@@ -1,61 +1,6 @@
 """Typed recipes, by the names of methods and presets or of your own."""
 
-from __future__ import annotations
+import lazy_loader
 
-from hsi_diffusion.recipes.plain import (
-    from_flags,
-    from_plain,
-    part_name,
-    readable,
-    settings_parser,
-    to_plain,
-)
-from hsi_diffusion.recipes.reading import (
-    PRESETS,
-    Location,
-    merge,
-    methods,
-    parse_assignment,
-    parse_yaml,
-    preset_file,
-    preset_for,
-    read_preset,
-    read_yaml,
-)
-from hsi_diffusion.recipes.settings import (
-    BandSpace,
-    ChoiceSettings,
-    DenoiserFactory,
-    FeatureCandidate,
-    FeatureStageSettings,
-    PretrainSettings,
-    PropagationSettings,
-    Recipe,
-)
-
-__all__ = [
-    "PRESETS",
-    "BandSpace",
-    "ChoiceSettings",
-    "DenoiserFactory",
-    "FeatureCandidate",
-    "FeatureStageSettings",
-    "Location",
-    "PretrainSettings",
-    "PropagationSettings",
-    "Recipe",
-    "from_flags",
-    "from_plain",
-    "merge",
-    "methods",
-    "parse_assignment",
-    "parse_yaml",
-    "part_name",
-    "preset_file",
-    "preset_for",
-    "read_preset",
-    "read_yaml",
-    "readable",
-    "settings_parser",
-    "to_plain",
-]
+# the names are in __init__.pyi: methods and presets are listed without waiting for torch
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

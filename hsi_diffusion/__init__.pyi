@@ -1,0 +1,42 @@
+from .denoisers import Denoiser as Denoiser
+from .denoisers import FeatureLevel as FeatureLevel
+from .denoisers import StagedDenoiser as StagedDenoiser
+from .denoisers import UNet2D as UNet2D
+from .denoisers import UNet3D as UNet3D
+from .diffusion import NoiseSchedule as NoiseSchedule
+from .features import FeatureSettings as FeatureSettings
+from .features import FeatureStore as FeatureStore
+from .features import Reduction as Reduction
+from .graphs import Graph as Graph
+from .graphs import Spreading as Spreading
+from .metrics import HSIMetrics as HSIMetrics
+from .models import Prediction as Prediction
+from .models import SceneClassifier as SceneClassifier
+from .modules import ClassificationMap as ClassificationMap
+from .modules import ContrastSettings as ContrastSettings
+from .modules import CustomSceneDataModule as CustomSceneDataModule
+from .modules import DiffusionPretrainModule as DiffusionPretrainModule
+from .modules import FeatureClassifierModule as FeatureClassifierModule
+from .modules import FeatureDataModule as FeatureDataModule
+from .modules import Houston2013DataModule as Houston2013DataModule
+from .modules import IndianPinesDataModule as IndianPinesDataModule
+from .modules import LoadedSceneDataModule as LoadedSceneDataModule
+from .modules import PaviaUniversityDataModule as PaviaUniversityDataModule
+from .modules import PretrainedFeaturesDataModule as PretrainedFeaturesDataModule
+from .modules import ReconstructionFigures as ReconstructionFigures
+from .modules import SalinasADataModule as SalinasADataModule
+from .modules import SalinasDataModule as SalinasDataModule
+from .modules import SimulatedSceneDataModule as SimulatedSceneDataModule
+from .networks import PatchClassifier as PatchClassifier
+from .patches import Split as Split
+from .patches import make_split as make_split
+from .patches import scene_split as scene_split
+from .recipes import Recipe as Recipe
+from .scenes import Scene as Scene
+from .scenes import load_custom_scene as load_custom_scene
+from .scenes import load_scene as load_scene
+from .scenes import register_scene as register_scene
+from .scenes import simulate_scene as simulate_scene
+
+__all__: list[str]
+__version__: str
