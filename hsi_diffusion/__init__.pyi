@@ -36,6 +36,7 @@ from .scenes import Scene as Scene
 from .scenes import load_custom_scene as load_custom_scene
 from .scenes import load_scene as load_scene
 from .scenes import register_scene as register_scene
+from .scenes import simulate_campaign as simulate_campaign
 from .scenes import simulate_scene as simulate_scene
 
 __all__: list[str]

@@ -263,10 +263,14 @@ def _run_help(prog: str) -> None:
 
 def _part_help(arguments: list[str], prog: str) -> None:
     """The settings of a part, such as --pretrain.denoiser.help UNet2D."""
+    from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import settings_parser
     from hsi_diffusion.runs import RunSettings
 
-    settings_parser(RunSettings, prog=prog).parse_args(arguments)  # prints, and exits
+    try:
+        settings_parser(RunSettings, prog=prog).parse_args(arguments)  # prints, and exits
+    except argparse.ArgumentError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespace) -> RunSettings:
@@ -291,80 +295,93 @@ def map_main(arguments: Sequence[str] | None = None) -> int:
     """The command ``map``: apply a saved model to another image of the same sensor."""
     parser = argparse.ArgumentParser(
         prog="hsi-diffusion map",
-        description="Apply the model of a run to an image of the same sensor. Nothing is fitted: "
-        "transform, denoiser, reduction and classifier are the model's.",
+        description="Apply the model of a run to an image of the same sensor, window by window. "
+        "Nothing is fitted: transform, denoiser, reduction and classifier are the model's. Stopped "
+        "at any moment, the same command goes on. The areas of the classes are printed, and "
+        "written beside the map.",
     )
-    parser.add_argument(
-        "--model", required=True, metavar="DIR", help="model/ of a run, or a folder of save()"
-    )
-    parser.add_argument("--image", required=True, metavar="FILE[:key]", help="the image")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", required=True, metavar="DIR", help="model/ of a run, or a folder of save()")
+    add("--image", required=True, metavar="FILE[:key]", help="the image")
+    add("--nodata", type=float, metavar="X", help='value that means "no data here"')
+    add("--axes", metavar="CHW", help="order of the image's axes, if it is not HWC")
+    add(
         "--out",
         required=True,
         metavar="FILE",
-        help="the map: .npy or .tif with the class ids, .png as a picture; several may be given, "
-        "separated by commas",
+        help="the map: .tif (GeoTIFF), .hdr (ENVI) or .npy with the class ids, .png as a picture; "
+        "several may be given, separated by commas",
     )
-    parser.add_argument(
-        "--probabilities", metavar="FILE.npy", help="also write them: float32, shape (H, W, K)"
+    add("--probabilities", metavar="FILE", help="also write them: float32, a band per class")
+    add("--uncertainty", metavar="FILE", help="also write their entropy: float32, in nats")
+    add(
+        "--memory",
+        default="2GB",
+        type=_bytes,
+        metavar="SIZE",
+        help="what each process may hold beside the library itself (default: %(default)s)",
     )
-    parser.add_argument(
+    add("--workers", type=int, metavar="N", help="share the windows among N processes")
+    add("--scheduler", metavar="ADDRESS", help="or among the workers of a Dask cluster")
+    add(
         "--denoiser",
         metavar="CLASS",
         help="the model's denoiser, if it is a class of your own: its path, or "
         "'{class_path: my_package.MyDenoiser, init_args: {...}}'; files of models import nothing",
     )
-    parser.add_argument("--network", metavar="CLASS", help="the classifier's network, likewise")
-    parser.add_argument(
+    add("--network", metavar="CLASS", help="the classifier's network, likewise")
+    add(
         "--trusted",
         metavar="NAME",
         action="append",
         default=[],
         help="full name of a class of the estimator that is not scikit-learn's; may be repeated",
     )
-    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
+    add("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
     options = parser.parse_args(arguments)
     find_own_parts()
-    return guarded(lambda: _map(options))
+    return guarded(lambda: _map(options), stopped="stopped; the same command goes on")
+
+
+def _bytes(text: str) -> int:
+    """A size such as 2GB or 500 MB, in bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"must be a size such as 2GB or 500MB, got {text!r}")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
 
 
 def _map(options: argparse.Namespace) -> int:
     from hsi_diffusion.classifiers import ClassifierSettings
-    from hsi_diffusion.errors import ConfigurationError
-    from hsi_diffusion.models import SceneClassifier
+    from hsi_diffusion.models import map_image
     from hsi_diffusion.modules import Runtime
     from hsi_diffusion.recipes import PretrainSettings, from_flags, from_plain
-    from hsi_diffusion.reports import check_map_path, write_map
-    from hsi_diffusion.scenes import load_custom_scene
 
-    files = options.out.split(",")
-    for file in files:
-        check_map_path(file)
-    if options.probabilities is not None and not options.probabilities.endswith(".npy"):
-        raise ConfigurationError(
-            f"probabilities must be written to a file that ends with .npy, got "
-            f"{options.probabilities}"
-        )
     parts: dict[str, Any] = {}
     for name, kind in (("denoiser", PretrainSettings), ("network", ClassifierSettings)):
         if (given := getattr(options, name)) is not None:
             plain = from_flags(kind, [f"--{name}={given}"])
             parts[name] = getattr(from_plain(kind, plain), name)
-    model = SceneClassifier.from_pretrained(
+    runtime = Runtime(accelerator=options.accelerator)
+    areas = map_image(
         options.model,
-        **parts,
-        trusted=options.trusted,
-        runtime=Runtime(accelerator=options.accelerator),
+        options.image,
+        options.out.split(","),
+        probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
+        memory=options.memory,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        image_options={"nodata": options.nodata, "axes": options.axes},
+        model_options={**parts, "trusted": options.trusted, "runtime": runtime},
     )
-    image = load_custom_scene(options.image, None)
-    prediction = model.predict(image)
-    info = model.known.info(image.height, image.width)
-    for file in files:
-        write_map(file, prediction.classes, info)
-        print(f"map: {file}")
-    if options.probabilities is not None:
-        prediction.save_probabilities(options.probabilities)
-        print(f"probabilities: {options.probabilities}")
+    for area in areas:
+        ground = "" if area["hectares"] is None else f"{area['hectares']:14,.2f} ha"
+        print(f"{area['name']:30}{area['pixels']:14,} pixels{ground}{area['percent']:8.2f} %")
+    print(f"map: {options.out}")
+    for name in ("probabilities", "uncertainty"):
+        if (file := getattr(options, name)) is not None:
+            print(f"{name}: {file}")
     return 0
 
 

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def rank_and_processes() -> tuple[int, int]:
+    """Number of this process, and how many there are; (0, 1) without a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
 def gather_rows(x: Tensor) -> Tensor:
     """The rows of all processes, one process after the other; gradients flow back to every one.
 
@@ -28,7 +35,7 @@ def gather_rows(x: Tensor) -> Tensor:
     Returns:
         Shape (W * N, ...).
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if rank_and_processes()[1] == 1:
         return x
     rows: Tensor = _GatherRows.apply(x)  # type: ignore[no-untyped-call]
     return rows

@@ -30,6 +30,10 @@ class CheckpointError(HsiDiffusionError, ValueError):
     """Weights or a checkpoint don't fit the model that they are loaded into."""
 
 
+class DivergenceError(HsiDiffusionError, ArithmeticError):
+    """A training's loss or weights became nan or infinite."""
+
+
 class NotFittedError(HsiDiffusionError, RuntimeError):
     """Something that learns from data is used before it has seen any."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from torch import Tensor
 
 
 def stable_seed(*parts: int | str) -> int:
@@ -35,6 +36,32 @@ def generator(*parts: int | str, device: str | torch.device = "cpu") -> torch.Ge
     import torch  # noqa: PLC0415  (the scenes are NumPy only and must not pay for torch)
 
     return torch.Generator(device=device).manual_seed(stable_seed(*parts))
+
+
+def joint_batch(images: Tensor, rank: int, processes: int) -> Tensor:
+    """The batch of all processes together, in which this process knows its own patches only.
+
+    What is drawn for it does not depend on how many processes share a step: the samplers deal the
+    items of a batch out one by one, so that row ``i`` of a process is row ``i * processes + rank``.
+
+    Args:
+        images: Patches of this process, shape (B, ...).
+        rank: Number of this process.
+        processes: How many there are.
+
+    Returns:
+        Shape (B * processes, ...), 0 where another process has the patch; see :func:`own_rows`.
+    """
+    if processes == 1:
+        return images
+    joint = images.new_zeros((len(images), processes, *images.shape[1:]))
+    joint[:, rank] = images
+    return joint.flatten(0, 1)
+
+
+def own_rows(values: Tensor, rank: int, processes: int) -> Tensor:
+    """This process's rows of what was drawn for a :func:`joint_batch`, or for several in a row."""
+    return values[rank::processes]
 
 
 @contextmanager

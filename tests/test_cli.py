@@ -205,9 +205,9 @@ def test_what_cannot_be_mapped_is_named(here: Path, capsys: pytest.CaptureFixtur
         ({"--model": "none"}, "none is no saved model: there is no model.json"),
         ({"--image": "none.npy"}, "none.npy"),
         ({"--image": "other.npy"}, "must have shape (H, W, 8)"),
-        ({"--out": "map.npy,map.jpg"}, ".npy, .tif, .tiff, .png, got map.jpg"),
+        ({"--out": "map.npy,map.jpg"}, ".tif, .tiff, .hdr, .npy, .png, got map.jpg"),
         ({"--out": "image.npy/map.npy"}, "image.npy"),  # a file is no folder
-        ({"--probabilities": "shares.png"}, "ends with .npy, got shares.png"),
+        ({"--probabilities": "shares.png"}, ".hdr, .npy, got shares.png"),
         ({"--denoiser": "none.My"}, "denoiser can't be imported, got 'none.My'"),
     ):
         given = [part for pair in (usual | changes).items() for part in pair]

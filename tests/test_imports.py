@@ -22,6 +22,7 @@ FLOOR = {
     "options",
     "parts",
     "seeding",
+    "tasks",
     "types",
 }
 """Modules without a folder, which everybody may import."""

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.benchmarks.cells import check_alone
-from hsi_diffusion.benchmarks.tasks import Task, run_tasks
 from hsi_diffusion.console import quieten
 from hsi_diffusion.errors import HsiDiffusionError
 from hsi_diffusion.files import write_text
+from hsi_diffusion.tasks import Task, run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

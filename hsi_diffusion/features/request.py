@@ -31,6 +31,8 @@ class FeatureSettings:
         tile: Height and width of a tile in pixels, without its halo. Changes memory and speed, not
             the features.
         precision: "float32", or "bfloat16" for autocast.
+        place: (row, column, width) where the cube is a window of an image of that width which
+            starts there: it sees the image's noise. None: the cube is the image.
 
     Raises:
         ConfigurationError: If a value is outside what is allowed.
@@ -43,6 +45,7 @@ class FeatureSettings:
     seed: int = 0
     tile: int = 64
     precision: Precision = "float32"
+    place: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("timesteps", "levels"):
@@ -71,6 +74,7 @@ class FeatureSettings:
         }
         if self.noise != "none":
             facts["seed"] = self.seed
+            facts |= {} if self.place is None else {"place": list(self.place)}
         if self.noise == "mean":
             facts["draws"] = self.draws
         return facts

@@ -104,11 +104,11 @@ class TiledPass:
             Window(
                 rows,
                 columns,
-                _with_halo(rows, halo, step, height),
-                _with_halo(columns, halo, step, width),
+                with_halo(rows, halo, step, height),
+                with_halo(columns, halo, step, width),
             )
-            for rows in _cut(height, self.settings.tile)
-            for columns in _cut(width, self.settings.tile)
+            for rows in cut(height, self.settings.tile)
+            for columns in cut(width, self.settings.tile)
         ]
 
     def _compute(self, window: Window) -> Tensor:
@@ -173,20 +173,18 @@ class TiledPass:
         return strip
 
     def _draw_rows(self, timestep: int, draw: int, rows: slice) -> Tensor:
-        """Rows of the noise field, (rows, W, bands).
+        """Rows of the noise field, (rows, W, bands); of a window, those of its image.
 
         Every row has a generator of its own, so that a strip can be had without the rows above it;
         on the CPU, so that it is the same for every device.
         """
-        return torch.stack(
-            [
-                torch.randn(
-                    self.cube.shape[1:],
-                    generator=generator("feature-noise", self.settings.seed, timestep, draw, row),
-                )
-                for row in range(rows.start, rows.stop)
-            ]
-        )
+        _, width, bands = self.cube.shape
+        top, left, whole = self.settings.place or (0, 0, width)
+        strip = torch.empty(rows.stop - rows.start, width, bands)
+        for number, row in enumerate(range(top + rows.start, top + rows.stop)):
+            source = generator("feature-noise", self.settings.seed, timestep, draw, row)
+            strip[number] = torch.randn(whole, bands, generator=source)[left : left + width]
+        return strip
 
 
 def like_of(denoiser: Denoiser) -> Tensor:
@@ -222,12 +220,12 @@ def _pick(found: Tensor, reduction: int, window: Window) -> Tensor:
     return found[:, rows, columns].float()
 
 
-def _cut(length: int, tile: int) -> list[slice]:
+def cut(length: int, tile: int) -> list[slice]:
     """Neighbouring slices of at most ``tile``."""
     return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
 
 
-def _with_halo(part: slice, halo: int, step: int, length: int) -> slice:
+def with_halo(part: slice, halo: int, step: int, length: int) -> slice:
     """``part`` with a halo, cut off at the scene's border, starting at a multiple of ``step``."""
     start = max(part.start - halo, 0)
     return slice(start - start % step, min(part.stop + halo, length))

@@ -101,17 +101,25 @@ class FittedOn:
             SceneError: It has another number of bands, other wavelengths, or impossible values.
         """
         cube = image.cube if isinstance(image, Scene) else np.asarray(image)
-        if cube.ndim != 3 or cube.shape[2] != self.shape[2]:
-            raise SceneError(
-                f"image must have shape (H, W, {self.shape[2]}), the bands of {self.scene}, on "
-                f"which this model was fitted, got {cube.shape}; give an image of the same sensor"
-            )
+        self.check_bands(cube.shape, image.info.wavelengths if isinstance(image, Scene) else None)
         if cube.dtype.kind not in "biuf" or not np.isfinite(cube).all():
             raise SceneError(
                 f"image must hold finite real numbers, got {cube.dtype} with nan, infinity or "
                 "values of another kind; fill them in, or cut these pixels off"
             )
-        waves = image.info.wavelengths if isinstance(image, Scene) else None
+        return cube
+
+    def check_bands(self, shape: tuple[int, ...], waves: tuple[float, ...] | None) -> None:
+        """Refuse an image of other bands than those that were learned.
+
+        Raises:
+            SceneError: It has another number of bands, or other wavelengths.
+        """
+        if len(shape) != 3 or shape[2] != self.shape[2]:
+            raise SceneError(
+                f"image must have shape (H, W, {self.shape[2]}), the bands of {self.scene}, on "
+                f"which this model was fitted, got {tuple(shape)}; give an image of the same sensor"
+            )
         if waves is not None and self.wavelengths is not None:
             apart = np.abs(np.subtract(waves, self.wavelengths))
             if apart.max() > TOLERANCE:
@@ -122,7 +130,6 @@ class FittedOn:
                     f"at {waves[band]:g} nm, and at {self.wavelengths[band]:g} nm there; give an "
                     "image of the same sensor, or resample its bands"
                 )
-        return cube
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,7 +17,12 @@ from hsi_diffusion.classifiers import (
     cross_entropy,
 )
 from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
-from hsi_diffusion.features import FeatureCube, FeatureStore, choose_by_validation
+from hsi_diffusion.features import (
+    FeatureCube,
+    FeatureStore,
+    choose_by_validation,
+    feature_channels,
+)
 from hsi_diffusion.graphs import Spreading
 from hsi_diffusion.hardware import resolve_precision
 from hsi_diffusion.models.choosing import choice_splits
@@ -105,7 +111,6 @@ class Fitting:
             self._classifier().check(layout, scene.num_classes)
         if spread.active:
             self._check_neighbours("spreading.neighbours", spread.neighbours)
-            _components(spread.space.transform(), scene.bands)
 
     def build_graph(self, graph: Graph | None) -> None:
         """Build the graph of the scene's bands, if labels are spread.
@@ -207,7 +212,7 @@ class Fitting:
         return (
             FittedModel(representation, classifier, known, self.graph_space, *chosen),
             FitRecord(choice, len(splits), *seconds, classifier.timestep_weights(cube)),
-            Prediction(found, known.class_names, known.class_ids),
+            Prediction(found, known.class_names, known.class_ids, self.scene.valid),
         )
 
     def _at_validation(
@@ -246,17 +251,26 @@ class Fitting:
 
     def _bands(self, space: BandSpace) -> BandRepresentation:
         source = f"all pixels of {self.scene.name}"
-        return BandRepresentation.fit(space, self.scene.cube, source, self.runtime.device)
+        scene = self.scene
+        return BandRepresentation.fit(space, scene.cube, source, self.runtime.device, scene.valid)
 
     def _features(
         self, candidate: FeatureCandidate, module: DiffusionPretrainModule
     ) -> DiffusionRepresentation:
         settings = self.recipe.features
         precision = resolve_precision(settings.precision, self.runtime.device)
+        request = settings.request(candidate, precision, self.seed)
+        reduction = settings.reduction()
+        if reduction is not None:
+            module.trained_denoiser.check_indices(request.levels)
+            channels = sum(feature_channels(module.trained_denoiser, request))
+            channels //= len(request.timesteps) if reduction.per_timestep else 1
+            fewer = min(reduction.components, channels)
+            reduction = replace(reduction, components=fewer)
         return DiffusionRepresentation(
             module,
-            settings.request(candidate, precision, self.seed),
-            settings.reduction(),
+            request,
+            reduction,
             settings.angles,
             self._store(),
             self.runtime.device,
@@ -331,9 +345,4 @@ def graph_cubes(cube: Cube, *, each: bool) -> Sequence[NDArray[np.float32]]:
 
 def _components(transform: BandTransform, bands: int) -> int:
     """Channels that an unfitted transform will give of so many bands."""
-    components: int | None = getattr(transform, "components", None)
-    if (components or 0) > bands:
-        raise ConfigurationError(
-            f"components must be at most the number of bands, {bands}, got {components}"
-        )
-    return components or bands
+    return min(transform.components or bands, bands)

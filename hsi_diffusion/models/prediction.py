@@ -23,22 +23,27 @@ class Prediction:
         probabilities: float32, shape (H, W, K), of sum 1.
         class_names: One name per class.
         class_ids: The number of each class in the label map that was learned.
+        valid: Which pixels hold data, shape (H, W); None: all.
     """
 
     probabilities: NDArray[np.float32]
     class_names: tuple[str, ...]
     class_ids: tuple[int, ...]
+    valid: NDArray[np.bool_] | None = None
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """The most probable class of every pixel, 1..K, shape (H, W); of equal ones the first."""
+        """The most probable class of every pixel, 1..K, shape (H, W); of equal ones the first.
+
+        0 where the image holds no data.
+        """
         classes: NDArray[np.int64] = self.probabilities.argmax(axis=2) + 1
-        return classes
+        return classes if self.valid is None else classes * self.valid
 
     @property
     def ids(self) -> NDArray[np.int64]:
         """The same with the numbers of the label map that was learned, shape (H, W)."""
-        ids: NDArray[np.int64] = np.asarray(self.class_ids, dtype=np.int64)[self.classes - 1]
+        ids: NDArray[np.int64] = np.array([0, *self.class_ids], dtype=np.int64)[self.classes]
         return ids
 
     def save_probabilities(self, path: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.modules import (
     DiffusionPretrainModule,
     LoadedSceneDataModule,
@@ -17,6 +17,8 @@ from hsi_diffusion.modules import (
 from hsi_diffusion.seeding import seeded_layers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hsi_diffusion.modules.runtime import Runtime
     from hsi_diffusion.patches import BandTransform, Split
     from hsi_diffusion.recipes import PretrainSettings
@@ -150,14 +152,10 @@ def pretrain(
     """
     checkpoint = runtime.checkpoint(STAGE)
     # not by the file alone: one process may still see what another is about to replace
-    interrupted = resume and checkpoint is not None and checkpoint.is_file()
-    if interrupted and checkpoint is not None:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if stored["global_step"] >= settings.steps:
-            module.load_state_dict(stored["state_dict"])
-            module.transform = data.transform
-            return module.eval()
+    resumed = checkpoint if resume and checkpoint is not None and checkpoint.is_file() else None
+    done = 0 if resumed is None else _check_checkpoint(resumed, module)
     parts = share_of_step(settings, runtime.processes).parts
+    figures = ReconstructionFigures(folder=runtime.folder)
     trainer = runtime.make_trainer(
         steps=settings.steps,
         accumulate=parts,
@@ -166,10 +164,42 @@ def pretrain(
         logger=runtime.logger(STAGE),
         checkpoint=checkpoint,
         together=True,
-        callbacks=[ReconstructionFigures(folder=runtime.folder)],
+        callbacks=[figures],
     )
-    trainer.fit(module, data, ckpt_path=checkpoint if interrupted else None)
+    if done >= settings.steps:  # stopped after the training, maybe before its figures
+        module.transform = data.transform
+        trainer.validate(module, data, ckpt_path=resumed, weights_only=True, verbose=False)
+        figures.on_train_end(trainer, module)
+        return module.eval()
+    trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     # Lightning stops before it validates
     if settings.steps * parts % trainer.num_training_batches:
         trainer.validate(module, data, verbose=False)
     return module.eval()
+
+
+def _check_checkpoint(path: Path, module: DiffusionPretrainModule) -> int:
+    """Optimiser steps of the training that a checkpoint holds.
+
+    Raises:
+        CheckpointError: It is damaged, or not one of this module.
+    """
+    what = "delete it to start the pretraining again"
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        steps, weights = int(stored["global_step"]), stored["state_dict"]
+        found = {name: tuple(value.shape) for name, value in weights.items()}
+    # torch.load and what follows raise almost anything on other files and damaged ones
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} can't be read as the checkpoint of a pretraining, or is cut short "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); {what}"
+        ) from error
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if found != wanted:
+        name = min(set(found.items()) ^ set(wanted.items()))[0]
+        raise CheckpointError(
+            f"{path} is the checkpoint of another network: {name} has shape "
+            f"{found.get(name, 'nothing')}, but here {wanted.get(name, 'nothing')}; {what}"
+        )
+    return steps

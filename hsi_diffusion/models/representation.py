@@ -6,8 +6,9 @@ for any image of the same sensor.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
@@ -21,7 +22,7 @@ from hsi_diffusion.features import (
     feature_layout,
 )
 from hsi_diffusion.graphs import neighbour_mean
-from hsi_diffusion.patches import gaussian_blur, transform_from_state
+from hsi_diffusion.patches import blur_radius, gaussian_blur, transform_from_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from hsi_diffusion.denoisers import FeatureLevel
     from hsi_diffusion.features import FeatureCube, FeatureStore
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import BandTransform
@@ -57,12 +59,27 @@ class BandRepresentation:
     neighbours: int = 0
     device: torch.device | str = "cpu"
 
+    @property
+    def reach(self) -> int:
+        """Pixels to each side that decide one."""
+        return blur_radius(self.blur) if self.blur else 0
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that it takes of an image, about."""
+        return 4 * self.transform.num_components * (3 if self.blur or self.neighbours else 1)
+
     @classmethod
     def fit(
-        cls, space: BandSpace, cube: NDArray[Any], source: str, device: torch.device | str
+        cls,
+        space: BandSpace,
+        cube: NDArray[Any],
+        source: str,
+        device: torch.device | str,
+        valid: NDArray[np.bool_] | None = None,
     ) -> BandRepresentation:
-        """Fit the transform of a space on all pixels of an image, (H, W, bands)."""
-        transform = space.transform().fit(cube, source=source)
+        """Fit the transform of a space on the pixels of an image, (H, W, bands), that hold data."""
+        transform = space.transform().fit(cube, valid, source)
         return cls(transform, space.blur, space.neighbours, device)
 
     def __call__(self, cube: NDArray[Any]) -> NDArray[np.float32]:
@@ -111,6 +128,58 @@ class DiffusionRepresentation:
     angles: bool = False
     store: FeatureStore | None = None
     device: torch.device | str = "cpu"
+
+    @property
+    def reach(self) -> int:
+        """Pixels to each side that decide one."""
+        _, halo, step = self._geometry()
+        return halo + step - 1
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that it takes of an image, about, without the denoiser's tiles."""
+        angles = len(self.request.timesteps) if self.angles else 0
+        widths = feature_layout(
+            self.module.trained_denoiser, self.request, self.reduction, pixels=1
+        ).channels
+        return 4 * (self.transform.num_components + 2 * (sum(widths) + angles))
+
+    def tile_for(self, room: float) -> int:
+        """Side of tiles whose activations take so many bytes, about, at most the asked one."""
+        levels, halo, _ = self._geometry()
+        denoiser = self.module.trained_denoiser
+        inside = sum(level.channels for level in denoiser.feature_info)
+        kept = sum(level.channels for level in levels) * len(self.request.timesteps)
+        tile = self.request.tile
+        while tile > 16 and 16 * inside * (tile + 2 * halo) ** 2 + 12 * kept * tile**2 > room:
+            tile //= 2
+        return tile
+
+    def inside(self, place: tuple[int, int, int] | None, tile: int | None) -> Self:
+        """The same for a window of an image, see :class:`~hsi_diffusion.features.FeatureSettings`.
+
+        Args:
+            place: Row and column where the window starts, and width of the image.
+            tile: Side of the denoiser's tiles; None: as it was.
+        """
+        changed = replace(self.request, place=place, tile=tile or self.request.tile)
+        return replace(self, request=changed)
+
+    @property
+    def step(self) -> int:
+        """Windows start at multiples of it."""
+        return self._geometry()[2]
+
+    def _geometry(self) -> tuple[list[FeatureLevel], int, int]:
+        """The levels, the halo of a tile, and the step of its grids."""
+        denoiser = self.module.trained_denoiser
+        levels = [denoiser.feature_info[level] for level in self.request.levels]
+        reductions = [level.reduction for level in denoiser.feature_info]
+        radius = max(level.radius for level in levels)
+        if self.angles:
+            radius = max(radius, denoiser.radius)
+        step = math.lcm(denoiser.alignment, *reductions)
+        return levels, radius + max(reductions) // 2, step
 
     def layout(self, pixels: int) -> Layout:
         """How the channels will lie for an image of so many pixels.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from hsi_diffusion.errors import ConfigurationError, NotFittedError
+from hsi_diffusion.features.tiles import with_halo
 from hsi_diffusion.graphs import Spreading
 from hsi_diffusion.models.fitting import Fitting, graph_cubes
 from hsi_diffusion.models.prediction import Prediction
@@ -15,6 +18,7 @@ from hsi_diffusion.models.stopwatch import Stopwatch
 from hsi_diffusion.models.storage import StoredModel, load_model, save_model
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
+from hsi_diffusion.scenes import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,11 +29,14 @@ if TYPE_CHECKING:
     from hsi_diffusion.classifiers import Cube, NetworkFactory
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.graphs import Graph
-    from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
+    from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn, Representation
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import Split
     from hsi_diffusion.recipes import DenoiserFactory, Location
-    from hsi_diffusion.scenes import Scene
+    from hsi_diffusion.scenes import Raster
+
+OVERLAP = 64
+"""Pixels around a window that take part where labels are spread inside of it."""
 
 
 class SceneClassifier:
@@ -152,7 +159,8 @@ class SceneClassifier:
             ConfigurationError: The recipe has no pretraining.
         """
         settings = self._resolved(scene, split).pretrain
-        transform = settings.transform().fit(scene.cube, source=f"all pixels of {scene.name}")
+        source = f"all pixels of {scene.name}"
+        transform = settings.transform().fit(scene.cube, scene.valid, source)
         module = build_pretraining(settings, transform.num_components, self.seed)
         data = pretraining_data(scene, transform, settings, self.runtime, split, seed=self.seed)
         text = f"Pretraining without labels, {settings.steps} steps"
@@ -217,10 +225,100 @@ class SceneClassifier:
         seen = fitted.representation(cube)
         found = fitted.classifier.predict(seen).reshape(*cube.shape[:2], -1)
         if fitted.graph_space is not None:
-            spreading = self._spreading(cube, seen)
+            spreading = self._spreading(cube, seen, fitted.representation)
             labelled = (known.labels(), known.pixels) if own else ()
             found = spreading.join(found, *labelled)
-        return Prediction(found, known.class_names, known.class_ids)
+        valid = image.valid if isinstance(image, Scene) else None
+        return Prediction(found, known.class_names, known.class_ids, valid)
+
+    def predict_window(
+        self, image: Raster, rows: slice, columns: slice, *, tile: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Classify the pixels of a window of an image, which is read with what decides them.
+
+        What it says is what :meth:`predict` says of the whole image, up to the rounding of float32.
+        A model that spreads along a graph takes that of the window and of the pixels around it,
+        unless the window is the whole image; labels that were learned are then not spread.
+
+        Args:
+            image: The image.
+            rows: Rows of the window.
+            columns: Its columns.
+            tile: Side of the denoiser's tiles; None: the model's.
+
+        Returns:
+            Probabilities, shape (h, w, K), and which pixels hold data, shape (h, w); those of the
+            others mean nothing.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            SceneError: The image has other bands.
+        """
+        fitted = self._require_fitted()
+        height, width, _ = image.shape
+        if (rows, columns) == (slice(0, height), slice(0, width)):
+            values, valid = image.read(rows, columns)
+            return self.predict(values).probabilities, valid
+        reach, seen_as = self.reach, fitted.representation
+        step = seen_as.step if isinstance(seen_as, DiffusionRepresentation) else 1
+        top, left = with_halo(rows, reach, step, height), with_halo(columns, reach, step, width)
+        values, there = image.read(top, left)
+        inner = (
+            slice(rows.start - top.start, rows.stop - top.start),
+            slice(columns.start - left.start, columns.stop - left.start),
+        )
+        valid, classes = there[inner], len(fitted.known.class_names)
+        found = np.full((*valid.shape, classes), 1 / classes, dtype=np.float32)
+        if not valid.any():
+            return found, valid
+        if not there.all():  # so far what stands in for them depends on where the window ends
+            wide = with_halo(rows, 3 * reach, 1, height), with_halo(columns, 3 * reach, 1, width)
+            values = image.read(*wide)[0][
+                top.start - wide[0].start : top.stop - wide[0].start,
+                left.start - wide[1].start : left.stop - wide[1].start,
+            ]
+        cube = fitted.known.cube_of(values)
+        if isinstance(seen_as, DiffusionRepresentation):
+            seen_as = seen_as.inside((top.start, left.start, width), tile)
+        seen = seen_as(cube)
+        if fitted.graph_space is None:
+            numbers = np.arange(cube.shape[0] * cube.shape[1]).reshape(cube.shape[:2])
+            found[valid] = fitted.classifier.predict(seen, numbers[inner][valid])
+            return found, valid
+        whole = fitted.classifier.predict(seen).reshape(*cube.shape[:2], -1)
+        return self._spreading(cube, seen, seen_as).join(whole)[inner], valid
+
+    @property
+    def spreads(self) -> bool:
+        """Whether a pixel's class depends on pixels anywhere in the image."""
+        fitted = self._require_fitted()
+        spaces = (fitted.representation, fitted.graph_space)
+        neighbours = [space for space in spaces if getattr(space, "neighbours", 0)]
+        return fitted.graph_space is not None or bool(neighbours)
+
+    @property
+    def reach(self) -> int:
+        """Pixels to each side that decide a pixel's class; for one that spreads, that count."""
+        fitted = self._require_fitted()
+        spaces = [one for one in (fitted.representation, fitted.graph_space) if one is not None]
+        local = max(space.reach for space in spaces) + fitted.classifier.seen // 2
+        return max(local, OVERLAP) if self.spreads else local
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that a prediction takes, about, without the image itself."""
+        fitted = self._require_fitted()
+        classes = len(fitted.known.class_names)
+        graph = 0
+        if self.spreads:
+            graphs = 1 + len(self.recipe.features.timesteps) * bool(fitted.own_share)
+            graph = 32 * classes + graphs * 48 * (2 * self.recipe.spreading.neighbours + 9)
+        return fitted.representation.bytes_per_pixel + 16 * classes + graph
+
+    def tile_for(self, room: float) -> int | None:
+        """Side of the denoiser's tiles that fit into so many bytes; None without a denoiser."""
+        seen_as = self._require_fitted().representation
+        return seen_as.tile_for(room) if isinstance(seen_as, DiffusionRepresentation) else None
 
     def save(self, folder: str | Path) -> None:
         """Write the model into a folder: JSON, safetensors, and estimators without pickles.
@@ -291,15 +389,15 @@ class SceneClassifier:
             stage=self.stage,
         )
 
-    def _spreading(self, cube: NDArray[Any], seen: Cube) -> Spreading:
+    def _spreading(self, cube: NDArray[Any], seen: Cube, seen_as: Representation) -> Spreading:
         """Graphs of an image, with the weights that the fit has chosen."""
         fitted, settings = self._require_fitted(), self.recipe.spreading
         assert fitted.graph_space is not None  # noqa: S101  (asked for only where there is one)
         restores = settings.own == "restored"
         if not fitted.own_share:
             own: Any = ()
-        elif restores and isinstance(fitted.representation, DiffusionRepresentation):
-            own = fitted.representation.restored(cube, self.recipe.features.timesteps)
+        elif restores and isinstance(seen_as, DiffusionRepresentation):
+            own = seen_as.restored(cube, self.recipe.features.timesteps)
         else:
             own = graph_cubes(seen, each=self.recipe.classifier.each)
         spreading = Spreading.fit(

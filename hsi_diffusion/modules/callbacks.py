@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from hsi_diffusion.reports import (
     reconstruction_spectra,
     save_figure,
 )
+from hsi_diffusion.scenes import default_palette
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:
@@ -227,7 +229,19 @@ class ClassificationMap(L.Callback):
         self.predicted = torch.as_tensor(joined).cpu().numpy().reshape(data.shape)
         if not trainer.is_global_zero or not (trainer.loggers or self.folder):
             return
-        figure = classification_map(self.predicted, data.info, truth=data.labels)
+        # an image without labels knows no classes, and the model does
+        names = tuple(pl_module.hparams.get("class_names") or data.info.class_names)
+        number = int(pl_module.hparams.get("num_classes", len(names)))
+        info = data.info
+        if number > info.num_classes:
+            info = replace(
+                info,
+                class_names=names or tuple(f"Class {label + 1}" for label in range(number)),
+                class_ids=tuple(range(1, number + 1)),
+                palette=default_palette(number),
+            )
+        truth = data.labels if data.labels.any() else None
+        figure = classification_map(self.predicted, info, truth=truth)
         log_figure(trainer, "classification_map", figure)
         if self.folder is not None:
             save_figure(figure, self.folder / "classification_map.png")

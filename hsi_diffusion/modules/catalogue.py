@@ -128,12 +128,16 @@ class CustomSceneDataModule(SceneDataModule):
     """A user's own scene.
 
     Args:
-        cube: ``"FILE[:key]"`` (.mat, HDF5, .npy, TIFF) or an array of shape (H, W, bands).
-        labels: Likewise the label map, shape (H, W), 0 = unlabelled; None: pretrain and map only.
+        cube: ``"FILE[:key]"`` or an array, whatever
+            :func:`~hsi_diffusion.scenes.load_custom_scene` takes.
+        labels: Likewise; None: pretrain and map only.
         name: Short name of the scene.
         class_names: One name per class; None: ``Class 1``, ``Class 2``, ...
         wavelengths: Band centres in nm.
         rgb_bands: Bands (from 0) shown as red, green and blue.
+        nodata: Value of the image that means "no data here", if its file doesn't say it.
+        axes: Order of its axes, such as "CHW"; None: HWC.
+        label_attribute: For polygons and points: the column that holds the class.
         **settings: Arguments of :class:`SceneDataModule`.
     """
 
@@ -146,6 +150,9 @@ class CustomSceneDataModule(SceneDataModule):
         class_names: Sequence[str] | None = None,
         wavelengths: Sequence[float] | None = None,
         rgb_bands: tuple[int, int, int] | None = None,
+        nodata: float | None = None,
+        axes: str | None = None,
+        label_attribute: str | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -155,6 +162,9 @@ class CustomSceneDataModule(SceneDataModule):
             "class_names": class_names,
             "wavelengths": wavelengths,
             "rgb_bands": rgb_bands,
+            "nodata": nodata,
+            "axes": axes,
+            "label_attribute": label_attribute,
         }
 
     def load(self) -> Scene:

@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.networks import (
@@ -24,7 +26,7 @@ from hsi_diffusion.networks import (
 )
 from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation
-from hsi_diffusion.seeding import generator, seeded_layers
+from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -185,10 +187,12 @@ class FeatureClassifierModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of the labelled centre pixels."""
-        place = (self.seed, self.global_step, batch_idx, self.global_rank)
-        random = generator("classifier-augmentation", *place, device=self.device)
-        image = self.augment(batch["image"], random)
-        with seeded_layers("classifier-dropout", *place, device=self.device):
+        place = (self.seed, self.global_step, batch_idx)
+        random = generator("classifier-augmentation", *place, 0, device=self.device)
+        share = rank_and_processes()
+        image = own_rows(self.augment(joint_batch(batch["image"], *share), random), *share)
+        # dropout alone depends on the number of processes: layers draw for the rows that they see
+        with seeded_layers("classifier-dropout", *place, self.global_rank, device=self.device):
             logits = self._member_logits(image)
         loss = F.cross_entropy(
             logits.flatten(0, 1).float(),
@@ -274,6 +278,10 @@ class FeatureClassifierModule(PlainModule):
         weights = torch.stack([gate(image)[0] for gate in gates]).mean(dim=0)
         self.train(training)
         return weights.permute(1, 2, 0)
+
+    def configure_callbacks(self) -> StopOnDivergence:
+        """Stop where the loss is no number any more, in any Trainer."""
+        return StopOnDivergence()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

@@ -50,10 +50,10 @@ class PatchDataModule(L.LightningDataModule, ABC):
     predict     every pixel                                      every pixel
     ==========  ==============================================  ================================
 
-    The order of training patches is a function of (seed, epoch); evaluation gives every pixel once
-    over all processes. Both samplers do this on any number of processes, so the Trainer's
-    ``use_distributed_sampler`` makes no difference. A training that is resumed in the middle of an
-    epoch gets the rest of that epoch. Batches are dicts, see
+    Which training patches come next follows from the seed and the number of batches before, so a
+    training goes on exactly where it was interrupted; evaluation gives every pixel once over all
+    processes. Both samplers do this on any number of processes, so the Trainer's
+    ``use_distributed_sampler`` makes no difference. Batches are dicts, see
     :class:`~hsi_diffusion.types.PatchBatch`.
 
     A subclass sets :attr:`cube`, :attr:`labels` and :attr:`split` in ``setup``. All arguments are
@@ -83,6 +83,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
 
     split: Split | None
     """Which pixels are for what; None for a scene without labels; there after ``setup``."""
+
+    valid: NDArray[np.bool_] | None = None
+    """The pixels that hold data, shape (H, W); None: all. Others are in no batch as its centre."""
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         self.seed = seed
         self.num_workers = num_workers
         self._train_loader: TrainLoader | None = None
+        self._loader_of: L.Trainer | None = None
         self._place: dict[str, int] | None = None
         self._groups = (1, False)
         self._note_hyperparameters(inspect.currentframe())
@@ -172,7 +176,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self.info.height, self.info.width
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
-        """Patches to learn from, in a new order every epoch.
+        """Patches to learn from, in a new order after each walk through them.
 
         A last batch of a single patch is left out: BatchNorm can't learn from it.
         """
@@ -191,8 +195,13 @@ class PatchDataModule(L.LightningDataModule, ABC):
             drop_last=left_over == 1 and len(sampler) > 1,
             **self._loader_settings(),
         )
-        if self._place is not None and self.trainer is not None and self.trainer.ckpt_path:
-            loader.load_state_dict(self._place)
+        trainer = self.trainer
+        if trainer is not None:
+            if self._train_loader is not None and self._loader_of is trainer:  # it reloads
+                loader.load_state_dict(self._train_loader.state_dict())
+            elif self._place is not None and trainer.ckpt_path:
+                loader.load_state_dict(self._place)
+        self._loader_of = trainer
         self._train_loader = loader
         return loader
 
@@ -211,17 +220,19 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self._evaluation(self.require_split().test, labelled=True)
 
     def predict_dataloader(self) -> DataLoader[PatchBatch]:
-        """Every pixel of the scene, each exactly once, without labels."""
-        return self._evaluation(np.arange(self.shape[0] * self.shape[1]), labelled=False)
+        """Every pixel of the scene that holds data, each exactly once, without labels."""
+        pixels = np.arange(self.shape[0] * self.shape[1])
+        return self._evaluation(self._with_data(pixels), labelled=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the training is in its epoch."""
+        """How many training batches were handed out."""
         loader = self._train_loader
         return {} if loader is None else {"train_loader": loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, if a Trainer resumes from a checkpoint."""
         self._place = state_dict.get("train_loader")
+        self._train_loader = None
 
     def with_features(
         self,
@@ -245,10 +256,10 @@ class PatchDataModule(L.LightningDataModule, ABC):
             SceneError: The features don't cover the scene's pixels.
         """
         self.setup("fit")
-        return FeatureDataModule(
+        data = FeatureDataModule(
             features,
             self.labels,
-            split or self.require_split(),
+            self.split if split is None else split,
             self.info,
             **{
                 "patch_size": self.patch_size,
@@ -260,9 +271,17 @@ class PatchDataModule(L.LightningDataModule, ABC):
                 **settings,
             },
         )
+        data.valid = self.valid
+        return data
 
     def _pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return pretraining_pixels(self.shape, self.patch_size, holdout=self.holdout, seed=self.seed)
+        learned, measured = pretraining_pixels(
+            self.shape, self.patch_size, holdout=self.holdout, seed=self.seed
+        )
+        return self._with_data(learned), self._with_data(measured)
+
+    def _with_data(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        return pixels if self.valid is None else pixels[self.valid.ravel()[pixels]]
 
     def require_split(self) -> Split:
         """The split.
@@ -318,7 +337,7 @@ class FeatureDataModule(PatchDataModule):
         features: Features as :func:`~hsi_diffusion.features.compute_features` gives them, or any
             float32 cube of shape (H, W, D); not copied.
         labels: Shape (H, W), 0 = unlabelled, classes 1..K.
-        split: Which pixels are for what.
+        split: Which pixels are for what; None for a scene without labels.
         info: The scene's facts.
         task: As for :class:`PatchDataModule`.
         **settings: Further arguments of :class:`PatchDataModule`.
@@ -332,7 +351,7 @@ class FeatureDataModule(PatchDataModule):
         self,
         features: Tensor | NDArray[np.float32] | FeatureCube,
         labels: NDArray[np.int64],
-        split: Split,
+        split: Split | None,
         info: SceneInfo,
         *,
         task: Task | None = "classify",
@@ -353,7 +372,7 @@ class FeatureDataModule(PatchDataModule):
                 f"features must be float32, got {self.cube.dtype}; convert them with .float() or "
                 "astype('float32')"
             )
-        if split.shape != labels.shape:
+        if split is not None and split.shape != labels.shape:
             raise SplitError(
                 f"the split is one of a scene of {split.shape} pixels, but the label map has "
                 f"{labels.shape}"

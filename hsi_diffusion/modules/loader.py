@@ -1,7 +1,8 @@
-"""A loader of training patches that a resumed run continues in the middle of an epoch."""
+"""A loader of training patches that a resumed run continues where it was interrupted."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
 class TrainLoader(DataLoader["PatchBatch"]):
     """Batches in the order of a :class:`~hsi_diffusion.patches.SeededSampler`.
 
-    Its state is a place, (epoch, batches), which only counts if the training goes on in that epoch:
-    after the end of an epoch, the next one starts at its beginning. Lightning puts it into its
+    Which batch comes next follows from the number of batches that were handed out before, over all
+    epochs, and from nothing else: every iteration goes on where the last one ended. That number is
+    the loader's state. The Trainer's epoch plays no part, since a Trainer that resumes from the end
+    of an epoch, with ``max_steps`` alone, counts one too many. Lightning puts the state into its
     checkpoints, but where the Trainer has counted the batches beforehand, for a learning-rate
     schedule, it does not give it back; so the data module keeps it as well.
-
-    Nothing is drawn before the first batch is asked for. Lightning makes the iterator before it
-    tells the sampler the epoch, so that loader processes, which fetch ahead, would otherwise fetch
-    from another epoch.
 
     Args:
         dataset: The patches.
         batch_size: Patches of a batch.
         sampler: Their order. Lightning makes the loader again with a sampler of its own where the
             order has to stay the same (``Trainer(overfit_batches=...)``); with any other than a
-            ``SeededSampler``, an interrupted epoch starts again at its beginning.
+            ``SeededSampler``, every iteration starts at the beginning.
         **settings: Further arguments of :class:`torch.utils.data.DataLoader`.
     """
 
@@ -43,30 +42,32 @@ class TrainLoader(DataLoader["PatchBatch"]):
         super().__init__(
             dataset, batch_size=batch_size, sampler=sampler, collate_fn=collate_batch, **settings
         )
-        self._batches_done = 0
-        self._resume_from: tuple[int, int] | None = None
-
-    @property
-    def _epoch(self) -> int:
-        return self.sampler.epoch if isinstance(self.sampler, SeededSampler) else 0
+        self.batches = 0
 
     def __iter__(self) -> Iterator[PatchBatch]:  # type: ignore[override]  # an iterator will do
-        """The batches of the sampler's epoch; the rest of them right after a resume within it."""
-        place, self._resume_from = self._resume_from, None
-        self._batches_done = 0
-        if isinstance(self.sampler, SeededSampler) and place and place[0] == self._epoch:
-            self._batches_done = place[1]
-            patches = self._batches_done * (self.batch_size or 1)
+        """As many batches as an epoch has, from the next one on; across the end of its order.
+
+        Nothing is drawn before the first batch is asked for: Lightning tells the sampler its own
+        epoch after it has made the iterator.
+        """
+        if not isinstance(self.sampler, SeededSampler):
+            yield from super().__iter__()
+            return
+        left = length = len(self)
+        while left:
+            epoch, start = divmod(self.batches, length)
+            self.sampler.set_epoch(epoch)
             # the last batch may be smaller than the others
-            self.sampler.resume_at(min(patches, len(self.sampler)))
-        for batch in super().__iter__():
-            self._batches_done += 1
-            yield batch
+            self.sampler.resume_at(min(start * (self.batch_size or 1), len(self.sampler)))
+            for batch in islice(super().__iter__(), min(left, length - start)):
+                self.batches += 1
+                left -= 1
+                yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches this process has handed out."""
-        return {"epoch": self._epoch, "batches": self._batches_done}
+        """How many batches this process has handed out."""
+        return {"batches": self.batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Start the next iteration where ``state`` stands, if it is one of that epoch."""
-        self._resume_from = state["epoch"], state["batches"]
+        """Go on after as many batches as ``state`` says."""
+        self.batches = state["batches"]

@@ -82,8 +82,10 @@ class Optimisation:
             raise ConfigurationError(f"lr_schedule must be one of {allowed}, got {lr_schedule!r}")
         if not 0 <= warmup < 1:
             raise ConfigurationError(f"warmup must be a fraction from 0 to below 1, got {warmup}")
-        if not learning_rate > 0:
-            raise ConfigurationError(f"learning_rate must be above 0, got {learning_rate}")
+        if not 0 < learning_rate < math.inf:
+            raise ConfigurationError(
+                f"learning_rate must be above 0 and finite, got {learning_rate}"
+            )
         if not weight_decay >= 0:
             raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
         if lr_scheduler is not None and (lr_schedule != "constant" or warmup > 0):

@@ -19,8 +19,10 @@ from hsi_diffusion.diffusion import (
     build_schedule,
     check_prediction,
 )
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
+from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.draws import FixedDraws
 from hsi_diffusion.modules.optimisation import (
     ExponentialAverage,
@@ -31,7 +33,7 @@ from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
-from hsi_diffusion.seeding import generator
+from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
@@ -204,15 +206,15 @@ class DiffusionPretrainModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """One step on noised patches."""
-        random = generator(
-            "pretrain", self.seed, self.global_step, batch_idx, self.global_rank, device=self.device
-        )
-        x0 = self.augment(batch["image"], random)
+        place = (self.seed, self.global_step, batch_idx, 0)
+        random = generator("pretrain", *place, device=self.device)
+        share = rank_and_processes()
+        x0 = self.augment(joint_batch(batch["image"], *share), random)
         if self.contrast is not None:
             x0 = torch.cat(self.contrast.views(x0, random))
         t = torch.randint(self.schedule.timesteps, (len(x0),), generator=random, device=self.device)
         noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
-        parts = self._training_parts(x0, t, noise)
+        parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True
         )
@@ -278,6 +280,10 @@ class DiffusionPretrainModule(PlainModule):
         restored = self.schedule.predict_x0(x_t, t, output, self.prediction)
         row, column = image.shape[2] // 2, image.shape[3] // 2
         return {"index": batch["index"], "restored": restored[:, :, row, column].float()}
+
+    def configure_callbacks(self) -> StopOnDivergence:
+        """Stop where the loss is no number any more, in any Trainer."""
+        return StopOnDivergence()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

@@ -113,7 +113,7 @@ class SceneDataModule(PatchDataModule):
         """Channels of the patches: components, or the scene's bands."""
         if self.transform.fitted:
             return self.transform.num_components
-        return self.transform.components or self.info.bands
+        return min(self.transform.components or self.info.bands, self.info.bands)
 
     def setup(self, stage: str | None = None) -> None:
         """Load, split and transform; only the first call does anything.
@@ -138,7 +138,7 @@ class SceneDataModule(PatchDataModule):
                 source=f"training pixels of {scene.info.name}",
             )
         else:
-            self.transform.fit(scene.cube, source=f"all pixels of {scene.info.name}")
+            self.transform.fit(scene.cube, scene.valid, f"all pixels of {scene.info.name}")
         self._apply(self.transform)
 
     def use_transform(self, transform: BandTransform) -> None:
@@ -165,14 +165,14 @@ class SceneDataModule(PatchDataModule):
         self._apply(transform)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fitted transform, and how far the training is in its epoch."""
+        """The fitted transform, and how many training batches were handed out."""
         state = super().state_dict()
         if self._transform_ready:
             state["transform"] = self.transform.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Use a checkpoint's transform instead of one fitted here, and go on in its epoch.
+        """Use a checkpoint's transform instead of one fitted here, and go on after its batches.
 
         Before ``setup``, this takes its place, and nothing is fitted at all.
 
@@ -186,6 +186,7 @@ class SceneDataModule(PatchDataModule):
 
     def _read(self) -> None:
         self.labels = self.scene.labels
+        self.valid = self.scene.valid
         self.split = scene_split(
             self.scene,
             self.split_settings,

@@ -39,7 +39,12 @@ def field_map(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def field_split(
-    labels: NDArray[Any], train_fraction: float = 0.4, *, val_fraction: float = 0.2, seed: int
+    labels: NDArray[Any],
+    train_fraction: float = 0.4,
+    *,
+    val_fraction: float = 0.2,
+    seed: int,
+    polygons: NDArray[np.int64] | None = None,
 ) -> Split:
     """Label whole fields, and test the others: land that was never seen.
 
@@ -53,6 +58,8 @@ def field_split(
             between 0 and 1.
         val_fraction: Fraction of these fields that validates.
         seed: Names the draw.
+        polygons: Number of each pixel's polygon, shape (H, W), to take for the fields; None:
+            connected areas of one class.
 
     Returns:
         The split; ``settings["fields"]`` holds the number of fields of each class in each part.
@@ -68,7 +75,7 @@ def field_split(
             f"the fraction of fields that are labelled must lie between 0 and 1, got "
             f"{train_fraction}; write fields or, for a fifth, fields:0.2"
         )
-    fields = field_map(labels)
+    fields = field_map(labels) if polygons is None else polygons
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     counts, single = [], []
     for number in np.unique(labels[labels > 0]).tolist():
@@ -93,7 +100,7 @@ def field_split(
         labels,
         **{part: np.flatnonzero(np.isin(fields, some)) for part, some in parts.items()},
         settings={
-            "kind": "fields",
+            "kind": "fields" if polygons is None else "polygons",
             "seed": seed,
             "train_fraction": float(train_fraction),
             "val_fraction": val_fraction,

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.patches.gather import PADDING_ITEM
 from hsi_diffusion.seeding import generator
@@ -62,10 +62,8 @@ class _ProcessSampler(DistributedSampler[int], ABC):
         """Set num_replicas, rank, num_samples and total_size as the process group stands now."""
         if self._given is not None:
             self.num_replicas, self.rank = self._given
-        elif dist.is_available() and dist.is_initialized():
-            self.num_replicas, self.rank = dist.get_world_size(), dist.get_rank()
         else:
-            self.num_replicas, self.rank = 1, 0
+            self.rank, self.num_replicas = rank_and_processes()
         items = self._num_items()
         self.num_samples = -(-items // self.num_replicas)
         self.total_size = self.num_samples * self.num_replicas

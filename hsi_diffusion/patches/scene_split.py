@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, SplitError
+from hsi_diffusion.patches.fields import field_split
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.splits import fixed_split, make_split
 from hsi_diffusion.scenes import read_mask
@@ -38,10 +39,10 @@ def scene_split(
     Args:
         scene: The scene.
         split: ``"0.1"`` (fraction of every class), ``"10"`` (pixels per class), ``"blocks"``
-            (spatially disjoint), ``"fields"`` or ``"fields:0.2"`` (whole fields), ``"fixed"`` (the
-            masks, or the scene's published split), the path of a stored split (.npz), or a
-            :class:`Split`. Numbers may be given as numbers: 0.1, 10. None: ``"fixed"`` with masks,
-            else ``scene.info.default_split``.
+            (spatially disjoint), ``"fields"`` or ``"fields:0.2"`` (whole fields), ``"polygons"``
+            (whole polygons of the labels), ``"fixed"`` (the masks, or the scene's published split),
+            the path of a stored split (.npz), or a :class:`Split`. Numbers may be given as
+            numbers: 0.1, 10. None: ``"fixed"`` with masks, else ``scene.info.default_split``.
         train_mask: For ``"fixed"``: the training pixels, ``"FILE[:key]"`` or an array of shape
             (H, W).
         test_mask: Likewise the test pixels.
@@ -71,6 +72,15 @@ def scene_split(
     if _is(split, "fixed"):
         train, test = _fixed_masks(scene, train_mask, test_mask)
         return fixed_split(scene.labels, train, test, val_fraction=val_fraction, seed=seed)
+    if _is(split, "polygons"):
+        if scene.polygons is None:
+            raise SplitError(
+                f"scene {scene.info.name!r} has no polygons: its labels came as a map; give a file "
+                "of polygons as labels, or take another split such as blocks"
+            )
+        return field_split(
+            scene.labels, val_fraction=val_fraction, seed=seed, polygons=scene.polygons
+        )
     return make_split(
         scene.labels,
         str(split) if isinstance(split, Path) else split,

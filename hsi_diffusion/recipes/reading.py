@@ -110,6 +110,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} is nested too deeply for settings") from error
     if not isinstance(data, dict):
         raise ConfigurationError(
             f"{path} must hold a mapping of settings, got {type(data).__name__}"

@@ -12,7 +12,6 @@ from hsi_diffusion.reports.differences import differences_figure
 from hsi_diffusion.reports.figures import save_figure
 from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
-from hsi_diffusion.reports.map_files import check_map_path, write_map
 from hsi_diffusion.reports.maps import classification_map, false_colour, split_map
 from hsi_diffusion.reports.papers import grid_table, paper_table
 from hsi_diffusion.reports.reading import read_measurements
@@ -51,7 +50,6 @@ __all__ = [
     "RunReport",
     "SplitReport",
     "TextTable",
-    "check_map_path",
     "class_table",
     "classification_map",
     "comparison_table",
@@ -80,6 +78,5 @@ __all__ = [
     "spread",
     "timestep_map",
     "timestep_table",
-    "write_map",
     "write_report",
 ]

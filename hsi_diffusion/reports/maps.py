@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.reports.figures import TITLE_FONT, image_page
+from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
 from hsi_diffusion.reports.images import (
     class_colours,
     colour_bands,
@@ -18,6 +19,7 @@ from hsi_diffusion.reports.images import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -39,6 +41,7 @@ def classification_map(
     *,
     truth: NDArray[Any] | None = None,
     title: str = "Classification",
+    metres: float | None = None,
 ) -> Figure:
     """The classes of all pixels, beside the ground truth, with a legend.
 
@@ -47,6 +50,7 @@ def classification_map(
         info: The scene's facts: palette and class names.
         truth: Ground truth, shape (H, W), 0 = unlabelled (black); None shows the map alone.
         title: Title of the map's panel.
+        metres: Width of a pixel, for a scale bar; None: no bar.
 
     Raises:
         SceneError: If the maps differ in size or hold other classes.
@@ -64,7 +68,20 @@ def classification_map(
     for axis, (name, labels) in zip(axes, panels, strict=True):
         axis.imshow(label_image(labels, info), interpolation="nearest")
         axis.set_title(name, fontsize=TITLE_FONT)
+    if metres is not None:
+        _scale_bar(axes[-1], prediction.shape, metres)
     return figure
+
+
+def _scale_bar(axis: Axes, shape: tuple[int, ...], metres: float) -> None:
+    """A bar of 1, 2 or 5 times a power of ten, at most a quarter of the width, below an image."""
+    widest = metres * shape[1] / 4
+    power = 10.0 ** math.floor(math.log10(widest))
+    length = power * max(step for step in (1, 2, 5) if step * power <= widest)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    below = 1.02 * shape[0]
+    axis.plot([0, length / metres], [below, below], color="black", linewidth=3, clip_on=False)
+    axis.text(1.08 * length / metres, below, text, va="center", fontsize=LEGEND_FONT, clip_on=False)
 
 
 def false_colour(cube: NDArray[Any], info: SceneInfo) -> Figure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, SplitError
 from hsi_diffusion.modules import DiffusionPretrainModule
 from hsi_diffusion.patches import scene_split
+from hsi_diffusion.runs.settings import OWN
 from hsi_diffusion.scenes import CATALOGUE, load_custom_scene, load_scene, simulate_scene
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 def read_scene(settings: RunSettings) -> Scene:
     """The run's scene."""
     if settings.cube is not None:
-        return load_custom_scene(settings.cube, settings.labels)
+        return load_custom_scene(
+            settings.cube,
+            train_labels=settings.train_mask,
+            test_labels=settings.test_mask,
+            **{name: getattr(settings, name) for name in OWN},
+        )
     if settings.scene in CATALOGUE:
         return load_scene(str(settings.scene), settings.root, download=settings.download)
     size = settings.simulated

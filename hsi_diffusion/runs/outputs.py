@@ -262,8 +262,16 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
-    """The settings that made the result."""
-    plain = result.settings.to_dict()
+    """The settings that made the result, and what few bands have made of them."""
+    plain, settings = result.settings.to_dict(), result.settings
+    transforms = [space.transform for space in settings.raw_bands]
+    transforms += [settings.spreading.space.transform] if settings.spreading.active else []
+    transforms += [settings.pretrain.transform] if settings.pretrains else []
+    asked = max(transform().components or 0 for transform in transforms)
+    if asked > (bands := result.scene.bands):
+        plain["capped"] = (
+            f"the scene has {bands} bands, so that no transform gives {asked} components"
+        )
     module = result.method.model.pretrained
     if module is None or module.transform is None:
         return plain

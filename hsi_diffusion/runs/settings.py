@@ -16,6 +16,9 @@ from hsi_diffusion.scenes import CATALOGUE, parse_location, scene_info
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+OWN = ("labels", "label_attribute", "nodata", "axes", "wavelengths", "class_names")
+"""Settings that describe a user's own scene."""
+
 LoggerName = Literal["csv", "wandb", "none"]
 
 
@@ -51,13 +54,20 @@ class RunSettings(Recipe):
         download: Fetch missing files of a catalogue scene, and check their checksums.
         cube: Your own scene, ``"FILE[:key]"``; .mat (v5, v7.3), HDF5, .npy, TIFF and ENVI are read.
         labels: Label map of your own scene, ``"FILE[:key]"``; 0 = unlabelled, gaps in the class ids
-            are fine.
+            are fine. Or polygons and points: GeoPackage, GeoJSON, shapefile, CSV. Without it,
+            train_mask and test_mask may hold the classes.
+        label_attribute: For polygons and points: the column that holds the class.
+        nodata: Value of your own scene that means "no data here", if its file doesn't say it.
+        axes: Order of its axes, such as CHW where the bands come first; None: HWC.
+        wavelengths: Text file with its band centres in nm or micrometres, if its file has none.
+        class_names: Names of its classes, if the label file has none.
         simulated: Size and name of a simulated scene.
         split: Training and validation pixels together: 0.1 = fraction of each class; 10 = pixels of
             each class, and up to 30 of them the preset's few_shot section applies; blocks =
             spatially disjoint blocks; fields = 0.4 of the fields (connected areas of a class),
-            fields:0.2 = a fifth; fixed = the split published with the scene, or the masks;
-            FILE.npz = a stored split. None: the scene's usual one.
+            fields:0.2 = a fifth; polygons = whole polygons of the labels; fixed = the split
+            published with the scene, or the masks; FILE.npz = a stored split. None: the scene's
+            usual one.
         train_mask: Fixed split, ``"FILE[:key]"``: non-zero = training pixel.
         test_mask: Fixed split, ``"FILE[:key]"``: non-zero = test pixel.
         guard: Pixels between the training and test pixels of blocks; None: the radius of the
@@ -85,6 +95,11 @@ class RunSettings(Recipe):
     download: bool = False
     cube: str | None = None
     labels: str | None = None
+    label_attribute: str | None = None
+    nodata: float | None = None
+    axes: str | None = None
+    wavelengths: str | None = None
+    class_names: tuple[str, ...] | None = None
     simulated: SimulatedSettings = field(default_factory=SimulatedSettings)
     split: str | int | float | None = None
     train_mask: str | None = None
@@ -108,9 +123,11 @@ class RunSettings(Recipe):
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.cube is not None and self.scene not in (None, "custom"):
             raise ConfigurationError("give either scene (--scene) or cube (--cube), not both")
-        if self.cube is None and (self.labels is not None or self.scene == "custom"):
+        own = [name for name in OWN if getattr(self, name) is not None]
+        if self.cube is None and (own or self.scene == "custom"):
             raise ConfigurationError(
-                "labels belong to your own scene: give its cube as well (--cube FILE[:key])"
+                f"{own[0] if own else 'scene=custom'} belongs to your own scene: give its cube as "
+                "well (--cube FILE[:key])"
             )
         scene = self.scene or ("simulated" if self.cube is None else "custom")
         if scene not in (*CATALOGUE, "simulated", "custom"):
@@ -174,7 +191,7 @@ class RunSettings(Recipe):
 
     def inputs(self) -> list[Path]:
         """The files and folders that the run reads."""
-        located = [self.cube, self.labels, self.train_mask, self.test_mask]
+        located = [self.cube, self.labels, self.wavelengths, self.train_mask, self.test_mask]
         paths = [parse_location(text)[0] for text in located if text is not None]
         stored = self.split_kind if self.split_kind.endswith(".npz") else None
         paths += [Path(text) for text in (stored, self.pretrained) if text is not None]

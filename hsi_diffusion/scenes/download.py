@@ -1,23 +1,31 @@
-"""Downloading the published files: several sources, checked, and written whole or not at all."""
+"""Downloading the published files: checked, and written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import urllib.parse
 import urllib.request
 import zipfile
-from typing import IO, TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from hsi_diffusion.errors import DownloadError
 from hsi_diffusion.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from hsi_diffusion.scenes.info import FileRole, SceneInfo, SourceFile
 
 BLOCK: Final = 1 << 20
+
+LARGEST: Final = 4 << 30
+"""Bytes at which a download without a known size is given up."""
+
+ATTEMPTS: Final = 10
+"""How often a source is asked for the rest of a file, as long as something comes each time."""
 
 TIMEOUT: Final = 30.0
 """Seconds to wait for a server's answer."""
@@ -102,7 +110,7 @@ def download_file(
     for url in file.urls:
         try:
             _fetch(url, file, target)
-        # OSError holds urllib's URLError, timeouts and what _write raises
+        # OSError holds urllib's URLError, timeouts and what _checked raises
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"{url}: {str(error) or type(error).__name__}")
         else:
@@ -116,14 +124,53 @@ def download_file(
 
 
 def _fetch(url: str, file: SourceFile, target: Path) -> None:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("a source must be an http or https address")
+    """Download ``file``; where the connection breaks off, it is taken up where it ended."""
+    with _checked(file, target) as output:
+        for attempt in range(ATTEMPTS):
+            before = output.tell()
+            try:
+                _append(url, file, output)
+                return
+            except (OSError, http.client.HTTPException):
+                got_nothing = output.tell() <= before
+                if got_nothing or attempt == ATTEMPTS - 1 or output.tell() > _most(file):
+                    raise
+
+
+def _append(url: str, file: SourceFile, output: BinaryIO) -> None:
+    """Download what of ``file`` is not in ``output`` yet."""
+    _check_address(url)
+    done = output.tell()
     # some servers turn away urllib's own name
-    request = urllib.request.Request(url, headers={"User-Agent": "hsi-diffusion"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+    headers = {"User-Agent": "hsi-diffusion"} | ({"Range": f"bytes={done}-"} if done else {})
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response:
+        there = response.headers.get("Content-Range", "")
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT or f"bytes {done}-" not in there:
+            done = 0  # the server begins anew
+        output.seek(done)
+        output.truncate()
         length = response.headers.get("Content-Length")
-        total = int(length) if length is not None else file.size
-        _write(response, total, file, target)
+        total = file.size if length is None else done + int(length)
+        _copy(response, file, output)
+    if total is not None and output.tell() != total:
+        raise DownloadError(f"ended after {output.tell()} of {total} bytes")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to an address that may not be a source."""
+
+    def redirect_request(self, *given: Any) -> urllib.request.Request | None:
+        _check_address(given[-1])
+        return super().redirect_request(*given)
+
+
+def _check_address(url: str) -> None:
+    """Raise a ValueError unless an address is https, or http on this machine."""
+    address = urllib.parse.urlsplit(url)
+    at_home = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
+    if address.scheme != "https" and not at_home:
+        raise ValueError(f"a source must be an https address, got {url}")
 
 
 def _extract(archive: Path, file: SourceFile, target: Path) -> None:
@@ -133,23 +180,31 @@ def _extract(archive: Path, file: SourceFile, target: Path) -> None:
             member = content.getinfo(file.member or "")
         except KeyError:
             raise DownloadError(f"holds no {file.member}") from None
-        with content.open(member) as stream:
-            _write(stream, member.file_size, file, target)
+        with content.open(member) as stream, _checked(file, target) as output:
+            _copy(stream, file, output)
 
 
-def _write(stream: IO[bytes], total: int | None, file: SourceFile, target: Path) -> None:
-    """Copy ``stream`` to ``target``, which appears only once size and checksum are right."""
-    digest = hashlib.sha256()
-    done = 0
+def _most(file: SourceFile) -> int:
+    return LARGEST if file.size is None else file.size
+
+
+def _copy(stream: IO[bytes], file: SourceFile, output: BinaryIO) -> None:
+    while block := stream.read(BLOCK):
+        output.write(block)
+        if output.tell() > _most(file):
+            raise DownloadError(f"gave more than {_most(file)} bytes")
+
+
+@contextmanager
+def _checked(file: SourceFile, target: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes ``target`` only if its size and checksum are right."""
+    if file.sha256 is None:
+        raise DownloadError("its checksum is not known, so nobody could tell whether it is right")
     with atomic_path(target) as temporary:
         with temporary.open("wb") as output:
-            while block := stream.read(BLOCK):
-                output.write(block)
-                digest.update(block)
-                done += len(block)
-        if total is not None and done != total:
-            raise DownloadError(f"ended after {done} of {total} bytes")
-        if file.size is not None and done != file.size:
-            raise DownloadError(f"gave {done} bytes, expected {file.size}")
-        if file.sha256 is not None and digest.hexdigest() != file.sha256:
-            raise DownloadError(f"gave sha256 {digest.hexdigest()}, expected {file.sha256}")
+            yield output
+        size, found = temporary.stat().st_size, sha256_of(temporary)
+        if file.size is not None and size != file.size:
+            raise DownloadError(f"gave {size} bytes, expected {file.size}")
+        if found != file.sha256:
+            raise DownloadError(f"gave sha256 {found}, expected {file.sha256}")

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from spectral.io import envi
 
 from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.scenes.georeference import Georeference
+from hsi_diffusion.scenes.raster import Raster
+from hsi_diffusion.scenes.wavelengths import in_nanometres
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+_TYPES: Final = {
+    1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8",
+}  # fmt: skip
+_COMPLEX: Final = (6, 9)
+_FIELD: Final = re.compile(r"^\s*([^=;{}\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
+
 
 def envi_shape(path: Path) -> tuple[int, ...]:
     """Shape of the image that a header describes, as :func:`read_envi` gives it."""
-    return _shape(_open(path))
+    return _squeezed(_checked(path).shape)
 
 
 def read_envi(path: Path) -> NDArray[Any]:
@@ -35,53 +47,277 @@ def read_envi(path: Path) -> NDArray[Any]:
     Raises:
         FileFormatError: The numbers are missing or too few, or it is not an image.
     """
-    image = _open(path)
-    stored = image.open_memmap()
-    return np.array(stored).reshape(_shape(image))
+    stored = np.array(_checked(path).memmap())
+    return stored.reshape(_squeezed(stored.shape))
 
 
-def _open(path: Path) -> Any:
-    with warnings.catch_warnings():
-        # capital letters in the names of a header are common, and of no importance
-        warnings.filterwarnings("ignore", "Parameters with non-lowercase names")
-        header = envi.read_envi_header(str(path))
-        if "library" in header.get("file type", "").lower():
+def open_envi(path: Path) -> Raster:
+    """Open the image of an ENVI header for windows, with what the header says of it.
+
+    Raises:
+        FileFormatError: As :func:`read_envi`, or a field of the header can't be understood.
+    """
+    header = _checked(path)
+    bands, kept = header.shape[2], header.good_bands
+
+    def of_bands(name: str) -> NDArray[np.float64] | None:
+        values = header.numbers(name)
+        if values is not None and len(values) != bands:
+            raise FileFormatError(
+                f"{path}: {name!r} must have {bands} entries, one per band, got {len(values)}; "
+                "correct the header"
+            )
+        return values if values is None or kept is None else values[list(kept)]
+
+    wavelengths = in_nanometres(of_bands("wavelength"), header.text("wavelength units"))
+    fwhm = in_nanometres(
+        of_bands("fwhm"), header.text("wavelength units"), like=of_bands("wavelength")
+    )
+    gains, offsets = of_bands("data gain values"), of_bands("data offset values")
+    factor = header.number("reflectance scale factor")
+    if gains is None and offsets is None and factor not in (None, 0, 1):
+        gains = np.full(bands if kept is None else len(kept), 1 / float(factor or 1))
+    if gains is not None and (gains == 1).all() and offsets is None:
+        gains = None
+    names = header.items("band names")
+    return Raster.of(
+        header.memmap(),
+        path=path,
+        nodata=header.number("data ignore value"),
+        good_bands=kept,
+        scale=gains if offsets is None or gains is not None else 1.0,
+        offset=0.0 if offsets is None else offsets,
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        band_names=tuple(names if kept is None else [names[band] for band in kept])
+        if len(names) == bands
+        else (),
+        georeference=header.georeference,
+        class_names=dict(enumerate(header.items("class names"))) or None,
+        palette=header.palette,
+        sensor=header.text("sensor type"),
+    )
+
+
+@dataclass(frozen=True)
+class Header:
+    """The text of an ENVI header.
+
+    Attributes:
+        path: The header.
+        fields: Names in lower case, and what stands behind them.
+    """
+
+    path: Path
+    fields: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Header:
+        """Read it, in UTF-8, UTF-16 (with a byte-order mark) or Latin-1.
+
+        Raises:
+            FileFormatError: It is no header of an ENVI image, or lacks a field.
+        """
+        raw = path.read_bytes()
+        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        try:
+            text = raw.decode("utf-16" if marked else "utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not text.startswith("ENVI"):
+            raise FileFormatError(f"{path} is not an ENVI header: its first line must be ENVI")
+        fields = {match[1].lower(): match[2].strip() for match in _FIELD.finditer(text)}
+        header = cls(path, fields)
+        if "library" in fields.get("file type", "").lower():
             raise FileFormatError(
                 f"{path} describes a spectral library; give the header of an image"
             )
-        numbers = _numbers_of(path, header["interleave"])
-        image = envi.open(str(path), str(numbers))
-    lines, samples, bands = image.shape
-    needed = image.offset + lines * samples * bands * np.dtype(image.dtype).itemsize
-    if numbers.stat().st_size < needed:
+        needed = ("samples", "lines", "bands", "data type", "interleave")
+        if missing := [name for name in needed if name not in fields]:
+            raise FileFormatError(
+                f"{path} lacks {', '.join(map(repr, missing))}; an ENVI header must hold "
+                f"{', '.join(needed)}: add them, or get the header again"
+            )
+        return header
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(lines, samples, bands)."""
+        return self._whole("lines"), self._whole("samples"), self._whole("bands")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+        kind = self._whole("data type")
+        if kind in _COMPLEX:
+            raise FileFormatError(
+                f"{self.path} must hold real numbers, got complex ones (data type {kind}); store "
+                "the magnitude, or the real part"
+            )
+        if kind not in _TYPES:
+            raise FileFormatError(
+                f"{self.path}: data type must be one of {', '.join(map(str, _TYPES))}, got {kind}"
+            )
+        swapped = self.number("byte order") == 1
+        return np.dtype(f"{'>' if swapped else '<'}{_TYPES[kind]}")
+
+    @property
+    def interleave(self) -> str:
+        """bsq, bil or bip."""
+        found = self.fields["interleave"].lower()
+        if found not in ("bsq", "bil", "bip"):
+            raise FileFormatError(f"{self.path}: interleave must be bsq, bil or bip, got {found!r}")
+        return found
+
+    @property
+    def good_bands(self) -> tuple[int, ...] | None:
+        """Bands that the bad-band list keeps; None: all."""
+        good = self.numbers("bbl")
+        if good is None:
+            return None
+        if len(good) != self.shape[2] or not (good != 0).any():
+            raise FileFormatError(
+                f"{self.path}: 'bbl' must hold {self.shape[2]} entries, one per band, 1 for at "
+                f"least one good one, got {len(good)}, {int((good != 0).sum())} of them good"
+            )
+        return None if good.all() else tuple(np.flatnonzero(good).tolist())
+
+    @cached_property
+    def georeference(self) -> Georeference | None:
+        """Where the pixels lie, by ``map info`` and ``coordinate system string``."""
+        info = self.items("map info")
+        if len(info) < 7:
+            return None
+        try:
+            column, row, x, y, width, height = map(float, info[1:7])
+        except ValueError as error:
+            raise FileFormatError(
+                f"{self.path}: 'map info' must hold a projection and six numbers, got {info}"
+            ) from error
+        turned = next((item for item in info if item.lower().startswith("rotation")), "")
+        angle = np.deg2rad(float(turned.partition("=")[2] or 0))
+        a, b = width * np.cos(angle), height * np.sin(angle)
+        d, e = width * np.sin(angle), -height * np.cos(angle)
+        # the tie point counts pixels from 1, at their corners
+        x0, y0 = x - a * (column - 1) - b * (row - 1), y - d * (column - 1) - e * (row - 1)
+        return Georeference(self._crs(info), tuple(map(float, (a, b, x0, d, e, y0))))  # type: ignore[arg-type]
+
+    def _crs(self, info: list[str]) -> str | None:
+        if len(text := self.fields.get("coordinate system string", "").strip("{} \n")) > 2:
+            return text
+        name, north = info[0].lower(), [item.lower() for item in info]
+        datum = any(item.replace("-", "").replace(" ", "") == "wgs84" for item in north)
+        if name == "utm" and datum and len(info) > 8 and info[7].isdigit():
+            return f"EPSG:{(32700 if 'south' in north else 32600) + int(info[7])}"
+        return "EPSG:4326" if name.startswith("geographic") and datum else None
+
+    @property
+    def palette(self) -> dict[int, tuple[int, int, int]] | None:
+        """Colours of the values of a classification."""
+        values = self.numbers("class lookup")
+        if values is None or len(values) % 3:
+            return None
+        rows = values.astype(int).reshape(-1, 3).tolist()
+        return {value: (red, green, blue) for value, (red, green, blue) in enumerate(rows)}
+
+    def text(self, name: str) -> str:
+        """A field, empty where it is missing."""
+        return self.fields.get(name, "").strip("{} \n")
+
+    def items(self, name: str) -> list[str]:
+        """The entries of a list."""
+        text = self.text(name)
+        return [" ".join(item.split()) for item in text.split(",")] if text else []
+
+    def number(self, name: str) -> float | None:
+        """A field as a number; None where it is missing."""
+        found = self.numbers(name)
+        return None if found is None else float(found[0])
+
+    def numbers(self, name: str) -> NDArray[np.float64] | None:
+        """A list of numbers; None where it is missing."""
+        items = [item for item in self.items(name) if item]
+        if not items:
+            return None
+        try:
+            return np.array(items, dtype=np.float64)
+        except ValueError as error:
+            raise FileFormatError(
+                f"{self.path}: {name!r} must hold numbers, got {self.text(name)[:60]!r}"
+            ) from error
+
+    def _whole(self, name: str) -> int:
+        text = self.fields[name]
+        if not text.isdigit() or int(text) < 1:
+            raise FileFormatError(f"{self.path}: {name!r} must be a whole number, got {text!r}")
+        return int(text)
+
+    @property
+    def offset(self) -> int:
+        """Bytes before the first number."""
+        return int(self.number("header offset") or 0)
+
+    @cached_property
+    def data(self) -> Path:
+        """The file beside the header that holds the image's numbers."""
+        path, stem = self.path, self.path.with_suffix("")
+        endings = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip")
+        names = {f"{stem.name}{ending}".lower() for ending in endings}
+        found = [
+            file for file in path.parent.iterdir() if file.name.lower() in names and file != path
+        ]
+        if len(found) > 1:  # the ending that says what the header says
+            found = [
+                file for file in found if file.suffix.lower() == f".{self.interleave}"
+            ] or found
+        if not found:
+            raise FileFormatError(
+                f"{path} is the header of an ENVI image whose numbers are not beside it: put "
+                f"{stem.name} or {stem.name}.img there"
+            )
+        if len(found) > 1:
+            raise FileFormatError(
+                f"it is not clear which file holds the numbers of {path}: "
+                f"{', '.join(sorted(file.name for file in found))}; move the others away"
+            )
+        return found[0]
+
+    def memmap(self) -> NDArray[Any]:
+        """The numbers where they lie, shape (lines, samples, bands)."""
+        lines, samples, bands = self.shape
+        shape, order = {
+            "bsq": ((bands, lines, samples), (1, 2, 0)),
+            "bil": ((lines, bands, samples), (0, 2, 1)),
+            "bip": ((lines, samples, bands), (0, 1, 2)),
+        }[self.interleave]
+        stored: NDArray[Any] = np.memmap(self.data, self.dtype, "r", self.offset, shape)
+        return stored.transpose(order)
+
+
+def _checked(path: Path) -> Header:
+    """A header whose file of numbers has the size that it says."""
+    header = Header.read(path)
+    lines, samples, bands = header.shape
+    size, line = header.data.stat().st_size, samples * bands * header.dtype.itemsize
+    needed = header.offset + lines * line
+    if size < needed:
         raise FileFormatError(
-            f"{numbers} must hold {needed} bytes by its header {path.name}, got "
-            f"{numbers.stat().st_size}; it is cut short, or the header is another image's"
+            f"{header.data} must hold {needed} bytes by its header {path.name}, got {size}; it is "
+            "cut short, or the header is another image's"
         )
-    return image
-
-
-def _numbers_of(path: Path, interleave: str) -> Path:
-    """The file beside a header that holds the image's numbers."""
-    stem = path.with_suffix("")
-    endings = ("", ".img", ".dat", ".raw", ".bin", f".{interleave.lower()}")
-    names = {f"{stem.name}{ending}".lower() for ending in endings}
-    found = [file for file in path.parent.iterdir() if file.name.lower() in names]
-    if path in found:
-        found.remove(path)
-    if not found:
-        raise FileFormatError(
-            f"{path} is the header of an ENVI image whose numbers are not beside it: put "
-            f"{stem.name} or {stem.name}.img there"
+    if size > needed:
+        fitting, rest = divmod(size - header.offset, line)
+        hint = "" if rest else f"; {fitting} lines would fit"
+        text = (
+            f"{header.data} must hold {needed} bytes by its header {path.name}, got "
+            f"{size - needed} more{hint}: check lines, samples, bands, data type and header offset"
         )
-    if len(found) > 1:
-        raise FileFormatError(
-            f"it is not clear which file holds the numbers of {path}: "
-            f"{', '.join(sorted(file.name for file in found))}; move the others away"
-        )
-    return found[0]
+        if header.interleave == "bsq" and bands > 1:  # all bands but the first would be shifted
+            raise FileFormatError(text)
+        warnings.warn(text, stacklevel=4)
+    return header
 
 
-def _shape(image: Any) -> tuple[int, ...]:
-    lines, samples, bands = image.shape
-    return (lines, samples) if bands == 1 else (lines, samples, bands)
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[:2] if shape[2] == 1 else shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,16 @@ from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.catalogue import scene_info
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.download import download_scene
+from hsi_diffusion.scenes.grids import read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.labels import as_label_map, close_gaps
+from hsi_diffusion.scenes.nodata import warn_of_nodata
+from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
 from hsi_diffusion.scenes.scene import Scene, check_same_size
 from hsi_diffusion.scenes.search import SceneFiles
+from hsi_diffusion.scenes.vector import Labels
+from hsi_diffusion.scenes.wavelengths import read_wavelengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.search import LabelLocation
-
-Source = str | Path
-"""A file, or ``FILE:key`` where the file holds several arrays."""
 
 
 def load_scene(
@@ -64,7 +67,8 @@ def load_scene(
         files.warn_if_altered(path)
     cube = read_array(where.path, where.key)
     labels, *fixed = _read_labels(info, label_location)
-    return Scene(cube, labels, info, *fixed)
+    train, test = fixed or (None, None)
+    return Scene(cube, labels, info, train, test)
 
 
 def fetch_scene(name: str | SceneInfo, root: str | Path) -> None:
@@ -87,12 +91,17 @@ def fetch_scene(name: str | SceneInfo, root: str | Path) -> None:
 
 
 def load_custom_scene(
-    cube: Source | NDArray[Any],
-    labels: Source | NDArray[Any] | None = None,
+    cube: Any,
+    labels: Any = None,
     *,
     name: str = "custom",
+    train_labels: Any = None,
+    test_labels: Any = None,
+    label_attribute: str | None = None,
+    nodata: float | None = None,
+    axes: str | None = None,
     class_names: Sequence[str] | None = None,
-    wavelengths: Sequence[float] | None = None,
+    wavelengths: Sequence[float] | str | Path | None = None,
     rgb_bands: tuple[int, int, int] | None = None,
 ) -> Scene:
     """Make a scene of your own files or arrays.
@@ -101,41 +110,77 @@ def load_custom_scene(
     ``info.class_ids`` keeps the values of the file.
 
     Args:
-        cube: Shape (H, W, bands), an array or a file; ``FILE:key`` where the file holds several
-            3-D arrays.
-        labels: Shape (H, W), likewise; 0 is unlabelled. None: a scene without labels.
+        cube: The image, whatever :func:`~hsi_diffusion.scenes.open_raster` opens.
+        labels: A label map, whatever holds one (:func:`~hsi_diffusion.scenes.read_labels`), or
+            polygons and points; 0 and nodata are unlabelled. None: a scene without labels, or with
+            those of a torchgeo sample.
         name: Short name.
-        class_names: One name per class that occurs, or one per value from 1 to the highest.
-        wavelengths: Band centres in nm.
+        train_labels: In place of ``labels``: two maps of a fixed split, with the classes of the
+            training pixels,
+        test_labels: and those of the test pixels.
+        label_attribute: For polygons and points: the column that holds the class.
+        nodata: The value that means "no data here" in the image, if its file doesn't say it.
+        axes: Order of the image's axes, such as "CHW"; None: HWC.
+        class_names: One name per class that occurs, or one per value from 1 to the highest; None:
+            those of the label file.
+        wavelengths: Band centres in nm or micrometres, or a text file of them; None: those of the
+            image file.
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
 
     Raises:
-        SceneError: If the arrays or the facts don't fit together.
-        FileFormatError: If a file can't be read, or it is not clear which array is meant.
+        SceneError: The arrays or the facts don't fit together.
+        FileFormatError: A file can't be read, or it is not clear which array is meant.
+        MissingDependencyError: A format needs another package.
     """
-    values = _as_array(cube, ndim=3)
-    if values.ndim != 3:
-        raise SceneError(f"cube must have shape (height, width, bands), got {values.shape}")
-    height, width, bands = values.shape
-    if labels is None:
-        label_map = np.zeros((height, width), dtype=np.int64)
+    raster = open_raster(cube, nodata=nodata, axes=axes)
+    values, valid = raster.read()
+    if nodata is None:
+        warn_of_nodata(values, valid)
+    if labels is None and isinstance(cube, Mapping) and "mask" in cube:
+        labels = cube
+    fixed: tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None] = (None, None)
+    if labels is not None:
+        found = read_labels(labels, raster, label_attribute)
+    elif train_labels is not None and test_labels is not None:
+        train, test = (read_labels(part, raster) for part in (train_labels, test_labels))
+        fixed = ((train.values > 0) & valid, (test.values > 0) & valid)
+        if shared := int(np.count_nonzero((train.values > 0) & (test.values > 0))):
+            raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
+        found = train._replace(
+            values=train.values + test.values, names=test.names | train.names, polygons=None
+        )
     else:
-        label_map = as_label_map(_as_array(labels, ndim=2))
-        check_same_size(values.shape, label_map, "labels")
+        found = Labels(np.zeros(values.shape[:2], dtype=np.int64), {}, {})
+    label_map = np.where(valid, found.values, 0)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
+    waves = raster.wavelengths if wavelengths is None else read_wavelengths(wavelengths)
+    own_names = [found.names.get(value, f"Class {value}") for value in class_ids]
+    palette = default_palette(len(class_ids))
     info = SceneInfo(
         name=name,
         title=name,
-        height=height,
-        width=width,
-        bands=bands,
-        wavelengths=None if wavelengths is None else tuple(map(float, wavelengths)),
-        class_names=_names_of(class_ids, class_names),
+        height=raster.height,
+        width=raster.width,
+        bands=raster.bands,
+        wavelengths=waves,
+        class_names=_names_of(class_ids, class_names) if class_names else tuple(own_names),
         class_ids=class_ids,
-        palette=default_palette(len(class_ids)),
-        rgb_bands=default_rgb_bands(bands, wavelengths) if rgb_bands is None else rgb_bands,
+        palette=tuple(
+            found.palette.get(value, usual) for value, usual in zip(class_ids, palette, strict=True)
+        ),
+        rgb_bands=default_rgb_bands(raster.bands, waves) if rgb_bands is None else rgb_bands,
+        sensor=raster.sensor,
     )
-    return Scene(values, close_gaps(label_map, class_ids), info)
+    return Scene(
+        values,
+        close_gaps(label_map, class_ids),
+        info,
+        fixed_train=fixed[0],
+        fixed_test=fixed[1],
+        valid=None if valid.all() else valid,
+        georeference=raster.georeference,
+        polygons=found.polygons,
+    )
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:
@@ -180,16 +225,7 @@ def _read_labels(info: SceneInfo, location: LabelLocation) -> list[NDArray[Any]]
     return [labels, train > 0, test > 0]
 
 
-def _as_array(source: Source | NDArray[Any], ndim: int) -> NDArray[Any]:
-    if isinstance(source, np.ndarray):
-        return np.ascontiguousarray(source, dtype=source.dtype.newbyteorder("="))
-    path, key = parse_location(source)
-    return read_array(path, key, ndim=ndim)
-
-
-def _names_of(class_ids: Sequence[int], names: Sequence[str] | None) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"Class {class_id}" for class_id in class_ids)
+def _names_of(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
     if len(names) == len(class_ids):
         return tuple(names)
     if class_ids and len(names) == class_ids[-1]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -15,6 +17,7 @@ import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
 from hsi_diffusion.scenes.envi import envi_shape, read_envi
+from hsi_diffusion.scenes.isolated import check_claim, isolated
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
 
 if TYPE_CHECKING:
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-FileFormat = Literal["mat", "hdf5", "npy", "tiff", "envi", "roi"]
+FileFormat = Literal["mat", "hdf5", "npy", "npz", "tiff", "envi", "roi"]
 
 FORMATS: Final = (
-    "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy, TIFF, ENVI images by their header .hdr and ENVI "
-    "'Output of ROIs' text"
+    "MATLAB .mat (v5 and v7.3), HDF5, NumPy .npy and .npz, TIFF, ENVI images by their header .hdr "
+    "and ENVI 'Output of ROIs' text"
 )
 UNNAMED: Final = ""
 """Key of the array of a file that gives its array no name."""
@@ -54,8 +57,13 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "tiff"
     if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
         return "roi"
-    if re.match(rb"ENVI\s*[\r\n]", head):
+    plain = head.removeprefix(codecs.BOM_UTF8)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        plain = head.decode("utf-16", errors="replace").encode()
+    if re.match(rb"ENVI\s*[\r\n]", plain):
         return "envi"
+    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        return "npz" if _npz_names(path) else None
     # MATLAB puts a header of 512 bytes before the HDF5 content of its v7.3 files
     if h5py.is_hdf5(path):
         return "hdf5"
@@ -64,6 +72,7 @@ def file_format(path: str | Path) -> FileFormat | None:
     return None
 
 
+@isolated
 def list_arrays(path: str | Path) -> dict[str, Shape]:
     """Names and shapes of the arrays of real numbers in a file.
 
@@ -86,6 +95,14 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 return _list_hdf5(path)
             case "npy":
                 return {UNNAMED: _npy_shape(path)}
+            case "npz":
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in _npz_names(path)}
+                return {
+                    name: array.shape
+                    for name, array in arrays.items()
+                    if array.dtype.kind in _REAL_KINDS
+                }
             case "tiff":
                 with tifffile.TiffFile(path) as file:
                     return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
@@ -95,6 +112,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 return {UNNAMED: read_roi(path).shape}
 
 
+@isolated
 def read_array(
     path: str | Path, key: str | None = None, *, ndim: int | None = None
 ) -> NDArray[Any]:
@@ -116,12 +134,17 @@ def read_array(
         MissingDependencyError: If a TIFF's compression needs another package.
     """
     path = Path(path)
-    chosen = _choose(path, list_arrays(path), key, ndim)
+    chosen = choose_array(path, key, ndim)
     with reading(path):
         array = _read(path, chosen)
     if array.dtype.kind == "c":  # the list of a .mat file doesn't tell
         raise FileFormatError(_not_real(path, array.dtype))
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def choose_array(path: Path, key: str | None = None, ndim: int | None = None) -> str:
+    """Name of the array that :func:`read_array` reads."""
+    return _choose(path, list_arrays(path), key, ndim)
 
 
 def parse_location(text: str | Path) -> tuple[Path, str | None]:
@@ -194,14 +217,24 @@ def _read(path: Path, key: str) -> NDArray[Any]:
     array: NDArray[Any]
     match _require_format(path):
         case "mat":
+            shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+            # MATLAB stores numbers in the smallest type that holds them
+            check_claim(path, math.prod(map(int, shapes[key])), compressed=True)
             array = scipy.io.loadmat(path, variable_names=[key])[key]
         case "hdf5":
             with h5py.File(path, "r") as file:
+                whole = file[key].chunks is None and file[key].id.get_offset() is not None
+                check_claim(path, file[key].nbytes, compressed=not whole)
                 array = file[key][()]
-                if _is_matlab(path, file):
+                if is_matlab(path, file):
                     array = array.T
         case "npy":
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            check_claim(path, mapped.nbytes, compressed=False)
             array = np.load(path, allow_pickle=False)
+        case "npz":
+            with np.load(path, allow_pickle=False) as file:
+                array = file[key]
         case "tiff":
             array = _read_tiff(path, key)
         case "envi":
@@ -211,11 +244,20 @@ def _read(path: Path, key: str) -> NDArray[Any]:
     return array
 
 
-def _is_matlab(path: Path, file: h5py.File) -> bool:
+def _npz_names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
+    return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+
+
+def is_matlab(path: Path, file: h5py.File) -> bool:
     """Whether an HDF5 file was written by MATLAB, whose arrays have their axes reversed."""
     with path.open("rb") as raw:
         header = raw.read(6)
-    return header == b"MATLAB" or any("MATLAB_class" in item.attrs for item in file.values())
+    # an object that can't be opened is None here
+    return header == b"MATLAB" or any(
+        "MATLAB_class" in item.attrs for item in file.values() if item
+    )
 
 
 def _list_hdf5(path: Path) -> dict[str, Shape]:
@@ -232,7 +274,7 @@ def _list_hdf5(path: Path) -> dict[str, Shape]:
             arrays[name] = item.shape[::-1] if reverse else item.shape
 
     with h5py.File(path, "r") as file:
-        reverse = _is_matlab(path, file)
+        reverse = is_matlab(path, file)
         file.visititems(visit)
     return arrays
 
@@ -296,6 +338,7 @@ def _tiff_order(series: Any) -> tuple[Shape, tuple[int, ...]]:
 def _read_tiff(path: Path, key: str) -> NDArray[Any]:
     with tifffile.TiffFile(path) as file:
         series = dict(_tiff_series(file))[key]
+        check_claim(path, int(series.nbytes), compressed=series.keyframe.compression != 1)
         try:
             array: NDArray[Any] = series.asarray()
         except ValueError as error:

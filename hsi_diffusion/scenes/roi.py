@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.scenes.isolated import check_claim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,7 @@ def read_roi(path: str | Path) -> NDArray[np.int64]:
             f"{path}: points must lie in 1..{width} x 1..{height}, got {int(outside.sum())} "
             f"outside, the first at column {x}, row {y}"
         )
+    check_claim(path, 8 * width * height, compressed=True)
     region = np.repeat(np.arange(1, len(counts) + 1), counts)
     labels = np.zeros((height, width), dtype=np.int64)
     labels[row, column] = region

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsi_diffusion.scenes.georeference import Georeference
     from hsi_diffusion.scenes.info import SceneInfo
 
 SHOWN = 10
@@ -35,11 +36,17 @@ class Scene:
         fixed_train: bool, shape (H, W), the training pixels of the published split; None where
             the scene has no such split.
         fixed_test: bool, shape (H, W), likewise the test pixels.
+        valid: bool, shape (H, W), the pixels that hold data; None: all. The others are unlabelled,
+            and their values stand in for padding, see
+            :func:`~hsi_diffusion.scenes.fill_nodata`.
+        georeference: Where the pixels lie on the ground; None where unknown.
+        polygons: int64, shape (H, W), the polygon from 1 that labelled a pixel, 0 outside; None
+            where the labels came as no polygons.
 
     Raises:
         SceneError: Values are not real and finite; labels are not 0 to K; heights and widths
-            differ, also from those of the facts; or fixed training and test pixels are unlabelled
-            or not disjoint.
+            differ, also from those of the facts; or pixels are labelled without data, or fixed
+            training and test pixels are unlabelled or not disjoint.
     """
 
     cube: NDArray[Any]
@@ -47,6 +54,9 @@ class Scene:
     info: SceneInfo
     fixed_train: NDArray[np.bool_] | None = None
     fixed_test: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] | None = None
+    georeference: Georeference | None = None
+    polygons: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that everything fits together."""
@@ -66,13 +76,21 @@ class Scene:
                 f"labels of scene {info.name!r} must be 0 (unlabelled) to {info.num_classes}, "
                 f"got {low} to {high}"
             )
-        for name, mask in (("fixed_train", self.fixed_train), ("fixed_test", self.fixed_test)):
+        for name in ("fixed_train", "fixed_test", "valid"):
+            mask = getattr(self, name)
             if mask is None:
                 continue
             check_same_size(cube.shape, mask, name)
             if mask.dtype != np.bool_:
                 raise SceneError(f"{name} must be bool, got {mask.dtype}")
-            if unlabelled := int(np.count_nonzero(mask & (labels == 0))):
+            if name == "valid":
+                if not mask.any():
+                    raise SceneError(
+                        f"valid must mark the pixels that hold data, got none of {mask.size}"
+                    )
+                if lost := int(np.count_nonzero(labels[~mask])):
+                    raise SceneError(f"labels must be 0 where valid is false, {lost} are not")
+            elif unlabelled := int(np.count_nonzero(mask & (labels == 0))):
                 raise SceneError(
                     f"{name} must mark labelled pixels only, {unlabelled} are unlabelled"
                 )

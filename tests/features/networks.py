@@ -66,7 +66,7 @@ class Gridded(Denoiser):
             BANDS,
             feature_info=[
                 FeatureLevel("windows", BANDS, radius=3),
-                FeatureLevel("halved", BANDS, reduction=2, radius=3),
+                FeatureLevel("halved", BANDS, reduction=2, radius=2),  # no more than it reaches
             ],
             radius=3,
         )

@@ -16,6 +16,7 @@ from hsi_diffusion import (
     FeatureClassifierModule,
     NoiseSchedule,
     SimulatedSceneDataModule,
+    UNet2D,
     UNet3D,
 )
 from hsi_diffusion.modules import ClassificationMap
@@ -60,6 +61,7 @@ def main(devices: int, out: Path) -> None:
     (pre,) = L.Trainer(**quiet).validate(pretrain, scene, verbose=False)
     trainer = L.Trainer(**quiet, max_epochs=1)
     trainer.fit(pretrain, scene)
+    trained = {"pretrain": train_pretraining(devices, quiet), "classifier": train(devices, quiet)}
     if trainer.is_global_zero:
         result = {
             "val": val,
@@ -67,8 +69,58 @@ def main(devices: int, out: Path) -> None:
             "pretrain": pre,
             "map": collect.predicted.tolist(),
             "steps": trainer.global_step,
+            "trained": trained,
         }
         out.write_text(json.dumps(result))
+
+
+class Losses(L.Callback):
+    """Keeps the loss of every step, over all processes."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Note the loss."""
+        loss = trainer.strategy.reduce(trainer.callback_metrics["train/loss"], reduce_op="mean")
+        self.found.append(float(loss))
+
+
+def weights(module: L.LightningModule) -> list[float]:
+    """All of them in one row."""
+    return torch.cat([part.detach().flatten() for part in module.parameters()]).tolist()
+
+
+def train_pretraining(devices: int, quiet: dict[str, Any]) -> dict[str, Any]:
+    """Ten steps of twelve patches each, with augmentations, on a denoiser without BatchNorm."""
+    scene = SimulatedSceneDataModule(
+        **SCENE, task="pretrain", patch_size=8, batch_size=12 // devices, samples_per_epoch=60
+    )
+    torch.manual_seed(1)
+    module = DiffusionPretrainModule(
+        16,
+        denoiser=partial(UNet2D, channels=8),
+        augmentation={"dihedral": 1.0, "gain": 0.1, "band_noise": 0.1},
+        learning_rate=1e-3,
+    )
+    losses = Losses()
+    L.Trainer(**quiet, max_steps=10, callbacks=[losses]).fit(module, scene)
+    return {"losses": losses.found, "weights": weights(module)}
+
+
+def train(devices: int, quiet: dict[str, Any]) -> dict[str, Any]:
+    """Likewise a classifier, without dropout."""
+    data = SimulatedSceneDataModule(
+        **SCENE, patch_size=5, split="0.3", batch_size=12 // devices, samples_per_epoch=60
+    )
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Conv2d(16, 4, 5), torch.nn.Flatten())
+    module = FeatureClassifierModule(
+        16, 4, 5, classifier=network, augmentation={"dihedral": 1.0, "band_dropout": 0.2}
+    )
+    losses = Losses()
+    L.Trainer(**quiet, max_steps=10, callbacks=[losses]).fit(module, data)
+    return {"losses": losses.found, "weights": weights(module)}
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
         assert other["map"] == one["map"]
         for part in ("val", "pretrain"):
             assert other[part] == pytest.approx(one[part], rel=1e-5)
+        for stage, found in one["trained"].items():
+            assert len(found["losses"]) == 10
+            for what, values in found.items():
+                assert other["trained"][stage][what] == pytest.approx(values, rel=1e-4, abs=2e-5)
     assert (one["steps"], two["steps"], three["steps"]) == (6, 3, 2)
     assert {value for row in one["map"] for value in row} <= {1, 2, 3, 4}
     assert 0 not in {value for row in one["map"] for value in row}

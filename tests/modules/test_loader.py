@@ -13,42 +13,42 @@ def build(workers: int = 0) -> TrainLoader:
     return TrainLoader(dataset, 4, sampler=SeededSampler(dataset, seed=1), num_workers=workers)
 
 
-def order(loader: TrainLoader) -> SeededSampler:
-    assert isinstance(loader.sampler, SeededSampler)
-    return loader.sampler
+def pixels(loader: TrainLoader) -> list[list[int]]:
+    return [batch["index"].tolist() for batch in loader]
 
 
-def pixels(loader: TrainLoader, epoch: int) -> list[list[int]]:
-    iterator = iter(loader)
-    order(loader).set_epoch(epoch)  # as Lightning does: after it made the iterator
-    return [batch["index"].tolist() for batch in iterator]
+def order(epoch: int) -> list[int]:
+    sampler = SeededSampler(range(10), seed=1)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_every_iteration_is_the_next_epoch() -> None:
+    loader = build()
+    for epoch in range(3):
+        found = pixels(loader)
+        assert [len(batch) for batch in found] == [4, 4, 2]
+        assert [pixel for batch in found for pixel in batch] == order(epoch)
+    assert loader.state_dict() == {"batches": 9}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("done", [0, 1, 2, 3])
-def test_goes_on_in_the_middle_of_an_epoch(workers: int, done: int) -> None:
-    whole = build(workers)
-    expected = pixels(whole, epoch=7)
-    assert [len(batch) for batch in expected] == [4, 4, 2]
+@pytest.mark.parametrize("done", [1, 3, 5])
+def test_goes_on_after_any_batch(workers: int, done: int) -> None:
+    whole = build()
+    expected = [*pixels(whole), *pixels(whole), *pixels(whole)]
 
     interrupted = build(workers)
-    order(interrupted).set_epoch(7)
-    iterator = iter(interrupted)
-    for _ in range(done):
-        next(iterator)
-    state = interrupted.state_dict()
-    assert state == {"epoch": 7, "batches": done}
+    first = iter(interrupted)
+    seen = [next(first) for _ in range(min(done, 3))]
+    second = iter(interrupted)  # where an epoch ended, or a Trainer's limit was reached
+    seen += [next(second) for _ in range(done - len(seen))]
+    assert [batch["index"].tolist() for batch in seen] == expected[:done]
 
     resumed = build(workers)
-    resumed.load_state_dict(state)
+    resumed.load_state_dict(interrupted.state_dict())
+    set_by_the_trainer = resumed.sampler
+    assert isinstance(set_by_the_trainer, SeededSampler)
+    set_by_the_trainer.set_epoch(77)
     assert len(resumed) == 3
-    assert pixels(resumed, epoch=7) == expected[done:]
-    assert resumed.state_dict() == whole.state_dict()
-    assert pixels(resumed, epoch=8) == pixels(whole, epoch=8)
-
-
-def test_another_epoch_starts_at_its_beginning() -> None:
-    resumed = build()
-    resumed.load_state_dict({"epoch": 3, "batches": 2})
-    assert pixels(resumed, epoch=4) == pixels(build(), epoch=4)
-    assert pixels(resumed, epoch=3) == pixels(build(), epoch=3)
+    assert pixels(resumed) == expected[done : done + 3]

@@ -100,16 +100,28 @@ def test_resume_is_bit_exact(
     assert all(torch.equal(value, other) for (_, value), other in pairs)
 
 
+@pytest.mark.parametrize(
+    "length", [{"max_epochs": 3}, {"max_steps": 12, "max_epochs": -1}], ids=["epochs", "steps"]
+)
+@pytest.mark.parametrize("limit", [1.0, 3], ids=["whole", "limited"])
 def test_resume_after_an_epoch_is_bit_exact(
-    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+    data: SimulatedSceneDataModule,
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    length: dict[str, int],
+    limit: float,
 ) -> None:
+    trainer = partial(quiet_trainer, **length, limit_train_batches=limit)
     whole = build(ema_decay=0.9)
-    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
-    quiet_trainer(max_epochs=3, callbacks=[keep], enable_checkpointing=True).fit(whole, data)
-    resumed = build(ema_decay=0.9)
-    quiet_trainer(max_epochs=3).fit(
-        resumed, data, ckpt_path=tmp_path / "epoch=1.ckpt", weights_only=True
+    keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_epochs=1)
+    trainer(callbacks=[keep], enable_checkpointing=True).fit(whole, data)
+    first, second, *_ = sorted(tmp_path.glob("*.ckpt"), key=lambda path: len(path.name))
+    again = ModelCheckpoint(tmp_path / "again", "{step}", save_top_k=-1, every_n_epochs=1)
+    trainer(callbacks=[again], enable_checkpointing=True).fit(
+        build(ema_decay=0.9), data, ckpt_path=first, weights_only=True
     )
+    resumed = build(ema_decay=0.9)  # a second time, from what the resumed one has written
+    trainer().fit(resumed, data, ckpt_path=tmp_path / "again" / second.name, weights_only=True)
     pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(value, other) for (_, value), other in pairs)
 

@@ -57,7 +57,7 @@ def test_a_split_is_what_people_write(given: dict[str, Any], kind: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"sead": 1}, "unknown setting sead; allowed are accelerator, choice, classifier, cube"),
+        ({"sead": 1}, "unknown setting sead; allowed are accelerator, axes, choice, class_names, "),
         ({"simulated": {"hight": 1}}, r"unknown setting simulated\.hight; allowed are bands, heig"),
         ({"logger": "mlflow"}, "logger must be one of csv, wandb, none, got 'mlflow'"),
         ({"scene": "salina"}, r"scene must be one of .*salinas, .*simulated, got 'salina'"),

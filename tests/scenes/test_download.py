@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,16 +44,32 @@ class Server:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes, int | None]] = {}
         self.asked: list[str] = []
+        self.breaks = 0
+        """How many answers break off after half of what they should give."""
+        self.ranges = True
+        self.given: list[int] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.asked.append(self.path)
                 status, body, length = server.answers.get(self.path, (404, b"", 0))
+                start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+                if start and server.ranges:
+                    status, body = 206, body[int(start[1]) :]
+                    length = len(body)
                 self.send_response(status)
+                if status == 206:
+                    self.send_header("Content-Range", f"bytes {start[1]}-/*")  # type: ignore[index]
+                if status == 302:
+                    self.send_header("Location", body.decode())
                 if length is not None:
                     self.send_header("Content-Length", str(length))
                 self.end_headers()
+                if server.breaks:
+                    server.breaks -= 1
+                    body = body[: len(body) // 2]
+                server.given.append(len(body))
                 self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
@@ -110,7 +127,8 @@ def test_wrong_sources_are_passed_over(server: Server, tmp_path: Path) -> None:
     )
     path = download_file(INFO, file, tmp_path)
     assert path.read_bytes() == CONTENT
-    assert server.asked == ["/wrong", "/page", "/not-there", "/broken", "/truncated", "/good"]
+    asked = ["/wrong", "/page", "/not-there", "/broken", "/truncated", "/truncated", "/good"]
+    assert server.asked == asked
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -121,6 +139,9 @@ def test_failure_of_all_sources_says_why_and_what_to_do(server: Server, tmp_path
         server.give("/truncated", CONTENT[:1000], length=len(CONTENT)),
         server.url("/not-there"),
         "ftp://127.0.0.1/cube.mat",
+        "http://example.org/cube.mat",
+        server.give("/moved", b"ftp://127.0.0.1/", status=302),
+        server.give("/endless", CONTENT * 9),
     )
     with pytest.raises(DownloadError) as caught:
         download_file(INFO, file, tmp_path)
@@ -131,7 +152,10 @@ def test_failure_of_all_sources_says_why_and_what_to_do(server: Server, tmp_path
         f"/short: gave {len(CONTENT) - 1} bytes, expected {len(CONTENT)}",
         "/truncated: ",
         "/not-there: HTTP Error 404",
-        "ftp://127.0.0.1/cube.mat: a source must be an http or https address",
+        "ftp://127.0.0.1/cube.mat: a source must be an https address",
+        "http://example.org/cube.mat: a source must be an https address",
+        "/moved: a source must be an https address, got ftp://127.0.0.1/",
+        f"/endless: gave more than {len(CONTENT)} bytes",
         "Get it by hand, for example from https://example.org/toy",
         f"put it into {tmp_path}",
         "Terms: no redistribution",
@@ -140,11 +164,31 @@ def test_failure_of_all_sources_says_why_and_what_to_do(server: Server, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_truncation_shows_without_a_known_checksum(server: Server, tmp_path: Path) -> None:
-    url = server.give("/cube.mat", CONTENT[:1000], length=len(CONTENT))
-    file = replace(a_file(url), sha256=None, size=None)
-    with pytest.raises(DownloadError, match=r"cube\.mat: .*1000"):
+def test_nothing_is_downloaded_without_a_checksum(server: Server, tmp_path: Path) -> None:
+    file = replace(a_file(server.give("/cube.mat", CONTENT)), sha256=None)
+    with pytest.raises(DownloadError, match="its checksum is not known"):
         download_file(INFO, file, tmp_path)
+    assert not server.asked
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_broken_connection_is_taken_up(
+    server: Server, tmp_path: Path, ranges: bool, size: int | None
+) -> None:
+    server.breaks, server.ranges = 3 if ranges else 1, ranges
+    file = replace(a_file(server.give("/cube.mat", CONTENT)), size=size)
+    assert download_file(INFO, file, tmp_path).read_bytes() == CONTENT
+    assert (sum(server.given) == len(CONTENT)) == ranges, "what had come is not asked for again"
+    assert [path.name for path in tmp_path.iterdir()] == ["cube.mat"]
+
+
+def test_source_that_always_breaks_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.breaks = 99
+    with pytest.raises(DownloadError, match=f"ended after .* of {len(CONTENT)} bytes"):
+        download_file(INFO, a_file(server.give("/cube.mat", CONTENT)), tmp_path)
+    assert len(server.asked) == 10
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("hsi_diffusion.scenes.readers.file_format", refuse)
     with pytest.raises(FileFormatError, match=r"can't read .*map\.npy: you have no permission"):
-        read_array(tmp_path / "map.npy")
+        unwrap(list_arrays)(tmp_path / "map.npy")
 
 
 @pytest.mark.parametrize("write", [scipy.io.savemat, write_mat73])
@@ -267,7 +268,7 @@ def test_missing_decoder_of_a_tiff_names_the_package(
     tifffile.imwrite(path, LABELS)
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
     with pytest.raises(MissingDependencyError, match=r"LZW.*pip install imagecodecs"):
-        read_array(path)
+        unwrap(read_array)(path)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError, SceneError
 from hsi_diffusion.parts import Recorded
+from hsi_diffusion.scenes import Raster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,9 @@ State = dict[str, str | int | float | bool | Tensor]
 
 BLOCK_BYTES = 4 * 2**20
 """Size of the float64 pieces in which a cube is walked through."""
+
+READ_BYTES = 2**26
+"""Size of the strips in which a raster is read for them."""
 
 
 class BandTransform(Recorded, ABC):
@@ -48,12 +53,16 @@ class BandTransform(Recorded, ABC):
         """Take no settings, unless a subclass does."""
 
     def fit(
-        self, cube: Array, mask: NDArray[np.bool_] | None = None, source: str | None = None
+        self,
+        cube: Array | Raster,
+        mask: NDArray[np.bool_] | None = None,
+        source: str | None = None,
     ) -> Self:
         """Learn the statistics from a scene.
 
         Args:
-            cube: Values, shape (H, W, bands), any real dtype, finite where the mask is true.
+            cube: Values, shape (H, W, bands), any real dtype, finite where the mask is true; or a
+                raster, which is read strip by strip, and whose pixels without data are left out.
             mask: Pixels to learn from, shape (H, W); None takes all.
             source: What these pixels are, for :attr:`fitted_on`, such as "all pixels of
                 indian_pines".
@@ -65,13 +74,19 @@ class BandTransform(Recorded, ABC):
             SceneError: The cube or the mask has an impossible shape or values, or too few pixels.
             ConfigurationError: The settings don't fit the number of bands.
         """
-        cube = np.asarray(cube)
-        if cube.ndim != 3 or cube.size == 0 or cube.dtype.kind not in "biuf":
+        if isinstance(cube, Raster):
+            rows = RasterRows(cube)
+            valid = rows.valid()
+            mask = valid if mask is None else mask & valid
+            values = cast("Array", rows)  # walked through by rows, as an array is
+        else:
+            values = np.asarray(cube)
+        if len(values.shape) != 3 or 0 in values.shape or values.dtype.kind not in "biuf":
             raise SceneError(
                 "cube must hold real numbers in shape (H, W, bands), got "
-                f"{cube.dtype} in shape {cube.shape}"
+                f"{values.dtype} in shape {values.shape}"
             )
-        height, width, bands = cube.shape
+        height, width, bands = values.shape
         if mask is None:
             mask = np.ones((height, width), dtype=bool)
         elif mask.shape != (height, width) or mask.dtype != bool:
@@ -82,7 +97,7 @@ class BandTransform(Recorded, ABC):
         pixels = int(mask.sum())
         if pixels == 0:
             raise SceneError("mask must leave at least one pixel to learn from, got none")
-        self._fit(cube, mask)
+        self._fit(values, mask)
         for key in self._statistics:  # as from_state has them: another order rounds differently
             setattr(self, key, np.asarray(getattr(self, key), order="C"))
         whole = pixels == mask.size
@@ -226,9 +241,49 @@ class BandTransform(Recorded, ABC):
         return result
 
 
+class RasterRows:
+    """Rows of a raster as slices of an array, read in strips of about :data:`READ_BYTES`.
+
+    Args:
+        raster: The image.
+
+    Attributes:
+        shape: (height, width, bands).
+        dtype: Type of the values.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+        self.shape = raster.shape
+        self.dtype = raster.dtype
+        self._rows = max(1, READ_BYTES // (raster.dtype.itemsize * math.prod(raster.shape[1:])))
+        self._start = 0
+        self._strip: Array = np.empty((0, *raster.shape[1:]), raster.dtype)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Values (h, W, bands)."""
+        start, stop, _ = rows.indices(len(self))
+        if not self._start <= start <= stop <= self._start + len(self._strip):
+            self._start = start
+            self._strip, _ = self.raster.read(
+                slice(start, min(max(stop, start + self._rows), len(self)))
+            )
+        return self._strip[start - self._start : stop - self._start]
+
+    def valid(self) -> NDArray[np.bool_]:
+        """Which pixels hold data, (H, W)."""
+        starts = range(0, len(self), self._rows)
+        parts = [slice(start, min(start + self._rows, len(self))) for start in starts]
+        return np.concatenate([self.raster.read(part)[1] for part in parts])
+
+
 def row_slices(values: Array) -> Iterator[slice]:
     """Consecutive slices of the first axis that hold about BLOCK_BYTES as float64."""
-    row_bytes = 8 * max(1, values[:1].size)
+    row_bytes = 8 * max(1, math.prod(values.shape[1:]))
     step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, len(values), step):
         yield slice(start, min(start + step, len(values)))
@@ -291,7 +346,7 @@ class LinearTransform(BandTransform):
     """Base of the transforms that mix bands: centre, then project.
 
     Attributes:
-        components: Number of components, or None for as many as there are bands.
+        components: Number of components, at most as many as there are bands; None: as many.
         mean: Mean spectrum, shape (bands,).
         projection: Bands to components, shape (bands, C).
         reconstruction: Components to bands, shape (C, bands).
@@ -317,12 +372,8 @@ class LinearTransform(BandTransform):
         return int(self.projection.shape[1])
 
     def _number(self, bands: int) -> int:
-        """The number of components for a cube of so many bands."""
-        if self.components is not None and self.components > bands:
-            raise ConfigurationError(
-                f"components must be at most the number of bands, {bands}, got {self.components}"
-            )
-        return self.components or bands
+        """The number of components for a cube of so many bands: those that it has."""
+        return min(self.components or bands, bands)
 
     def _forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         values -= self.mean

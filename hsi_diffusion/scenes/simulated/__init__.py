@@ -6,6 +6,7 @@ pixel), mixed pixels at borders, slow changes of the light, bands full of noise,
 classes, and land without labels. Neighbouring pixels help, as in real scenes.
 """
 
+from hsi_diffusion.scenes.simulated.campaign import simulate_campaign
 from hsi_diffusion.scenes.simulated.simulate import simulate_scene
 
-__all__ = ["simulate_scene"]
+__all__ = ["simulate_campaign", "simulate_scene"]

@@ -10,7 +10,7 @@ import scipy.io
 import scipy.linalg
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
-from hsi_diffusion.patches.transforms import MNF, noise_covariance
+from hsi_diffusion.patches.transforms import MNF, base, noise_covariance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,12 @@ def all_of(cube: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.ones(cube.shape[:2], dtype=bool)
 
 
-def test_textbook_estimate_is_half_the_covariance_of_all_differences() -> None:
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_textbook_estimate_is_half_the_covariance_of_all_differences(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cube, _ = noisy_fields(20, 5)
+    monkeypatch.setattr(base, "BLOCK_BYTES", rows * 20 * BANDS * 8)
     mask = np.random.default_rng(1).random((20, 20)) < 0.8
     pairs = [
         cube[other] - cube[row, column]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from hsi_diffusion.benchmarks.tasks import Task, run_tasks
+from hsi_diffusion.tasks import Task, run_tasks
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 
 
@@ -87,7 +87,7 @@ def test_workers_do_the_same_and_work_in_this_folder(
 def test_a_worker_that_dies_loses_its_task_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hsi_diffusion.benchmarks.tasks.DEATHS", 0)  # Dask gives up at once
+    monkeypatch.setattr("hsi_diffusion.tasks.DEATHS", 0)  # Dask gives up at once
     tasks = [
         Task("first", partial(die_once, tmp_path / "first")),
         *(Task(f"{n}", partial(done, tmp_path / f"{n}"), "first", f"{n}") for n in range(6)),

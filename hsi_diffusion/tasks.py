@@ -155,7 +155,7 @@ def _run_there(
 
 
 def _work_there(work: Callable[[], str | None], folder: Path, before: str | None) -> str | None:
-    """Do a task on a worker, in the folder where the benchmark was started."""
+    """Do a task on a worker, in the folder where the command was started."""
     if before is not None:
         return before
     with _one_at_a_time, contextlib.chdir(folder):
@@ -184,7 +184,7 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
     settings |= {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in THREADS}
     with (
         dask.config.set(settings),
-        # no limit of memory: a cell may need more than its part, and Dask would kill its worker
+        # no limit of memory: a task may need more than its part, and Dask would kill its worker
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

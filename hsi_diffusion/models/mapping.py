@@ -1,0 +1,358 @@
+"""From the file of an image to the files of its map, window by window in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingDependencyError
+from hsi_diffusion.files import atomic_path, digest_of, write_text
+from hsi_diffusion.models.scene_classifier import SceneClassifier
+from hsi_diffusion.reports import classification_map, save_figure
+from hsi_diffusion.scenes import Raster, open_raster
+from hsi_diffusion.scenes.ground import pixel_sizes
+from hsi_diffusion.scenes.writers import ImageFacts, check_image_path, write_image
+from hsi_diffusion.tasks import Task, run_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Box = tuple[int, int, int, int]
+
+SIDE = 1024
+"""Largest side of a window: a map that was stopped goes on from the last one."""
+
+GRAIN = 64
+"""Sides of windows are multiples of it."""
+
+SHARE = 0.5
+"""Part of the memory that the arrays of a window may take; the rest is for what works on them."""
+
+PREVIEW = 1500
+"""Largest side of the picture of a map in pixels."""
+
+
+@dataclass(frozen=True)
+class MapJob:
+    """What every worker has to know of a map.
+
+    Attributes:
+        model: Folder of the model.
+        image: The image's file.
+        folder: Where the windows are kept until all are there.
+        windows: First and last row, first and last column of each; the last ones are excluded.
+        tile: Side of the denoiser's tiles; None: the model's.
+        kept: What is kept beside the classes: ``"probabilities"``, ``"entropy"``.
+        image_options: Arguments of :func:`~hsi_diffusion.scenes.open_raster`.
+        model_options: Arguments of :meth:`SceneClassifier.from_pretrained`.
+    """
+
+    model: str
+    image: str
+    folder: Path
+    windows: tuple[Box, ...]
+    tile: int | None
+    kept: tuple[str, ...]
+    image_options: Mapping[str, Any] = field(default_factory=dict)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, number: int) -> Path:
+        """The file of a window."""
+        return self.folder / f"window-{number}.npz"
+
+    def open(self) -> tuple[SceneClassifier, Raster]:
+        """Read the model, and open the image."""
+        model = SceneClassifier.from_pretrained(self.model, **self.model_options)
+        return model, open_raster(self.image, **self.image_options)
+
+    def blocks(self, name: str) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
+        """What is kept under a name: rows, columns and values (h, w, ...) of every window."""
+        for number, (top, bottom, left, right) in enumerate(self.windows):
+            with np.load(self.part(number), allow_pickle=False) as held:
+                yield slice(top, bottom), slice(left, right), held[name]
+
+
+def map_image(
+    model: str | Path,
+    image: str | Path,
+    out: Sequence[str | Path],
+    *,
+    probabilities: str | Path | None = None,
+    uncertainty: str | Path | None = None,
+    memory: int = 2 * 10**9,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    image_options: Mapping[str, Any] | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Classify every pixel of an image of the sensor that a model learned.
+
+    Windows are read with the pixels around them that decide their classes, and each is written to a
+    file of its own beside the map until all are there: what was stopped goes on from the last one.
+    A map by windows is that of the whole image, up to the rounding of float32 in probabilities. A
+    model that spreads along a graph of the image does so inside each window, which overlaps its
+    neighbours, where the image is too large for one.
+
+    Args:
+        model: Folder of the model.
+        image: The image's file, see :func:`~hsi_diffusion.scenes.open_raster`.
+        out: Files of the map: ``.tif``, ``.hdr`` (ENVI) and ``.npy`` hold the classes' numbers in
+            the label map that was learned, 0 where there is no data; ``.png`` is a picture. Beside
+            the first, ``NAME-areas.csv`` and ``.json`` hold the areas of the classes.
+        probabilities: File for the probabilities, float32, a band per class.
+        uncertainty: File for their entropy in nats, float32.
+        memory: Bytes that each process may hold.
+        workers: Processes to start on this machine; None: this one.
+        scheduler: Address of a Dask cluster that sees the same files; None: none.
+        image_options: Further arguments of :func:`~hsi_diffusion.scenes.open_raster`.
+        model_options: Further arguments of :meth:`SceneClassifier.from_pretrained`.
+        say: Called with lines of text.
+
+    Returns:
+        For each class ``id``, ``name``, ``pixels``, ``percent`` and ``hectares`` (None where the
+        image has no coordinates in metres or degrees).
+
+    Raises:
+        HsiDiffusionError: A file can't be read or written, the image is one of another sensor, or
+            a worker failed.
+    """
+    maps = [Path(file) for file in out]
+    for file in maps:
+        check_image_path(file, "a map", ".png")
+    asked = {"probabilities": probabilities, "entropy": uncertainty}
+    extra = {name: Path(file) for name, file in asked.items() if file is not None}
+    for name, file in extra.items():
+        check_image_path(file, {"entropy": "uncertainty"}.get(name, name))
+    first = maps[0]
+    job = MapJob(
+        str(model), str(image), first.with_name(f".{first.name}.windows"), (), None, tuple(extra),
+        image_options or {}, model_options or {},
+    )  # fmt: skip
+    fitted, raster = job.open()
+    fitted.known.check_bands(raster.shape, raster.wavelengths)
+    windows, tile = plan_windows(fitted, raster, memory)
+    job = MapJob(**{**vars(job), "windows": windows, "tile": tile})
+    if len(windows) > 1 and fitted.spreads:
+        say(
+            f"The image is mapped in {len(windows)} windows, and this model's labels are spread "
+            "inside each of them; with more --memory they are spread over the whole image"
+        )
+    _begin(job, raster, say)
+    _HELD[job.folder] = fitted, raster
+    try:
+        tasks = [
+            Task(str(number), partial(map_window, job, number), title=f"window {number + 1}")
+            for number in range(len(windows))
+            if not job.part(number).exists()
+        ]
+        alone = len(windows) == 1 or (workers is None and scheduler is None)
+        errors = run_tasks(
+            tasks,
+            workers=None if alone else workers,
+            scheduler=None if alone else scheduler,
+            say=say if len(windows) > 1 else lambda _: None,
+        )
+    finally:
+        del _HELD[job.folder]
+    if failed := [error for error in errors.values() if error is not None]:
+        raise HsiDiffusionError(
+            f"{len(failed)} of {len(windows)} windows could not be mapped, and the same command "
+            f"tries them again: {failed[0]}"
+        )
+    areas = _write(job, fitted, raster, maps, extra)
+    shutil.rmtree(job.folder)
+    return areas
+
+
+def plan_windows(
+    model: SceneClassifier, raster: Raster, memory: int
+) -> tuple[tuple[Box, ...], int | None]:
+    """Cut an image into windows whose arrays fit into memory.
+
+    They depend on the model, the image and the memory alone: a map is the same however many
+    processes make it.
+
+    Args:
+        model: The fitted model.
+        raster: The image.
+        memory: Bytes that a process may hold.
+
+    Returns:
+        The windows, and the side of the denoiser's tiles (None: the model's own).
+
+    Raises:
+        ConfigurationError: The memory does not suffice for the smallest window.
+    """
+    height, width, bands = raster.shape
+    room, reach = SHARE * memory, model.reach
+    each = model.bytes_per_pixel + 2 * bands * (
+        raster.dtype.itemsize + raster.stored_dtype.itemsize
+    )
+    tile = model.tile_for(room)
+    if height * width * each <= room and max(height, width) <= SIDE:
+        return ((0, height, 0, width),), tile
+    if model.spreads and height * width * each <= room:
+        return ((0, height, 0, width),), tile
+    side = math.isqrt(int(room / each)) - 2 * reach
+    side = min(SIDE, side - side % GRAIN)
+    if side < GRAIN:
+        needed = each * (GRAIN + 2 * reach) ** 2 / SHARE
+        raise ConfigurationError(
+            f"memory must be at least {needed / 1e9:.1f} GB for windows of {GRAIN} pixels with the "
+            f"{reach} around them that decide their classes, got {memory / 1e9:g} GB"
+        )
+    boxes = tuple(
+        (top, min(top + side, height), left, min(left + side, width))
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    )
+    return boxes, tile
+
+
+_HELD: dict[Path, tuple[SceneClassifier, Raster]] = {}
+"""The model and the image that a process has opened, under a job's folder."""
+
+
+def map_window(job: MapJob, number: int) -> None:
+    """Classify a window, and write it to its file."""
+    if job.folder not in _HELD:
+        _HELD.clear()
+        _HELD[job.folder] = job.open()
+    model, raster = _HELD[job.folder]
+    top, bottom, left, right = job.windows[number]
+    rows, columns = slice(top, bottom), slice(left, right)
+    found, valid = model.predict_window(raster, rows, columns, tile=job.tile)
+    ids = np.asarray(model.known.class_ids)
+    held = {"classes": np.where(valid, ids[found.argmax(axis=2)], 0).astype(_id_type(ids))}
+    if "entropy" in job.kept:
+        logs = np.log(np.maximum(found, np.finfo(np.float32).tiny))
+        held["entropy"] = np.where(valid, -(found * logs).sum(axis=2), np.nan)
+    if "probabilities" in job.kept:
+        held["probabilities"] = np.where(valid[:, :, None], found, np.nan)
+    with atomic_path(job.part(number)) as temporary:
+        np.savez(temporary, **held)  # type: ignore[arg-type]  # no flag is among the names
+
+
+def _id_type(ids: NDArray[np.integer[Any]]) -> np.dtype[Any]:
+    return np.min_scalar_type(int(ids.max()))
+
+
+def _begin(job: MapJob, raster: Raster, say: Callable[[str], None]) -> None:
+    """Make the folder of the windows, empty unless they are those of this very map."""
+    stem = raster.path.name.partition(".")[0]
+    files = [path for path in raster.path.parent.glob(f"{stem}*") if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted(Path(job.model).iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
+    plain = {**vars(job), "folder": "", "model_options": sorted(job.model_options)}
+    key = digest_of({"job": repr(plain), "image": stats, "model": digest.hexdigest()})
+    note = job.folder / "key"
+    if note.is_file() and note.read_text(encoding="utf-8") == key:
+        done = sum(job.part(number).exists() for number in range(len(job.windows)))
+        say(f"{done} of {len(job.windows)} windows were mapped before")
+        return
+    shutil.rmtree(job.folder, ignore_errors=True)
+    write_text(note, key)
+
+
+def _write(
+    job: MapJob,
+    model: SceneClassifier,
+    raster: Raster,
+    out: Sequence[Path],
+    extra: Mapping[str, Path],
+) -> list[dict[str, Any]]:
+    """Put the windows together in the files that are asked for."""
+    known, size, place = model.known, raster.shape[:2], raster.georeference
+    facts: dict[str, Any] = {"georeference": place}
+    names = dict(zip(known.class_ids, known.class_names, strict=True))
+    palette = dict(zip(known.class_ids, known.palette, strict=True))
+    try:
+        sizes = pixel_sizes(place, *size)
+    except MissingDependencyError:
+        sizes = None
+    for file in out:
+        if file.suffix.lower() == ".png":
+            _draw(job, model, size, None if sizes is None else float(sizes[0].mean()), file)
+            continue
+        dtype = _id_type(np.asarray(known.class_ids))
+        classes = ImageFacts(
+            shape=(*size, 1), dtype=dtype, class_names=names, palette=palette, **facts
+        )
+        blocks = ((*where, ids[:, :, None]) for *where, ids in job.blocks("classes"))
+        write_image(file, classes, blocks)  # type: ignore[arg-type]  # rows, columns, values
+    facts |= {"dtype": np.dtype(np.float32), "nodata": math.nan}
+    for name, file in extra.items():
+        labels = known.class_names if name == "probabilities" else ("entropy",)
+        values = (
+            (rows, columns, held.reshape(*held.shape[:2], -1).astype(np.float32))
+            for rows, columns, held in job.blocks(name)
+        )
+        write_image(
+            file, ImageFacts(shape=(*size, len(labels)), band_names=labels, **facts), values
+        )
+    areas = _areas(job, names, None if sizes is None else sizes[1])
+    table = io.StringIO()
+    writer = csv.DictWriter(table, areas[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(areas)
+    stem = out[0].with_name(f"{out[0].stem}-areas")
+    write_text(stem.with_suffix(".csv"), table.getvalue())
+    write_text(stem.with_suffix(".json"), json.dumps(areas, indent=2))
+    return areas
+
+
+def _areas(
+    job: MapJob, names: Mapping[int, str], sizes: NDArray[np.float64] | None
+) -> list[dict[str, Any]]:
+    """Pixels and hectares of every class, by the area of a pixel of each row."""
+    pixels = np.zeros(max(names) + 1, dtype=np.int64)
+    hectares = np.zeros(len(pixels))
+    for rows, _, ids in job.blocks("classes"):
+        for row, line in zip(range(rows.start, rows.stop), ids, strict=True):
+            counts = np.bincount(line, minlength=len(pixels))
+            pixels += counts
+            if sizes is not None:
+                hectares += counts * (sizes[row] / 1e4)
+    total = max(1, int(pixels[1:].sum()))
+    return [
+        {
+            "id": number,
+            "name": name,
+            "pixels": int(pixels[number]),
+            "percent": round(100 * int(pixels[number]) / total, 3),
+            "hectares": None if sizes is None else round(float(hectares[number]), 4),
+        }
+        for number, name in names.items()
+    ]
+
+
+def _draw(
+    job: MapJob, model: SceneClassifier, size: tuple[int, int], metres: float | None, file: Path
+) -> None:
+    """A picture of the map, of every nth pixel where it is large."""
+    step = math.ceil(max(size) / PREVIEW)
+    ids = np.zeros([math.ceil(side / step) for side in size], dtype=np.int64)
+    for rows, columns, values in job.blocks("classes"):
+        first = -rows.start % step, -columns.start % step
+        part = values[first[0] :: step, first[1] :: step]
+        top, left = (rows.start + first[0]) // step, (columns.start + first[1]) // step
+        ids[top : top + part.shape[0], left : left + part.shape[1]] = part
+    known = model.known
+    classes = np.searchsorted((0, *known.class_ids), ids)
+    scale = None if metres is None else metres * step
+    save_figure(classification_map(classes, known.info(*ids.shape), metres=scale), file)

@@ -1,0 +1,177 @@
+"""Label rasters of another grid than the image's, and label images that are no label maps."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError, SceneError
+from hsi_diffusion.scenes.gdal import require_rasterio
+from hsi_diffusion.scenes.labels import as_label_map
+from hsi_diffusion.scenes.opening import open_raster
+from hsi_diffusion.scenes.scene import check_same_size
+from hsi_diffusion.scenes.vector import Labels, is_vector, read_vector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.georeference import Georeference
+    from hsi_diffusion.scenes.raster import Raster
+
+IGNORED: Final = 255
+"""What 8-bit label rasters hold where nothing is known, if they hold other classes too."""
+
+MOST_COLOURS: Final = 64
+"""A picture of more colours is a photograph."""
+
+ALIGNED: Final = 0.05
+"""Parts of a pixel by which two grids may be apart and still be one."""
+
+
+def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Labels:
+    """Labels of an image, from whatever holds them.
+
+    Args:
+        source: A label map (a file or an array), a label raster with coordinates on another grid, a
+            one-hot or colour-coded image, or polygons and points, see :func:`read_vector`.
+        image: The image.
+        attribute: For polygons and points: the column that holds the class.
+
+    Returns:
+        Class values on the image's pixels, 0 where unlabelled, and what the file says of them.
+
+    Raises:
+        SceneError: They don't lie on the image, or are no label map.
+        FileFormatError: The file can't be read.
+    """
+    if is_vector(source):
+        return read_vector(source, image, attribute)
+    if attribute is not None:
+        raise SceneError(
+            f"label_attribute names a column of polygons or points; {source} is a label map: leave "
+            "it out"
+        )
+    try:
+        raster = open_raster(source, ndim=2)
+    except (FileFormatError, SceneError) as error:
+        return _of_pictures(source, image, error)
+    values, valid = raster.read()
+    labels = as_label_map(np.where(valid, values[:, :, 0], 0))
+    if values.dtype == np.uint8 and (labels == IGNORED).any() and len(np.unique(labels)) > 3:
+        warnings.warn(f"labels: {IGNORED} is taken for unlabelled, not for a class", stacklevel=4)
+        labels[labels == IGNORED] = 0
+    if raster.georeference is not None and image.georeference is not None:
+        labels = _onto(labels, raster.georeference, image)
+    check_same_size(image.shape, labels, "labels")
+    names = {value: name for value, name in (raster.class_names or {}).items() if value > 0}
+    return Labels(labels, names, raster.palette or {})
+
+
+def _of_pictures(source: Any, image: Raster, refused: Exception) -> Labels:
+    """One-hot and colour-coded images as label maps.
+
+    Raises:
+        Exception: ``refused``, if it is neither; with what it looks like, if that can be said.
+    """
+    try:
+        values, valid = open_raster(source).read()
+    except (FileFormatError, SceneError):
+        raise refused from None
+    check_same_size(image.shape, values[:, :, 0], "labels")
+    if set(np.unique(values).tolist()) <= {0, 1} and values.sum(axis=2).max() == 1:
+        labels = np.where(values.any(axis=2), values.argmax(axis=2) + 1, 0)
+        return Labels(np.where(valid, labels, 0).astype(np.int64), {}, {})
+    if values.dtype == np.uint8 and values.shape[2] in (3, 4):
+        colours, number = np.unique(values[:, :, :3].reshape(-1, 3), axis=0, return_inverse=True)
+        if len(colours) <= MOST_COLOURS:
+            black = int(not colours[0].any())  # they are sorted, so black comes first
+            labels = number.reshape(values.shape[:2]).astype(np.int64) + 1 - black
+            shown = dict(enumerate(map(tuple, colours[black:].tolist()), 1))
+            warnings.warn(
+                f"labels: {source if isinstance(source, str) else 'the array'} is a picture of "
+                f"{len(shown)} colours, each of which is taken for a class, black for unlabelled",
+                stacklevel=4,
+            )
+            return Labels(labels, {}, shown)
+    kind = "probabilities: give their argmax + 1" if values.dtype.kind == "f" else "an image"
+    raise SceneError(
+        f"labels must have shape (height, width), got {values.shape}; it looks like {kind}"
+    ) from refused
+
+
+def _onto(labels: NDArray[np.int64], own: Georeference, image: Raster) -> NDArray[np.int64]:
+    """A label raster on the grid of an image.
+
+    Raises:
+        SceneError: It doesn't lie on the image.
+    """
+    target = image.georeference
+    assert target is not None  # noqa: S101  (asked for only where there is one)
+    height, width = image.height, image.width
+    same_system = _same_system(own, target)
+    if same_system:
+        # the label grid's corners, counted in pixels of the image
+        row, column = target.places(*own.coordinates([0, labels.shape[0]], [0, labels.shape[1]]))
+        step = (row[1] - row[0]) / labels.shape[0], (column[1] - column[0]) / labels.shape[1]
+        aligned = np.abs([row[0], column[0], row[1] - height, column[1] - width]).max() < ALIGNED
+        if aligned and labels.shape == (height, width):
+            return labels
+        ratio = round(1 / step[0]) if step[0] > 0 else 0
+        whole = labels.shape == (height * ratio, width * ratio)
+        if aligned and ratio > 1 and whole:
+            warnings.warn(
+                f"labels: {ratio} x {ratio} pixels of the label raster make one of the image; it "
+                "gets the class that most of them have",
+                stacklevel=5,
+            )
+            return _majority(labels, ratio)
+        if labels.shape == (height, width) and np.allclose(step, 1, atol=1e-6):
+            down, right = (round(float(place[0]), 2) + 0.0 for place in (row, column))
+            raise SceneError(
+                f"labels don't lie on the image: they have its size, but their coordinates are "
+                f"{down:+} rows and {right:+} columns off; correct them, or give a "
+                "label map without coordinates if pixel matches pixel"
+            )
+    found = np.zeros((height, width), dtype=np.int64)
+    for line in range(height):
+        x, y = target.coordinates(np.full(width, line + 0.5), np.arange(width) + 0.5)
+        if not same_system:
+            require_rasterio("labels in another coordinate system")
+            from rasterio.warp import transform  # noqa: PLC0415
+
+            x, y = map(np.array, transform(target.crs, own.crs, x, y))
+        rows, columns = (np.floor(place).astype(np.int64) for place in own.places(x, y))
+        inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0)
+        inside &= columns < labels.shape[1]
+        found[line, inside] = labels[rows[inside], columns[inside]]
+    if not found.any() and labels.any():
+        raise SceneError(
+            "labels don't lie on the image: none of their labelled pixels meets one of its pixels; "
+            "check the coordinates and coordinate systems of both"
+        )
+    warnings.warn(
+        "labels lie on another grid; each pixel of the image gets the nearest", stacklevel=5
+    )
+    return found
+
+
+def _same_system(own: Georeference, other: Georeference) -> bool:
+    if own.crs is None or other.crs is None or own.crs == other.crs:
+        return True
+    parsed = require_rasterio("comparing two coordinate systems").crs.CRS.from_user_input
+    return bool(parsed(own.crs) == parsed(other.crs))
+
+
+def _majority(labels: NDArray[np.int64], ratio: int) -> NDArray[np.int64]:
+    """The most frequent class of each block, 0 where half or more of it is unlabelled."""
+    height, width = labels.shape[0] // ratio, labels.shape[1] // ratio
+    blocks = labels.reshape(height, ratio, width, ratio).swapaxes(1, 2).reshape(height, width, -1)
+    best: NDArray[np.int64] = np.zeros((height, width), dtype=np.int64)
+    most = np.zeros_like(best)
+    for value in np.unique(labels).tolist():
+        count = (blocks == value).sum(axis=2)
+        better = count > most
+        best[better], most[better] = value, count[better]
+    return best

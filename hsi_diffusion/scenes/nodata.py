@@ -1,0 +1,100 @@
+"""Pixels without data: which they are, and what stands in for their values."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUSPICIOUS: Final = 0.005
+"""Part of the pixels that must hold one value before it is taken for undeclared nodata."""
+
+
+def is_data(values: NDArray[Any], nodata: float | None = None) -> NDArray[np.bool_]:
+    """Which pixels of an image hold data.
+
+    NaN in any band is none, and so is the declared value in any band; 0, which data may hold by
+    chance, only where it stands in all bands.
+
+    Args:
+        values: As stored, shape (H, W, bands).
+        nodata: The declared value; None: none.
+
+    Returns:
+        Shape (H, W).
+    """
+    valid = np.ones(values.shape[:2], dtype=np.bool_)
+    if values.dtype.kind == "f":
+        # a sum of nothing but finite numbers may overflow, but never becomes NaN
+        valid &= ~np.isnan(values.max(axis=2))
+    if nodata is None or np.isnan(nodata):
+        return valid
+    if nodata == 0:
+        valid &= values.any(axis=2)
+        return valid
+    # a header's decimal text need not be the nearest float32
+    value = values.dtype.type(nodata) if values.dtype.kind == "f" else nodata
+    valid &= ~(values == value).any(axis=2)
+    return valid
+
+
+def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Fill pixels without data by the image mirrored at the nearest pixel with data.
+
+    This is what patches see beyond the border of an image (``padding="reflect"``). Where the
+    mirrored place holds no data either, the nearest pixel with data stands in.
+
+    Args:
+        cube: Shape (H, W, ...).
+        valid: Which pixels hold data, shape (H, W).
+
+    Returns:
+        A filled copy; zeros where no pixel holds data.
+    """
+    filled = np.ascontiguousarray(cube).copy()
+    if not valid.any():
+        filled[:] = 0
+        return filled
+    missing = np.flatnonzero(~valid)
+    nearest = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    near = nearest.reshape(2, -1)[:, missing]
+    size = np.array(valid.shape)[:, None]
+    mirrored = 2 * near - np.stack(np.divmod(missing, valid.shape[1]))
+    inside = ((mirrored >= 0) & (mirrored < size)).all(axis=0)
+    inside[inside] = valid[tuple(mirrored[:, inside])]
+    source = np.where(inside, mirrored, near)
+    filled.reshape(-1, *filled.shape[2:])[missing] = cube[tuple(source)]
+    return filled
+
+
+def warn_of_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Warn of what looks like a value for "no data here" that no header declares.
+
+    It is the lowest or highest value of the image, in all bands of many pixels, also at the border.
+
+    Args:
+        cube: Shape (H, W, bands).
+        valid: Which pixels hold data as far as is known, shape (H, W).
+    """
+    if cube.shape[2] < 2:
+        return
+    flat = (cube == cube[:, :, :1]).all(axis=2) & valid
+    border = np.concatenate([flat[0], flat[-1], flat[:, 0], flat[:, -1]])
+    if not border.any():
+        return
+    edge = cube[:, :, 0]
+    values = np.concatenate([edge[0], edge[-1], edge[:, 0], edge[:, -1]])[border]
+    found, counts = np.unique(values, return_counts=True)
+    value = found[counts.argmax()]
+    pixels = int((flat & (edge == value)).sum())
+    if value in (cube.min(), cube.max()) and pixels >= max(4, SUSPICIOUS * flat.size):
+        warnings.warn(
+            f"{pixels} of {flat.size} pixels hold {value} in all bands, also at the border; if "
+            f"that means no data, say so: nodata={value} (--nodata {value})",
+            stacklevel=3,
+        )

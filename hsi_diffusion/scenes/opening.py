@@ -1,0 +1,127 @@
+"""Open whatever holds an image: a file of any format, a product of a sensor, an array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError, SceneError
+from hsi_diffusion.scenes.arrays import raster_of
+from hsi_diffusion.scenes.envi import open_envi
+from hsi_diffusion.scenes.gdal import open_gdal, opens_with_gdal
+from hsi_diffusion.scenes.products import open_product
+from hsi_diffusion.scenes.raster import Raster
+from hsi_diffusion.scenes.readers import (
+    choose_array,
+    file_format,
+    is_matlab,
+    parse_location,
+    read_array,
+    reading,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Source = str | Path
+"""A file, or ``FILE:key`` where the file holds several arrays."""
+
+
+def open_raster(
+    source: Any, *, nodata: float | None = None, axes: str | None = None, ndim: int = 3
+) -> Raster:
+    """Open an image for windows; nothing but its header is read where the format allows it.
+
+    GeoTIFF, and whatever else GDAL knows, need rasterio (``pip install hsi-diffusion[geo]``). ENVI
+    (by its header), .npy, HDF5 and MATLAB v7.3 don't; MATLAB v5, .npz and TIFF without rasterio
+    are read whole. Of the products of sensors, EnMAP L2A is opened by its METADATA.XML, PRISMA L2D
+    by its .he5, EMIT L2A by its .nc.
+
+    Args:
+        source: A file, ``FILE:key`` where it holds several arrays, or an array: NumPy (also
+            masked), a tensor, a list, an xarray ``DataArray``, a torchgeo sample.
+        nodata: The value that means "no data here", if the file doesn't say it, or says another.
+        axes: Order of the stored axes of an image, such as "CHW" where its bands come first: H for
+            rows, W for columns, C for bands; None: HWC.
+        ndim: 2 for a label raster, or 3; of several arrays, those with so many axes are meant.
+
+    Raises:
+        FileFormatError: A file is missing, damaged or of an unknown format, or it is not clear
+            which array is meant.
+        SceneError: The array is no image.
+        MissingDependencyError: The format needs another package.
+    """
+    if axes is not None and sorted(axes) != sorted("CHW"):
+        raise SceneError(
+            f"axes must hold H (rows), W (columns) and C (bands) once each, such as CHW, got "
+            f"{axes!r}"
+        )
+    if isinstance(source, str | Path):
+        raster = _open_file(source, axes, ndim)
+    else:
+        raster = raster_of(source, axes, ndim)
+    return raster if nodata is None else raster.with_nodata(nodata)
+
+
+def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
+    path, key = parse_location(source)
+    with reading(path):
+        if key is None and axes is None and (product := open_product(path)) is not None:
+            return product
+        found = file_format(path)
+        if found == "envi" and key is None and axes is None:
+            raster = open_envi(path)
+            return _checked(raster, ndim)
+        if key is None and axes is None and opens_with_gdal(path, found):
+            return _checked(open_gdal(path), ndim)
+    key = choose_array(path, key, ndim)
+    facts: dict[str, Any] = {"path": path}
+    with reading(path):
+        if found == "npy":
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        elif found == "hdf5":
+            return _open_hdf5(path, key, axes, ndim)
+        else:
+            values = read_array(path, key)
+    return Raster.of(turned(values, axes, ndim), **facts)
+
+
+def _checked(raster: Raster, ndim: int) -> Raster:
+    """Refuse a label map in place of an image, and the other way round."""
+    if (raster.stored_bands == 1) == (ndim == 2):
+        return raster
+    raise FileFormatError(
+        f"{raster.path} holds no {ndim}-D array of real numbers; there is: "
+        f"{raster.path} {raster.shape if raster.stored_bands > 1 else raster.shape[:2]}"
+    )
+
+
+def turned(values: NDArray[Any], axes: str | None, ndim: int = 3) -> NDArray[Any]:
+    """A view of an array as (H, W, bands); of a label map as (H, W, 1)."""
+    if ndim == 2:
+        return values[:, :, None] if values.ndim == 2 else values
+    if axes is not None and values.ndim == 3:
+        return values.transpose([axes.index(axis) for axis in "HWC"])
+    return values
+
+
+def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
+    with h5py.File(path, "r") as file:
+        shape, dtype = file[key].shape, file[key].dtype
+        backwards = is_matlab(path, file)
+    names = ("HWC" if axes is None else axes)[:ndim]
+    stored = names[::-1] if backwards else names
+
+    def window(rows: slice, columns: slice) -> tuple[NDArray[Any], None]:
+        wanted = {"H": rows, "W": columns, "C": slice(None)}
+        with reading(path), h5py.File(path, "r") as file:
+            values = file[key][tuple(wanted[name] for name in stored)]
+        values = values.transpose([stored.index(name) for name in "HWC"[:ndim]])
+        return (values[:, :, None] if ndim == 2 else values), None
+
+    size = dict(zip(stored, shape, strict=True))
+    return Raster(path, size["H"], size["W"], size.get("C", 1), dtype, window)

@@ -1,0 +1,170 @@
+"""Products of imaging spectrometers as their providers pack them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.scenes.gdal import open_gdal
+from hsi_diffusion.scenes.georeference import Georeference
+from hsi_diffusion.scenes.raster import Raster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_PRISMA = "HDFEOS/SWATHS/PRS_L2D_HCO"
+
+
+def open_product(path: Path) -> Raster | None:
+    """Open a sensor's product by one of its files; None for any other file.
+
+    EnMAP L2A by its METADATA.XML, PRISMA L2D by its .he5, EMIT L2A by its .nc. AVIRIS-NG comes as
+    ENVI, and needs nothing of its own.
+
+    Raises:
+        FileFormatError: It is such a product, but a part is missing.
+    """
+    if path.name.upper().endswith("METADATA.XML"):
+        return _open_enmap(path)
+    if path.suffix.lower() in (".he5", ".nc", ".nc4", ".h5") and h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            if _PRISMA in file:
+                return _open_prisma(path, file)
+            if "reflectance" in file and "sensor_band_parameters" in file:
+                return _open_emit(path, file)
+    return None
+
+
+def _open_enmap(path: Path) -> Raster:
+    """GeoTIFF with the band facts of its metadata: gain and offset to reflectance."""
+    stem = path.name[: -len("METADATA.XML")]
+    images = [
+        file
+        for ending in ("SPECTRAL_IMAGE.TIF", "SPECTRAL_IMAGE_COG.TIF", "SPECTRAL_IMAGE_COG.TIFF")
+        for file in path.parent.iterdir()
+        if file.name.upper() == f"{stem}{ending}".upper()
+    ]
+    if not images:
+        raise FileFormatError(f"{path} describes {stem}SPECTRAL_IMAGE.TIF; put it beside")
+    raster = open_gdal(images[0])
+    bands = ET.parse(path).getroot().findall(".//bandCharacterisation/bandID")  # noqa: S314
+    if len(bands) != raster.stored_bands:
+        raise FileFormatError(
+            f"{path} describes {len(bands)} bands, but {images[0].name} has {raster.stored_bands}"
+        )
+
+    def numbers(name: str) -> NDArray[np.float64] | None:
+        texts = [band.findtext(name) for band in bands]
+        return None if None in texts else np.array(texts, dtype=np.float64)
+
+    waves, widths = numbers("wavelengthCenterOfBand"), numbers("FWHMOfBand")
+    gains, offsets = numbers("GainOfBand"), numbers("OffsetOfBand")
+    background = ET.parse(path).getroot().findtext(".//backgroundValue")  # noqa: S314
+    nodata = raster.nodata if background is None else float(background)
+    return replace(
+        raster,
+        wavelengths=None if waves is None else tuple(waves.tolist()),
+        fwhm=None if widths is None else tuple(widths.tolist()),
+        scale=gains,
+        offset=0.0 if offsets is None or gains is None else offsets,
+        nodata=nodata,
+        sensor="EnMAP",
+    )
+
+
+def _open_prisma(path: Path, file: h5py.File) -> Raster:
+    """VNIR and SWIR joined by ascending wavelength; its cubes are (rows, bands, columns)."""
+    fields = f"{_PRISMA}/Data Fields"
+    waves = {name: np.asarray(file.attrs[f"List_Cw_{name.title()}"]) for name in ("VNIR", "SWIR")}
+    widths = {
+        name: np.asarray(file.attrs.get(f"List_Fwhm_{name.title()}", np.zeros(len(waves[name]))))
+        for name in waves
+    }
+    # bands that were not recorded have the wavelength 0
+    places = {name: np.flatnonzero(waves[name] > 0) for name in waves}
+    joined = np.concatenate([waves[name][places[name]] for name in waves])
+    order = np.argsort(joined, kind="stable")
+    fwhm = np.concatenate([widths[name][places[name]] for name in waves])[order]
+    first = file[f"{fields}/VNIR_Cube"]
+    height, width = first.shape[0], first.shape[2]
+    low, high = (
+        np.array([file.attrs.get(f"L2Scale{name.title()}{end}", usual) for name in waves])
+        for end, usual in (("Min", 0.0), ("Max", 1.0))
+    )
+    counts = [len(places[name]) for name in waves]
+    scale = np.repeat((high - low) / 65535, counts)[order]
+
+    def window(rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        with h5py.File(path, "r") as opened:
+            cubes = [opened[f"{fields}/{name}_Cube"][rows, :, columns] for name in waves]
+        parts = [cube[:, places[name]] for cube, name in zip(cubes, waves, strict=True)]
+        values = np.concatenate(parts, axis=1).transpose(0, 2, 1)[:, :, order]
+        return values, np.asarray(values.any(axis=2))
+
+    return Raster(
+        path, height, width, len(order), first.dtype, window,
+        scale=scale, offset=np.repeat(low, counts)[order],
+        wavelengths=tuple(joined[order].tolist()),
+        fwhm=tuple(fwhm.tolist()) if fwhm.any() else None,
+        georeference=_prisma_place(file, height, width), sensor="PRISMA",
+    )  # fmt: skip
+
+
+def _prisma_place(file: h5py.File, height: int, width: int) -> Georeference | None:
+    names = ("Product_ULcorner_easting", "Product_ULcorner_northing",
+             "Product_LRcorner_easting", "Product_LRcorner_northing", "Epsg_Code")  # fmt: skip
+    if not all(name in file.attrs for name in names):
+        return None
+    left, top, right, bottom = (float(file.attrs[name]) for name in names[:4])
+    # the corners are centres of pixels
+    a, e = (right - left) / max(1, width - 1), (bottom - top) / max(1, height - 1)
+    crs = f"EPSG:{int(file.attrs['Epsg_Code'])}"
+    return Georeference(crs, (a, 0.0, left - a / 2, 0.0, e, top - e / 2))
+
+
+def _open_emit(path: Path, file: h5py.File) -> Raster:
+    """Laid out on its map by the geometry lookup table (GLT), bands that are bad left out."""
+    facts = file["sensor_band_parameters"]
+    cube = file["reflectance"]
+    columns, rows = (
+        np.asarray(file[f"location/glt_{axis}"]).astype(np.int64) for axis in ("x", "y")
+    )
+    valid = (columns > 0) & (rows > 0)
+    good = np.asarray(facts["good_wavelengths"]) if "good_wavelengths" in facts else None
+    kept = None if good is None or good.all() else tuple(np.flatnonzero(good).tolist())
+    chosen = slice(None) if kept is None else list(kept)
+    nodata = float(np.ravel(cube.attrs.get("_FillValue", -9999.0))[0])
+
+    def window(down: slice, across: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        seen = valid[down, across]
+        line, sample = rows[down, across][seen] - 1, columns[down, across][seen] - 1
+        values = np.full((*seen.shape, cube_shape[2]), nodata, dtype=dtype)
+        if seen.any():
+            top, left = int(line.min()), int(sample.min())
+            with h5py.File(path, "r") as opened:
+                part = opened["reflectance"][top : line.max() + 1, left : sample.max() + 1]
+            values[seen] = part[line - top, sample - left]
+        return values, seen
+
+    cube_shape, dtype = cube.shape, cube.dtype
+    place = file.attrs.get("geotransform")
+    crs = file.attrs.get("spatial_ref")
+    crs = crs.decode() if isinstance(crs, bytes) else crs
+    reference = None
+    if place is not None:
+        c, a, b, f, d, e = map(float, place)
+        reference = Georeference(None if crs is None else str(crs), (a, b, c, d, e, f))
+    return Raster(
+        path, valid.shape[0], valid.shape[1], cube.shape[2], dtype, window,
+        nodata=nodata, good_bands=kept,
+        wavelengths=tuple(np.asarray(facts["wavelengths"], dtype=np.float64)[chosen].tolist()),
+        fwhm=tuple(np.asarray(facts["fwhm"], dtype=np.float64)[chosen].tolist()),
+        georeference=reference, sensor="EMIT",
+    )  # fmt: skip

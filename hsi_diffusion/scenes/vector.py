@@ -1,0 +1,228 @@
+"""Labels as polygons and points: GeoPackage, GeoJSON, shapefile, and CSV."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
+from hsi_diffusion.scenes.gdal import GEO, require_rasterio
+from hsi_diffusion.scenes.scene import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.georeference import Georeference
+    from hsi_diffusion.scenes.raster import Raster
+
+VECTOR: Final = (".gpkg", ".geojson", ".json", ".shp", ".kml", ".fgb", ".gml")
+_USUAL: Final = (
+    "class_id",
+    "classid",
+    "class",
+    "label",
+    "labels",
+    "code",
+    "category",
+    "class_name",
+)
+_PIXELS: Final = (("row", "column"), ("row", "col"), ("line", "sample"))
+_PLACES: Final = (("y", "x"), ("northing", "easting"), ("lat", "lon"), ("latitude", "longitude"))
+
+
+class Labels(NamedTuple):
+    """A label map with what its file says of it.
+
+    Attributes:
+        values: Class values, int64, shape (H, W); 0 = unlabelled.
+        names: Names of the values, as far as they have some.
+        palette: Colours of the values, likewise.
+        polygons: Number of each pixel's polygon from 1, int64, shape (H, W), 0 outside; None where
+            the labels are no polygons.
+    """
+
+    values: NDArray[np.int64]
+    names: dict[int, str]
+    palette: dict[int, tuple[int, int, int]]
+    polygons: NDArray[np.int64] | None = None
+
+
+def is_vector(source: Any) -> bool:
+    """Whether labels are a file of polygons or points."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() in (*VECTOR, ".csv")
+
+
+def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -> Labels:
+    """Draw polygons and points into the pixels of an image.
+
+    A pixel belongs to the polygon that holds its centre, and to the point that lies in it. Pixels
+    that two classes claim are left unlabelled, with a warning.
+
+    Args:
+        path: GeoPackage, GeoJSON, shapefile or the like, in any coordinate system; or CSV with a
+            header line and columns row and column (from 0), x and y in the image's system, or lon
+            and lat.
+        image: The image; it needs coordinates unless the labels are pixels.
+        attribute: The column that holds the class, numbers from 1 or names; needed where it is not
+            clear.
+
+    Raises:
+        SceneError: Image and labels have no coordinates in common, or the column is not clear.
+        FileFormatError: The file can't be read.
+        MissingDependencyError: Polygons need the extra ``geo``.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".csv":
+        return _read_csv(path, image, attribute)
+    reference = _reference(image, path)
+    try:
+        import pyogrio  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
+    try:
+        table = pyogrio.read_dataframe(path)
+    except pyogrio.errors.DataSourceError as error:
+        raise FileFormatError(f"can't read {path}: {error}") from error
+    if table.crs is not None and reference.crs is not None:
+        table = table.to_crs(reference.crs)
+    table = table[~(table.geometry.is_empty | table.geometry.isna())]
+    column = _column(path, [name for name in table.columns if name != "geometry"], attribute)
+    table = table[table[column].notna()]
+    classes, names = _classes(path, column, table[column].tolist())
+    values, polygons = _draw(path, image, reference, list(table.geometry), classes)
+    areal = bool((table.geometry.area > 0).any())
+    return Labels(values, names, {}, polygons if areal else None)
+
+
+def _draw(
+    path: Path, image: Raster, reference: Georeference, shapes: list[Any], classes: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    require_rasterio(str(path))
+    from rasterio.features import rasterize  # noqa: PLC0415
+    from rasterio.transform import Affine  # noqa: PLC0415
+
+    size, affine = (image.height, image.width), Affine(*reference.transform)
+
+    def drawn(order: Sequence[int]) -> NDArray[np.int64]:
+        pairs = [(shapes[number], number + 1) for number in order]
+        if not pairs:
+            return np.zeros(size, dtype=np.int64)
+        found = rasterize(pairs, size, transform=affine, fill=0, dtype="int32")
+        return np.asarray(found, dtype=np.int64)
+
+    numbers = list(range(len(shapes)))
+    last, first = drawn(numbers), drawn(numbers[::-1])
+    lookup = np.concatenate([[0], classes])
+    clash = lookup[last] != lookup[first]
+    if not last.any():
+        raise SceneError(
+            f"none of the {len(shapes)} shapes of {path} covers the centre of a pixel of "
+            f"{image.path}: check its coordinate system, and that it is drawn over this image"
+        )
+    if clash.any():
+        warnings.warn(
+            f"{path}: {int(clash.sum())} pixels lie in polygons of two classes and are left "
+            "unlabelled",
+            stacklevel=4,
+        )
+        last[clash] = 0
+    return lookup[last], last
+
+
+def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        sample = file.read(4096)
+        file.seek(0)
+        delimiter = max(",;\t", key=sample.partition("\n")[0].count)
+        rows = list(csv.DictReader(file, delimiter=delimiter))
+    given = list(rows[0]) if rows else []
+    lower = {str(name).strip().lower(): name for name in given}
+    pair = next((pair for pair in (*_PIXELS, *_PLACES) if set(pair) <= lower.keys()), None)
+    if pair is None:
+        raise FileFormatError(
+            f"{path} must have a header line with row and column, x and y, or lon and lat, got "
+            f"{', '.join(map(str, given)) or 'no rows'}"
+        )
+    rest = [name for key, name in lower.items() if key not in pair]
+    column = _column(path, rest, attribute)
+    classes, names = _classes(path, column, [row[column] for row in rows])
+    try:
+        first, second = (np.array([float(row[lower[key]]) for row in rows]) for key in pair)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{path}: {' and '.join(pair)} must be numbers: {error}") from error
+    if pair not in _PIXELS:
+        reference = _reference(image, path)
+        if pair[0].startswith("lat") and reference.crs is not None:
+            require_rasterio(str(path))
+            from rasterio.warp import transform  # noqa: PLC0415
+
+            second, first = map(np.array, transform("EPSG:4326", reference.crs, second, first))
+        first, second = reference.places(second, first)
+    row, place = np.floor(first).astype(np.int64), np.floor(second).astype(np.int64)
+    outside = (row < 0) | (row >= image.height) | (place < 0) | (place >= image.width)
+    if outside.all():
+        raise SceneError(f"none of the {len(rows)} points of {path} lies on {image.path}")
+    if outside.any():
+        warnings.warn(
+            f"{path}: {int(outside.sum())} of {len(rows)} points lie outside the image and are "
+            "left out",
+            stacklevel=4,
+        )
+    values = np.zeros((image.height, image.width), dtype=np.int64)
+    values[row[~outside], place[~outside]] = classes[~outside]
+    clash = values[row[~outside], place[~outside]] != classes[~outside]
+    if clash.any():
+        raise SceneError(
+            f"{path}: a pixel must have one class, got {int(clash.sum())} points beside one of "
+            "another class in the same pixel"
+        )
+    return Labels(values, names, {})
+
+
+def _reference(image: Raster, path: Path) -> Georeference:
+    if image.georeference is None:
+        raise SceneError(
+            f"{path} holds coordinates, but {image.path} has none: give an image with coordinates, "
+            "or a label map of its pixels"
+        )
+    return image.georeference
+
+
+def _column(path: Path, names: list[str], attribute: str | None) -> str:
+    """The column that holds the class."""
+    if attribute is not None:
+        if attribute not in names:
+            raise SceneError(
+                f"label_attribute must be a column of {path}, {', '.join(names)}, got {attribute!r}"
+            )
+        return attribute
+    usual = [name for key in _USUAL for name in names if str(name).lower() == key]
+    if usual or len(names) == 1:
+        return (usual or names)[0]
+    raise SceneError(
+        f"which column of {path} holds the class? Give label_attribute (--label_attribute), one of "
+        f"{', '.join(names) or 'none'}"
+    )
+
+
+def _classes(path: Path, column: str, found: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Class values from 1, and their names where they are texts."""
+    try:
+        numbers = np.array([float(value) for value in found])
+    except ValueError:
+        names = sorted({str(value) for value in found})
+        lookup = {name: value for value, name in enumerate(names, 1)}
+        return np.array([lookup[str(value)] for value in found]), dict(enumerate(names, 1))
+    wrong = numbers[(numbers != np.floor(numbers)) | (numbers < 1)]
+    if len(wrong):
+        raise SceneError(
+            f"{path}: column {column!r} must hold names, or whole numbers from 1, got "
+            f"{shorten(np.unique(wrong).tolist())}"
+        )
+    return numbers.astype(np.int64), {}

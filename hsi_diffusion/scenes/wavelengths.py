@@ -1,0 +1,81 @@
+"""Band centres in nanometres, whatever the unit of a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hsi_diffusion.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+MICROMETRES_BELOW: Final = 100.0
+"""A spectrum whose longest wavelength lies below this is one in micrometres."""
+
+_WAVELENGTH: Final = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|µm|μm|micromet\w+)\b", re.IGNORECASE
+)
+
+
+def in_nanometres(
+    values: ArrayLike | None, units: str = "", *, like: ArrayLike | None = None
+) -> tuple[float, ...] | None:
+    """Wavelengths in nm.
+
+    Args:
+        values: As the file holds them; None: unknown.
+        units: Their unit in any usual spelling; where it is none, the size of the numbers tells.
+        like: Judge by the size of these instead, such as the band centres for their widths.
+
+    Returns:
+        None where they are unknown, or all 0.
+    """
+    if values is None:
+        return None
+    found = np.asarray(values, dtype=np.float64).ravel()
+    judged = found if like is None else np.asarray(like, dtype=np.float64)
+    if not len(found) or not np.isfinite(found).all() or found.max() <= 0:
+        return None
+    unit = units.strip().lower()
+    if unit.startswith(("micro", "um", "µm", "μm")):
+        factor = 1000.0
+    elif unit.startswith(("nano", "nm")):
+        factor = 1.0
+    elif unit and not unit.startswith(("unknown", "wavelength")):
+        return None  # indices, wave numbers, GHz
+    else:
+        factor = 1000.0 if judged.max() < MICROMETRES_BELOW else 1.0
+    # 0.45 micrometres are 450 nm, not 449.99999999999994
+    return tuple(np.round(found * factor, 6).tolist())
+
+
+def from_texts(names: Sequence[str]) -> tuple[float, ...] | None:
+    """Wavelengths in nm out of names of bands such as "Band 3 (482.1 nm)"; None without any."""
+    found = [_WAVELENGTH.search(name) for name in names]
+    if not names or not all(found):
+        return None
+    matches = [match for match in found if match is not None]
+    return in_nanometres([float(match[1]) for match in matches], matches[0][2])
+
+
+def read_wavelengths(source: Sequence[float] | str | Path) -> tuple[float, ...] | None:
+    """Wavelengths in nm, of numbers in nm or micrometres, or of a text file of them.
+
+    Raises:
+        FileFormatError: The file can't be read as numbers.
+    """
+    if not isinstance(source, str | Path):
+        return in_nanometres(source) or tuple(source)
+    try:
+        text = Path(source).read_text(encoding="utf-8-sig")
+        return in_nanometres([float(word) for word in re.split(r"[\s,;]+", text.strip())])
+    except (OSError, ValueError) as error:
+        raise FileFormatError(
+            f"wavelengths must be a text file of numbers, one per band, got {source}: {error}"
+        ) from error

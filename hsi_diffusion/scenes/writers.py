@@ -1,0 +1,250 @@
+"""Images written window by window: GeoTIFF, ENVI, .npy."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import tifffile
+
+from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.scenes.gdal import require_rasterio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.georeference import Georeference
+
+    Blocks = Iterable[tuple[slice, slice, NDArray[Any]]]
+
+SUFFIXES = (".tif", ".tiff", ".hdr", ".npy")
+
+TILE = 256
+"""Side of the tiles of a GeoTIFF in pixels."""
+
+CACHE = 2**26
+"""Bytes of tiles that GDAL holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What a file says of an image beside its values.
+
+    Attributes:
+        shape: (height, width, bands).
+        dtype: Type of the values.
+        georeference: Where the pixels lie; None where unknown.
+        nodata: The value that means "no data here".
+        band_names: One name per band; empty: none.
+        class_names: For a map of classes, name of each value but 0.
+        palette: Likewise the colours, (red, green, blue) in 0..255.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    georeference: Georeference | None = None
+    nodata: float = 0
+    band_names: tuple[str, ...] = ()
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    palette: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def check_image_path(path: str | Path, name: str, *others: str) -> None:
+    """Raise a ConfigurationError unless an image can be written in the format of ``path``.
+
+    Args:
+        path: The file.
+        name: What to call it in the message.
+        *others: Further endings that the caller can write.
+    """
+    if Path(path).suffix.lower() not in (*SUFFIXES, *others):
+        raise ConfigurationError(
+            f"{name} must be written to a file that ends with {', '.join((*SUFFIXES, *others))}, "
+            f"got {path}"
+        )
+
+
+def write_image(path: str | Path, facts: ImageFacts, blocks: Blocks) -> None:
+    """Write an image whose windows come one by one; the file appears whole or not at all.
+
+    Args:
+        path: ``.tif``: a cloud-optimised GeoTIFF, tiled and compressed (without rasterio a plain
+            TIFF); ``.hdr``: ENVI, with the values beside it as ``.img``; ``.npy``.
+        facts: What the file says of the image.
+        blocks: Rows, columns and values (h, w, bands) of windows that cover the image.
+
+    Raises:
+        ConfigurationError: The file ends with something else.
+        MissingDependencyError: The image has coordinates, and rasterio is not there to write them.
+    """
+    check_image_path(path, "an image")
+    path = Path(path)
+    write = {".hdr": _write_envi, ".npy": _write_npy}.get(path.suffix.lower(), _write_tiff)
+    write(path, facts, blocks)
+
+
+def _write_npy(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
+    shape = facts.shape if facts.shape[2] > 1 else facts.shape[:2]
+    with atomic_path(path) as temporary:
+        _fill(np.lib.format.open_memmap(temporary, "w+", facts.dtype, shape), blocks)
+
+
+def _fill(image: np.memmap[Any, Any], blocks: Blocks) -> None:
+    """Write windows into an array in a file, (H, W, bands) or (H, W)."""
+    for rows, columns, values in blocks:
+        image[rows, columns] = values if image.ndim == 3 else values[:, :, 0]
+    image.flush()
+
+
+def _write_tiff(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
+    if importlib.util.find_spec("rasterio") is None and facts.georeference is None:
+        _write_plain_tiff(path, facts, blocks)
+        return
+    rasterio = require_rasterio("writing a GeoTIFF")
+    from rasterio.shutil import copy  # noqa: PLC0415
+    from rasterio.windows import Window  # noqa: PLC0415
+
+    height, width, bands = facts.shape
+    place = facts.georeference
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": bands,
+        "dtype": facts.dtype,
+        "nodata": facts.nodata,
+        "tiled": True,
+        "blockxsize": TILE,
+        "blockysize": TILE,
+        "compress": "deflate",
+        "bigtiff": "if_safer",
+    }
+    if place is not None:
+        profile |= {"crs": place.crs, "transform": rasterio.Affine(*place.transform)}
+    options = {"compress": "deflate", "bigtiff": "if_safer", "blocksize": TILE}
+    options["overview_resampling"] = "nearest" if facts.palette else "average"
+    with (
+        atomic_path(path) as temporary,
+        tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder,
+        # no files beside: the temporary ones' names would be in their names
+        rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_PAM_ENABLED=False),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        first = Path(folder) / "map.tif"  # a COG's overviews lie before its values
+        with rasterio.open(first, "w", **profile) as file:
+            if facts.palette:
+                file.write_colormap(1, {0: (0, 0, 0, 0), **facts.palette})
+            for number, name in enumerate(facts.band_names, 1):
+                file.set_band_description(number, name)
+            for rows, columns, values in blocks:
+                file.write(values.transpose(2, 0, 1), window=Window.from_slices(rows, columns))
+        copy(first, temporary, driver="COG", **options)
+        if facts.class_names:
+            write_text(f"{path}.aux.xml", _category_names(facts.class_names))
+
+
+def _category_names(names: Mapping[int, str]) -> str:
+    """Names of the values of a band in the file that GDAL reads beside an image."""
+    texts = [escape(names.get(value, "")) for value in range(max(names) + 1)]
+    categories = "".join(f"<Category>{text}</Category>" for text in texts)
+    return (
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'
+        "</PAMRasterBand></PAMDataset>\n"
+    )
+
+
+def _write_plain_tiff(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
+    """A TIFF without coordinates and compression."""
+    height, width, bands = facts.shape
+    shape = (height, width) if bands == 1 else facts.shape
+    with atomic_path(path) as temporary:
+        image = tifffile.memmap(temporary, shape=shape, dtype=facts.dtype, metadata=None)
+        _fill(image, blocks)
+
+
+def _write_envi(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
+    height, width, bands = facts.shape
+    header: dict[str, Any] = {
+        "samples": width,
+        "lines": height,
+        "bands": bands,
+        "header offset": 0,
+        "data type": ENVI_TYPES[facts.dtype.name],
+        "interleave": "bip",
+        "byte order": 0,
+        "data ignore value": facts.nodata,
+    }
+    names = facts.class_names
+    if names:
+        # a classification's classes are numbered without gaps
+        listed = range(max(names) + 1)
+        palette = {0: (0, 0, 0), **facts.palette}
+        header |= {
+            "file type": "ENVI Classification",
+            "classes": len(listed),
+            "class names": _listed(["Unclassified", *(names.get(n, f"({n})") for n in listed[1:])]),
+            "class lookup": _listed(value for n in listed for value in palette.get(n, (0, 0, 0))),
+            "band names": "{Classification}",
+        }
+    elif facts.band_names:
+        header["band names"] = _listed(facts.band_names)
+    if facts.georeference is not None:
+        header |= _map_info(facts.georeference)
+    with atomic_path(path.with_suffix(".img")) as temporary:
+        dtype = facts.dtype.newbyteorder("<")
+        _fill(np.memmap(temporary, dtype, "w+", shape=facts.shape), blocks)
+    lines = [f"{name} = {value}" for name, value in header.items()]
+    write_text(path, "\n".join(["ENVI", *lines, ""]))
+
+
+ENVI_TYPES = {"uint8": 1, "int16": 2, "int32": 3, "float32": 4, "float64": 5, "uint16": 12}
+ENVI_TYPES |= {"uint32": 13, "int64": 14, "uint64": 15}
+
+
+def _listed(values: Iterable[object]) -> str:
+    """Values as a header lists them, which knows no way to write a comma or a brace in a name."""
+    texts = (re.sub(r"[{},]", " ", str(value)) for value in values)
+    return f"{{{', '.join(texts)}}}"
+
+
+def _map_info(place: Georeference) -> dict[str, str]:
+    """The entries of a header that say where the pixels lie.
+
+    A zone of UTM is named, so that programs without WKT know it too.
+    """
+    a, b, c, d, e, f = place.transform
+    rotation = math.degrees(math.atan2(d, a))
+    sizes = math.hypot(a, d), math.hypot(b, e)
+    if not math.isclose(a * b + d * e, 0, abs_tol=1e-9 * sizes[0] * sizes[1]) or a * e - b * d > 0:
+        raise ConfigurationError(
+            "an ENVI header can't hold the coordinates of a sheared or mirrored image; write .tif"
+        )
+    crs = place.crs or ""
+    zone = UTM.search(crs)
+    name = "UTM" if zone else "Projected" if crs else "Arbitrary"
+    parts: list[object] = [name, 1, 1, repr(c), repr(f), *map(repr, sizes)]
+    if zone:
+        code, code_zone, named_zone, letter = zone.groups()
+        south = code == "7" or letter == "S"
+        parts += [int(code_zone or named_zone), "South" if south else "North", "WGS-84"]
+        parts.append("units=Meters")
+    if rotation:
+        parts.append(f"rotation={rotation!r}")
+    found = {"map info": _listed(parts)}
+    return found if not crs or crs.startswith("EPSG:") else {**found, WKT: f"{{{crs}}}"}
+
+
+WKT = "coordinate system string"
+UTM = re.compile(r"EPSG:32([67])(\d\d)$|WGS 84 / UTM zone (\d+)([NS])\"")

@@ -1,0 +1,164 @@
+"""Maps of images in files, window by window: equal to the whole, in place, and resumable."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from hsi_diffusion import simulate_scene
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.models import map_image, mapping
+from hsi_diffusion.scenes import Georeference, Raster, open_raster
+from tests.models.tiny import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hsi_diffusion import SceneClassifier
+    from tests.models.conftest import Saved
+
+rasterio = pytest.importorskip("rasterio")
+
+IMAGE = simulate_scene(70, 90, 20, 3, name="tiny", image=1, brightness=0.8)
+PLACE = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
+LOCAL = [kind for kind, plain in KINDS.items() if "spreading" not in plain and "blur" not in kind]
+
+
+def write_image(path: Path, valid: np.ndarray[Any, Any] | None = None) -> Path:
+    """The image as a GeoTIFF in UTM zone 32, with -9999 where it holds no data."""
+    values = IMAGE.cube.astype(np.float32)
+    if valid is not None:
+        values[~valid] = -9999
+    height, width, bands = values.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=bands, dtype="float32",
+        nodata=-9999, crs="EPSG:32632", transform=rasterio.Affine(*PLACE),
+    ) as file:  # fmt: skip
+        file.write(values.transpose(2, 0, 1))
+    return path
+
+
+def memory_for(model: SceneClassifier, image: Raster) -> int:
+    """What windows of 64 pixels need."""
+    each = model.bytes_per_pixel + 4 * image.bands * image.dtype.itemsize
+    return int(2 * each * (65 + 2 * model.reach) ** 2)
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_windows_say_what_the_whole_image_says(fitted: Callable[[str], Saved], kind: str) -> None:
+    model = fitted(kind).model
+    whole, image = model.predict(IMAGE).probabilities, Raster.of(IMAGE.cube)
+    assert not model.spreads
+    for rows in (slice(0, 33), slice(33, 70)):
+        for columns in (slice(0, 20), slice(20, 90)):
+            found, valid = model.predict_window(image, rows, columns, tile=8)
+            assert valid.all()
+            np.testing.assert_allclose(found, whole[rows, columns], atol=2e-6)
+
+
+def test_labels_are_spread_inside_overlapping_windows(
+    fitted: Callable[[str], Saved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = fitted("label propagation")
+    np.save(tmp_path / "image.npy", IMAGE.cube)
+    monkeypatch.setattr("hsi_diffusion.models.scene_classifier.OVERLAP", 4)
+    memory = memory_for(saved.model, Raster.of(IMAGE.cube))
+    said: list[str] = []
+    files = tmp_path / "image.npy", [tmp_path / "map.npy"]
+    map_image(saved.folder, *files, memory=memory, say=said.append)
+    assert "spread inside each of them" in said[0]
+    found = np.load(tmp_path / "map.npy", allow_pickle=False)
+    whole = saved.model.predict(IMAGE).ids
+    assert (found == whole).mean() > 0.9
+
+
+def test_a_map_lies_where_its_image_lies(fitted: Callable[[str], Saved], tmp_path: Path) -> None:
+    saved = fitted(LOCAL[-1])
+    valid = np.ones(IMAGE.cube.shape[:2], dtype=bool)
+    valid[:4] = valid[:, 85:] = False
+    image = write_image(tmp_path / "image.tif", valid)
+    out = [tmp_path / f"map.{ending}" for ending in ("tif", "hdr", "npy", "png")]
+    areas = map_image(
+        saved.folder, image, out, probabilities=tmp_path / "p.tif", uncertainty=tmp_path / "u.hdr"
+    )
+    ids, known = np.load(out[2], allow_pickle=False), saved.model.known
+    assert np.array_equal(ids > 0, valid)
+    for path in out[:2]:
+        with rasterio.open(path.with_suffix(".img") if path.suffix == ".hdr" else path) as file:
+            assert np.array_equal(file.read(1), ids)
+            assert tuple(file.transform)[:6] == PLACE
+            assert file.crs.to_epsg() == 32632
+            assert file.bounds == (500_000, 4_999_300, 500_900, 5_000_000)
+            assert file.nodata == 0
+            colours = file.colormap(1)
+            assert [colours[k][:3] for k in known.class_ids] == list(known.palette)
+            if path.suffix == ".tif":
+                assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+                assert file.compression.name == "deflate"
+    names = ET.parse(f"{out[0]}.aux.xml").findall(".//Category")
+    assert [name.text for name in names[1:]] == list(known.class_names)
+    header = open_raster(out[1], ndim=2)
+    place = header.georeference
+    assert place is not None
+    assert place == Georeference(place.crs, PLACE)
+    assert list((header.class_names or {}).values())[1:] == list(known.class_names)
+    with rasterio.open(tmp_path / "p.tif") as file:
+        shares = file.read()
+        assert file.descriptions == known.class_names
+    assert np.isnan(shares[:, ~valid]).all()
+    np.testing.assert_allclose(shares[:, valid].sum(axis=0), 1, atol=1e-5)
+    uncertain = open_raster(tmp_path / "u.hdr", ndim=2).read()[0][:, :, 0]
+    expected = -(shares * np.log(np.maximum(shares, 1e-30))).sum(axis=0)
+    np.testing.assert_allclose(uncertain[valid], expected[valid], atol=1e-5)
+    for area in areas:
+        assert area["pixels"] == (ids == area["id"]).sum()
+        assert area["hectares"] == pytest.approx(area["pixels"] * 0.01)
+    rows = list(csv.DictReader((tmp_path / "map-areas.csv").open(encoding="utf-8")))
+    assert [int(row["pixels"]) for row in rows] == [area["pixels"] for area in areas]
+    assert json.loads((tmp_path / "map-areas.json").read_text(encoding="utf-8")) == areas
+
+
+def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
+    fitted: Callable[[str], Saved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = fitted(LOCAL[1])
+    image = write_image(tmp_path / "image.tif")
+    monkeypatch.setattr(mapping, "SIDE", 64)
+    once, again, shared = (tmp_path / f"{name}.tif" for name in ("once", "again", "shared"))
+    map_image(saved.folder, image, [once])
+
+    def killed(job: mapping.MapJob, number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+        real(job, number)
+
+    real = mapping.map_window
+    with monkeypatch.context() as patch:
+        patch.setattr(mapping, "map_window", killed)
+        with pytest.raises(KeyboardInterrupt):
+            map_image(saved.folder, image, [again])
+    assert not again.exists()
+    said: list[str] = []
+    map_image(saved.folder, image, [again], say=said.append)
+    assert said[0] == "2 of 4 windows were mapped before"
+    map_image(saved.folder, image, [shared], workers=2)
+    assert once.read_bytes() == again.read_bytes() == shared.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_too_little_memory_and_other_images_are_refused(
+    fitted: Callable[[str], Saved], tmp_path: Path
+) -> None:
+    saved = fitted(LOCAL[1])
+    np.save(tmp_path / "image.npy", IMAGE.cube)
+    with pytest.raises(ConfigurationError, match="memory must be at least"):
+        map_image(saved.folder, tmp_path / "image.npy", [tmp_path / "map.npy"], memory=1000)
+    np.save(tmp_path / "image.npy", IMAGE.cube[:, :, 1:])
+    with pytest.raises(HsiDiffusionError, match="must have shape"):
+        map_image(saved.folder, tmp_path / "image.npy", [tmp_path / "map.npy"])

@@ -1,0 +1,442 @@
+"""Every format gives back the values, mask, coordinates and wavelengths that were written."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.io import savemat
+
+from hsi_diffusion.errors import FileFormatError, SceneError
+from hsi_diffusion.scenes import (
+    Georeference,
+    Raster,
+    fill_nodata,
+    load_custom_scene,
+    open_raster,
+    read_labels,
+    simulate_campaign,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEIGHT, WIDTH, BANDS = 7, 6, 5
+CUBE = np.random.default_rng(0).integers(1, 3000, (HEIGHT, WIDTH, BANDS)).astype(np.int16)
+WAVES = (450.0, 550.0, 650.0, 850.0, 1600.0)
+PLACE = (2.0, 0.0, 600000.0, 0.0, -2.0, 5300000.0)
+ROWS, COLUMNS = slice(2, 6), slice(1, 5)
+ENVI = """ENVI
+samples = 6
+lines = 7
+bands = 5
+data type = 2
+interleave = {interleave}
+byte order = 0
+"""
+
+
+def write_envi(folder: Path, cube: Any = CUBE, fields: str = "", interleave: str = "bil") -> Path:
+    order = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}[interleave]
+    (folder / "a.img").write_bytes(cube.transpose(order).astype("<i2").tobytes())
+    (folder / "a.hdr").write_text(ENVI.format(interleave=interleave) + fields)
+    return folder / "a.hdr"
+
+
+def write_tiff(path: Path, cube: Any = CUBE, **profile: Any) -> Path:
+    rasterio = pytest.importorskip("rasterio")
+    place = profile.pop("transform", PLACE)
+    options = {
+        "crs": "EPSG:32632",
+        "driver": "GTiff",
+        "transform": rasterio.Affine(*place),
+    } | profile
+    height, width, bands = cube.shape
+    with rasterio.open(
+        path, "w", height=height, width=width, count=bands, dtype=cube.dtype, **options
+    ) as file:
+        file.write(cube.transpose(2, 0, 1))
+    return path
+
+
+def write(kind: str, folder: Path) -> Path:
+    path = folder / f"a.{kind}"
+    match kind:
+        case "npy":
+            np.save(path, CUBE)
+        case "npz":
+            np.savez(path, cube=CUBE, other=np.arange(3))
+        case "mat":
+            savemat(path, {"cube": CUBE})
+        case "h5":
+            with h5py.File(path, "w") as file:
+                file["cube"] = CUBE
+        case "tif":
+            write_tiff(path)
+        case _:
+            return write_envi(folder, interleave=kind)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "mat", "h5", "tif", "bsq", "bil", "bip"])
+def test_windows_of_every_format(kind: str, tmp_path: Path) -> None:
+    raster = open_raster(write(kind, tmp_path))
+    assert raster.shape == CUBE.shape
+    assert raster.dtype == np.int16
+    values, valid = raster.read(ROWS, COLUMNS)
+    assert_array_equal(values, CUBE[ROWS, COLUMNS])
+    assert values.flags.c_contiguous
+    assert valid.all()
+    assert_array_equal(raster.read()[0], CUBE)
+
+
+def test_envi_header_is_heeded(tmp_path: Path) -> None:
+    cube = CUBE.copy()
+    cube[0], cube[1, 1, 3] = -9999, -9999
+    path = write_envi(
+        tmp_path,
+        cube,
+        "wavelength units = Micrometers\nwavelength = {0.45, 0.55, 0.65,\n 0.85, 1.6}\n"
+        "fwhm = {0.01, 0.01, 0.01, 0.02, 0.02}\nbbl = {1, 0, 1, 1, 1}\n"
+        "data ignore value = -9999\nreflectance scale factor = 10000\n"
+        "band names = {a, b, c, d, e}\nsensor type = HySpex\n"
+        "map info = {UTM, 1, 1, 600000, 5300000, 2, 2, 32, North, WGS-84}\n",
+    )
+    raster = open_raster(path)
+    assert raster.wavelengths == (450.0, 650.0, 850.0, 1600.0)
+    assert raster.fwhm == (10.0, 10.0, 20.0, 20.0)
+    assert raster.band_names == ("a", "c", "d", "e")
+    assert raster.sensor == "HySpex"
+    assert raster.georeference == Georeference("EPSG:32632", PLACE)
+    values, valid = raster.read()
+    expected = (cube != -9999).all(axis=2)
+    assert_array_equal(valid, expected)
+    assert_allclose(values[valid], cube[expected][:, [0, 2, 3, 4]] / 1e4, rtol=1e-6)
+    assert values.dtype == np.float32
+    assert values.min() > 0
+
+
+def test_envi_as_gdal_reads_it(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = write_envi(
+        tmp_path, fields="map info = {UTM, 1, 1, 600000, 5300000, 2, 2, 32, North, WGS-84}\n"
+    )
+    with rasterio.open(path.with_suffix(".img")) as file:
+        assert_array_equal(open_raster(path).read()[0], file.read().transpose(1, 2, 0))
+        assert tuple(file.transform)[:6] == PLACE
+        assert file.crs.to_epsg() == 32632
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("bbl = {1, 1}\n", "'bbl' must hold 5 entries"),
+        ("wavelength = {1, 2, x, 4, 5}\n", "'wavelength' must hold numbers"),
+        ("wavelength = {1, 2}\n", "'wavelength' must have 5 entries"),
+        ("map info = {UTM, 1, 1, west, 0, 2, 2, 32, North}\n", "'map info' must hold"),
+    ],
+)
+def test_envi_header_that_lies(fields: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=message):
+        open_raster(write_envi(tmp_path, fields=fields))
+
+
+def test_envi_sizes_and_encodings(tmp_path: Path) -> None:
+    header = write_envi(tmp_path, interleave="bsq")
+    with (tmp_path / "a.img").open("ab") as file:
+        file.write(bytes(60))
+    with pytest.raises(FileFormatError, match=r"60 more; 8 lines would fit: check lines"):
+        open_raster(header)
+    header = write_envi(tmp_path)
+    for encoding in ("utf-8-sig", "utf-16", "latin-1"):
+        text = ENVI.format(interleave="bil") + "description = {Überflug}\n"
+        header.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+        assert_array_equal(open_raster(header).read()[0], CUBE)
+    header.write_text(ENVI.format(interleave="bil").replace("lines = 7\n", ""))
+    with pytest.raises(FileFormatError, match="lacks 'lines'"):
+        open_raster(header)
+
+
+def test_geotiff_facts(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    cube = CUBE.copy()
+    cube[3:] = -1
+    path = write_tiff(tmp_path / "a.tif", cube, nodata=-1)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5,) * BANDS, (2.0,) * BANDS
+        for band, wave in enumerate(WAVES, 1):
+            file.set_band_description(band, f"Band {band} ({wave / 1000:g} Micrometers)")
+    raster = open_raster(path)
+    assert raster.wavelengths == WAVES
+    assert raster.georeference is not None
+    assert raster.georeference.transform == PLACE
+    assert rasterio.crs.CRS.from_user_input(raster.georeference.crs).to_epsg() == 32632
+    values, valid = raster.read()
+    assert_array_equal(valid, np.arange(HEIGHT)[:, None] < [3] * WIDTH)
+    assert_allclose(values[:3], cube[:3] * 0.5 + 2)
+
+
+def test_mask_of_a_geotiff(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = write_tiff(tmp_path / "a.tif")
+    mask = np.ones((HEIGHT, WIDTH), dtype=bool)
+    mask[:, 0] = False
+    with rasterio.open(path, "r+") as file:
+        file.write_mask(mask)
+    assert_array_equal(open_raster(path).read(ROWS, COLUMNS)[1], mask[ROWS, COLUMNS])
+
+
+def test_arrays_of_other_libraries() -> None:
+    masked = np.ma.masked_equal(CUBE, CUBE[2, 3, 1])
+    assert not open_raster(masked).read()[1][2, 3]
+    assert_array_equal(open_raster(torch.from_numpy(CUBE)).read()[0], CUBE)
+    assert_array_equal(open_raster(CUBE.tolist()).read()[0], CUBE)
+    first = np.moveaxis(CUBE, 2, 0)
+    assert_array_equal(open_raster(first, axes="CHW").read(ROWS, COLUMNS)[0], CUBE[ROWS, COLUMNS])
+    sample = {"image": torch.from_numpy(first.copy()), "mask": torch.ones(1, HEIGHT, WIDTH).long()}
+    scene = load_custom_scene(sample)
+    assert_array_equal(scene.cube, CUBE)
+    assert_array_equal(scene.labels, 1)
+    for wrong, message in (([[1], [2, 3]], "must be"), (["a"], "array of numbers"), (3, "shape")):
+        with pytest.raises(SceneError, match=message):
+            open_raster(wrong)
+    with pytest.raises(SceneError, match="axes must hold"):
+        open_raster(CUBE, axes="XYZ")
+
+
+def test_data_array() -> None:
+    xarray = pytest.importorskip("xarray")
+    values = CUBE.astype(np.float32)
+    values[0, 0] = np.nan
+    array = xarray.DataArray(
+        np.moveaxis(values, 2, 0),
+        dims=("band", "y", "x"),
+        coords={
+            "wavelength": ("band", np.array(WAVES) / 1000, {"units": "um"}),
+            "x": 600001.0 + 2 * np.arange(WIDTH),
+            "y": 5299999.0 - 2 * np.arange(HEIGHT),
+        },
+        attrs={"crs": "EPSG:32632"},
+    )
+    raster = open_raster(array)
+    found, valid = raster.read()
+    assert_array_equal(found[valid], values[valid])
+    assert (~valid).sum() == 1
+    assert raster.wavelengths == WAVES
+    assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+def test_enmap(tmp_path: Path) -> None:
+    stem = "ENMAP01-____L2A-DT0000_20230101T000000Z_001_V010400_20230101T000000Z-"
+    cube = CUBE.copy()
+    cube[0, 0] = -32768
+    write_tiff(tmp_path / f"{stem}SPECTRAL_IMAGE.TIF", cube, nodata=-32768)
+    bands = "".join(
+        f'<bandID number="{n}"><wavelengthCenterOfBand>{wave}</wavelengthCenterOfBand>'
+        f"<FWHMOfBand>7</FWHMOfBand><GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand>"
+        "</bandID>"
+        for n, wave in enumerate(WAVES, 1)
+    )
+    path = tmp_path / f"{stem}METADATA.XML"
+    path.write_text(
+        f"<level_X><specific><backgroundValue>-32768</backgroundValue><bandCharacterisation>{bands}"
+        "</bandCharacterisation></specific></level_X>"
+    )
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == WAVES
+    assert raster.fwhm == (7.0,) * BANDS
+    assert not valid[0, 0]
+    assert valid.sum() == valid.size - 1
+    assert_allclose(values[valid], CUBE[valid] / 1e4, rtol=1e-6)
+
+
+def test_prisma(tmp_path: Path) -> None:
+    path = tmp_path / "PRS_L2D_STD_20230101000000_20230101000004_0001.he5"
+    stored = CUBE.astype(np.uint16) * 10
+    with h5py.File(path, "w") as file:
+        fields = "HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"
+        # descending in the file, with a band that was not recorded
+        file[f"{fields}/VNIR_Cube"] = stored[:, :, [2, 1, 0]].transpose(0, 2, 1)
+        swir = np.concatenate([stored[:, :, [4, 3]], stored[:, :, :1]], axis=2)
+        file[f"{fields}/SWIR_Cube"] = swir.transpose(0, 2, 1)
+        file.attrs["List_Cw_Vnir"] = np.array([650.0, 550.0, 450.0])
+        file.attrs["List_Cw_Swir"] = np.array([1600.0, 850.0, 0.0])
+        for name in ("Vnir", "Swir"):
+            file.attrs[f"L2Scale{name}Min"], file.attrs[f"L2Scale{name}Max"] = 0.0, 0.5
+        corners = {"UL": (600001.0, 5299999.0), "LR": (600011.0, 5299987.0)}
+        for corner, (x, y) in corners.items():
+            file.attrs[f"Product_{corner}corner_easting"] = x
+            file.attrs[f"Product_{corner}corner_northing"] = y
+        file.attrs["Epsg_Code"] = 32632
+    raster = open_raster(path)
+    assert raster.wavelengths == WAVES
+    assert raster.shape == CUBE.shape
+    assert_allclose(raster.read(ROWS, COLUMNS)[0], stored[ROWS, COLUMNS] * (0.5 / 65535), rtol=1e-6)
+    assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+def test_emit(tmp_path: Path) -> None:
+    path = tmp_path / "EMIT_L2A_RFL_001_20230101T000000_0000000_001.nc"
+    raw = CUBE.astype(np.float32) / 1e4
+    rows, columns = np.zeros((2, 4, 4), dtype=np.int32)
+    rows[1:3, 1:3], columns[1:3, 1:3] = [[3, 3], [4, 5]], [[1, 2], [2, 6]]
+    with h5py.File(path, "w") as file:
+        file["reflectance"] = raw
+        file["reflectance"].attrs["_FillValue"] = np.float32(-9999)
+        file["sensor_band_parameters/wavelengths"] = np.array(WAVES, dtype=np.float32)
+        file["sensor_band_parameters/fwhm"] = np.full(BANDS, 8.5, dtype=np.float32)
+        file["sensor_band_parameters/good_wavelengths"] = np.array([1.0, 1, 0, 1, 1])
+        file["location/glt_x"], file["location/glt_y"] = columns, rows
+        file.attrs["geotransform"] = np.array([10.0, 0.0005, 0.0, 50.0, 0.0, -0.0005])
+        file.attrs["spatial_ref"] = "EPSG:4326"
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == (450.0, 550.0, 850.0, 1600.0)
+    assert_array_equal(valid, rows > 0)
+    assert_array_equal(values[valid], raw[rows - 1, columns - 1][valid][:, [0, 1, 3, 4]])
+    assert raster.georeference == Georeference("EPSG:4326", (5e-4, 0.0, 10.0, 0.0, -5e-4, 50.0))
+    assert not open_raster(path).read(slice(0, 1))[1].any()
+
+
+def test_filling_is_what_patches_see_beyond_a_border() -> None:
+    valid = np.zeros((HEIGHT + 6, WIDTH + 6), dtype=bool)
+    valid[3:-3, 3:-3] = True
+    framed = np.full((*valid.shape, BANDS), -9999, dtype=np.int16)
+    framed[3:-3, 3:-3] = CUBE
+    filled = fill_nodata(framed, valid)
+    mirrored = np.pad(CUBE, ((3, 3), (3, 3), (0, 0)), mode="reflect")
+    assert_array_equal(filled[3:-3], mirrored[3:-3])
+    assert_array_equal(filled[:, 3:-3], mirrored[:, 3:-3])
+    raster = Raster.of(framed, nodata=-9999)
+    assert_array_equal(raster.read()[0], filled)
+
+
+def test_nodata_of_zero_and_of_text() -> None:
+    cube = CUBE.astype(np.float32)
+    cube[0, 0], cube[1, 1, 2] = 0, 0
+    assert (~open_raster(cube, nodata=0).read()[1]).sum() == 1
+    cube[2, 2] = -3.4028235e38
+    assert not open_raster(cube, nodata=-3.40282346638529e38).read()[1][2, 2]
+    with pytest.warns(UserWarning, match=r"nodata=-9999 \(--nodata -9999\)"):
+        load_custom_scene(np.where(np.arange(HEIGHT)[:, None, None] < 1, -9999, CUBE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scene = load_custom_scene(cube, np.ones((HEIGHT, WIDTH), dtype=int), nodata=0)
+    assert scene.valid is not None
+    assert not scene.labels[0, 0]
+
+
+LABELS = np.repeat(np.array([[0, 1, 1, 4, 4, 2]]), HEIGHT, axis=0)
+
+
+def test_label_rasters_of_other_grids(tmp_path: Path) -> None:
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    labels = LABELS.astype(np.uint8)[:, :, None]
+
+    def read(name: str, values: Any, **profile: Any) -> Any:
+        return read_labels(write_tiff(tmp_path / f"{name}.tif", values, **profile), image).values
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_array_equal(read("same", labels), LABELS)
+    with pytest.raises(SceneError, match=r"\+0.0 rows and \+10.0 columns off"):
+        read("shifted", labels, transform=(2.0, 0, 600020.0, 0, -2.0, 5300000.0))
+    fine = labels.repeat(3, 0).repeat(3, 1)
+    fine[::3, ::3] = 7
+    with pytest.warns(UserWarning, match="3 x 3 pixels .* most of them"):
+        found = read("fine", fine, transform=(2 / 3, 0, 600000.0, 0, -2 / 3, 5300000.0))
+    assert_array_equal(found, LABELS)
+    wide = np.pad(labels, ((1, 2), (3, 1), (0, 0)), constant_values=9)
+    with pytest.warns(UserWarning, match="another grid"):
+        found = read("wide", wide, transform=(2.0, 0, 599994.0, 0, -2.0, 5300002.0))
+    assert_array_equal(found, LABELS)
+    with pytest.raises(SceneError, match="don't lie on the image"):
+        read("away", wide, transform=(2.0, 0, 0.0, 0, -2.0, 0.0))
+    labels[0] = 255
+    with pytest.warns(UserWarning, match="255 is taken for unlabelled"):
+        assert not read("ignored", labels)[0].any()
+    assert not read("declared", labels.astype(np.int16), nodata=255)[0].any()
+
+
+def test_pictures_as_labels() -> None:
+    image = open_raster(CUBE)
+    one_hot = (LABELS[:, :, None] == np.arange(1, 5)).astype(np.uint8)
+    assert_array_equal(read_labels(one_hot, image).values, LABELS)
+    colours = np.array([[0, 0, 0], [9, 9, 9], [50, 0, 0], [0, 0, 0], [200, 0, 7]], dtype=np.uint8)
+    with pytest.warns(UserWarning, match="picture of 3 colours"):
+        found = read_labels(colours[LABELS], image)
+    assert_array_equal(found.values, np.array([0, 1, 2, 0, 3])[LABELS])
+    assert found.palette[3] == (200, 0, 7)
+    with pytest.raises(SceneError, match="looks like probabilities"):
+        read_labels(one_hot * 0.5, image)
+
+
+def test_polygons_and_points(tmp_path: Path) -> None:
+    geopandas = pytest.importorskip("geopandas")
+    shapely = pytest.importorskip("shapely")
+
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    left, top = 600000.0, 5300000.0
+    shapes = [
+        shapely.box(left, top - 6, left + 4, top),
+        shapely.box(left + 6, top - 14, left + 12, top - 8),
+    ]
+    table = geopandas.GeoDataFrame(
+        {"crop": ["wheat", "oats"], "owner": ["A", "B"]}, geometry=shapes, crs="EPSG:32632"
+    )
+    expected = np.zeros((HEIGHT, WIDTH), dtype=int)
+    expected[:3, :2], expected[4:, 3:] = 2, 1
+    for name in ("a.gpkg", "a.geojson", "a.shp"):
+        path = tmp_path / name
+        (table.to_crs("EPSG:4326") if name == "a.geojson" else table).to_file(path)
+        found = read_labels(path, image, "crop")
+        assert_array_equal(found.values, expected)
+        assert found.names == {1: "oats", 2: "wheat"}
+        assert found.polygons is not None
+        assert_array_equal(found.polygons, np.array([0, 2, 1])[expected])
+    with pytest.raises(SceneError, match=r"which column .* crop, owner"):
+        read_labels(path, image)
+    with pytest.raises(SceneError, match="but array has none"):
+        read_labels(path, open_raster(CUBE), "crop")
+    table.set_geometry(table.translate(1e5)).to_file(tmp_path / "off.gpkg")
+    with pytest.raises(SceneError, match="none of the 2 shapes"):
+        read_labels(tmp_path / "off.gpkg", image, "crop")
+    points = geopandas.GeoDataFrame(
+        {"class": [3, 5]},
+        geometry=shapely.points([[left + 1, top - 1], [left + 11, top - 13]]),
+        crs="EPSG:32632",
+    )
+    points.to_file(tmp_path / "p.gpkg")
+    found = read_labels(tmp_path / "p.gpkg", image)
+    assert found.values[0, 0] == 3
+    assert found.values[6, 5] == 5
+    assert found.polygons is None
+    assert np.count_nonzero(found.values) == 2
+    degrees = points.to_crs("EPSG:4326").get_coordinates().to_numpy().tolist()
+    for text in (
+        "row;column;class\n0;0;3\n6;5;5\n",
+        "x,y,class\n600001,5299999,3\n600011,5299987,5\n",
+        "lon,lat,class\n{},{},3\n{},{},5\n".format(*degrees[0], *degrees[1]),
+    ):
+        (tmp_path / "p.csv").write_text(text)
+        assert_array_equal(read_labels(tmp_path / "p.csv", image).values, found.values)
+
+
+def test_campaign(tmp_path: Path) -> None:
+    geopandas = pytest.importorskip("geopandas")
+    simulate_campaign(tmp_path, 48, 48, 12, 3)
+    scene = load_custom_scene(tmp_path / "line1.hdr", tmp_path / "fields1.gpkg")
+    assert scene.valid is not None
+    assert 0.5 < scene.valid.mean() < 0.9
+    assert not scene.labels[~scene.valid].any()
+    assert scene.info.wavelengths is not None
+    assert scene.georeference is not None
+    table = geopandas.read_file(tmp_path / "fields1.gpkg")
+    assert set(table["class"]) == set(scene.info.class_names)
+    assert_allclose(table.area.sum(), np.count_nonzero(scene.labels) * 4)
