@@ -3,12 +3,13 @@
 Methods are features of denoisers that learned the scene without labels; controls are the scene's
 bands in several spaces, blurred or not. Splits, classifier and candidates for its kernel are the
 same for both. ``develop`` measures all candidates on development splits (seeds from 100) of each
-kind: whole fields, 10 pixels of each class, disjoint blocks. ``final`` takes the best candidate of
-each side there, and measures only these two on the splits with seeds 20 to 29; and, on each of
-these splits, the candidates that its own validation pixels choose.
+kind: whole fields, 10 pixels of each class, disjoint blocks. ``final`` takes the control and the
+level of DiffGraph's features that are best there, and measures only these two on the splits with
+seeds 20 to 29; then, on each of these splits, those that its own validation pixels choose.
 
     python experiments/fields.py develop --root data
     python experiments/fields.py final --root data
+    python experiments/fields.py picture --root data
 
 Both continue where they stopped. The results: docs/results.md.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from hsi_diffusion import SceneClassifier, load_scene
 from hsi_diffusion.classifiers import SupportVectorMachine
@@ -31,11 +33,12 @@ from hsi_diffusion.patches import (
     MinMax,
     RelevantComponents,
     blur_radius,
+    field_map,
     gaussian_blur,
     make_split,
 )
 from hsi_diffusion.recipes import merge, read_preset
-from hsi_diffusion.reports import paired
+from hsi_diffusion.reports import paired, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +50,8 @@ if TYPE_CHECKING:
     Key = tuple[str, str, int, str, str]
 
 OUT = Path(__file__).parent / "results" / "fields"
-KINDS = ("fields", "10", "blocks")
+TITLES = {"fields": "Unseen fields", "10": "10 per class", "blocks": "Disjoint blocks"}
+KINDS = tuple(TITLES)
 DEVELOPMENT, FINAL = range(100, 110), range(20, 30)
 KERNELS = {"1.5/100": (1.5, 100.0), "3/10": (3.0, 10.0)}
 """Width and cost, in the units of :class:`SupportVectorMachine` with ``standardise``."""
@@ -201,14 +205,15 @@ def final(cubes: Cubes, developed: Results, measured: Results) -> Iterator[str]:
     yield "| splits | chosen by | with pretraining | without | difference | p | better |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for kind in KINDS:
-        best = [developed.best(kind, names) for names in (cubes.methods, cubes.controls)]
+        best = [developed.best(kind, names) for names in (cubes.methods[:3], cubes.controls)]
         measured.measure(cubes, kind, best, FINAL)
         sides = [{s: measured.rows[kind, *pair, s][1] for s in FINAL} for pair in best]
         yield line(kind, "development splits", sides)
         yield f"| | | {' | '.join(f'{name}, kernel {kernel}' for name, kernel in best)} | | | |"
+    for kind in KINDS:
         candidates = [
             [developed.best(kind, [name]) for name in names]
-            for names in (cubes.methods[:5], cubes.controls)
+            for names in (cubes.methods[:3], cubes.controls)
         ]
         for names in candidates:
             measured.measure(cubes, kind, names, FINAL)
@@ -230,12 +235,44 @@ def line(kind: str, how: str, sides: list[dict[int, float]]) -> str:
     )
 
 
+def picture(cubes: Cubes, developed: Results) -> None:
+    """Accuracy by blur on the development splits, and each field when all others are known."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    *panels, last = figure.subplots(1, 4)
+    series = {space: [f"{space}, blur {blur}" for blur in (0, 1, 2, 3)] for space in SPACES} | {
+        "DiffGraph's features": cubes.methods[:3]
+    }
+    for panel, kind in zip(panels, KINDS, strict=True):
+        for name, names in series.items():
+            best = [developed.best(kind, [one]) for one in names]
+            means = [np.mean([developed.rows[kind, *b, s][1] for s in DEVELOPMENT]) for b in best]
+            panel.plot(range(len(names)), 100 * np.array(means), marker="o", label=name)
+        panel.set(title=TITLES[kind], xlabel="blur (pixels)", ylabel="OA (%)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    labels, rows = cubes.scene.labels, cubes("whitened in superpixels, 24, blur 1", 0)
+    fields, right = field_map(labels), np.full(labels.shape, np.nan)
+    several = [k for k in np.unique(labels[labels > 0]) if len(np.unique(fields[labels == k])) > 1]
+    used = np.isin(labels, several)
+    for number in np.unique(fields[used]):
+        train = np.flatnonzero(used & (fields != number))
+        train = np.random.default_rng(0).permutation(train)[:2500]
+        machine = SupportVectorMachine([3.0], [10.0], standardise=True)
+        machine.fit(rows.reshape(-1, rows.shape[2])[train], labels.ravel()[train])
+        own = fields == number
+        right[own] = machine.score(rows[own], labels[own])
+    print(f"each field, all others known: {right[used].mean():.2%} of the pixels")
+    image = last.imshow(100 * right, cmap="RdYlGn", vmin=0, vmax=100)
+    last.set(title="Right (%) in each field,\nall other fields known", xticks=[], yticks=[])
+    figure.colorbar(image, ax=last, shrink=0.8)
+    save_figure(figure, OUT / "fields.png")
+
+
 def main() -> None:
-    """Run one of the two phases."""
+    """Run one of the phases."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("phase", choices=("develop", "final"))
+    parser.add_argument("phase", choices=("develop", "final", "picture"))
     parser.add_argument(
         "--root", type=Path, default=Path("data"), help="folder with the scene's files"
     )
@@ -246,10 +283,14 @@ def main() -> None:
     for name in [*cubes.controls, *cubes.methods] if options.phase == "develop" else ():
         for kind in KINDS:
             developed.measure(cubes, kind, pairs_of([name]), DEVELOPMENT)
+    if options.phase == "picture":
+        picture(cubes, developed)
     if options.phase == "final":
-        lines = list(final(cubes, developed, Results(OUT / "final.csv")))
-        (OUT / "final.md").write_text("\n".join(lines) + "\n")
-        print("\n".join(lines))
+        lines: list[str] = []
+        for text in final(cubes, developed, Results(OUT / "final.csv")):
+            lines.append(text)
+            print(text, flush=True)
+            (OUT / "final.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
