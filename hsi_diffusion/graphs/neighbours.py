@@ -206,10 +206,7 @@ def _compared(rows: Tensor, number: int) -> Tensor:
     others = torch.arange(len(rows), device=rows.device).split(width)
     starts = range(0, len(rows), height)
     return torch.cat(
-        [
-            _nearest(rows, squares, slice(start, start + height), others, number)
-            for start in starts
-        ]
+        [_nearest(rows, squares, slice(start, start + height), others, number) for start in starts]
     )
 
 
