@@ -193,8 +193,9 @@ class NoiseSchedule(Recorded, nn.Module):
             )
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
-        # on an accelerator this would wait for the device in every training step
-        if t.device.type == "cpu" and t.numel():
+        # on an accelerator this would wait for the device in every training step, and break the
+        # graph of a compiled one
+        if t.device.type == "cpu" and t.numel() and not torch.compiler.is_compiling():
             self.check_step(int(t.min()))
             self.check_step(int(t.max()))
         table: Tensor = getattr(self, name)

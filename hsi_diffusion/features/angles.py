@@ -80,21 +80,22 @@ def spectral_angle_maps(
         ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
             unknown.
     """
-
-    def angle(x0: Tensor, restored: Tensor) -> Tensor:
-        true, found = (image.permute(1, 2, 0) for image in (x0, restored))
-        return spectral_angle(true, found)[None]
-
     return restoration(
         denoiser,
         schedule,
         cube,
         settings,
-        angle,
+        angle_map,
         channels=1,
         prediction=prediction,
         device=device,
     )
+
+
+def angle_map(x0: Tensor, restored: Tensor) -> Tensor:
+    """Angle between the spectra of two images, (bands, h, w) each to (1, h, w)."""
+    true, found = (image.permute(1, 2, 0) for image in (x0, restored))
+    return spectral_angle(true, found)[None]
 
 
 def _unit(spectra: Tensor, dim: int) -> Tensor:

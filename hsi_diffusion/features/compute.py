@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.features.angles import spectral_angle_maps
 from hsi_diffusion.features.extract import iter_feature_tiles
 from hsi_diffusion.features.fitted import FittedReduction
 from hsi_diffusion.features.reduce import Reduction
@@ -19,7 +18,7 @@ from hsi_diffusion.features.store import FeatureCube, feature_key
 from hsi_diffusion.patches import StreamingPCA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -81,10 +80,15 @@ def compute_features(
     if store is not None and (found := store.load(key)) is not None:
         return found
 
-    tiles = iter_feature_tiles(denoiser, schedule, cube, settings, device=device)
     height, width, _ = cube.shape
+    steps = len(settings.timesteps)
+    maps = np.empty((height, width, steps * (angles is not None)), dtype=np.float32)
+    found_tiles = iter_feature_tiles(
+        denoiser, schedule, cube, settings, angles=angles, device=device
+    )
+    tiles = _without_angles(found_tiles, maps)
     fitted: FittedReduction | None = None
-    with closing(tiles):
+    with closing(found_tiles):
         if isinstance(reduction, Reduction):
             shape = (height, width, layout.computed)
             spool: AbstractContextManager[Any] = (
@@ -98,8 +102,7 @@ def compute_features(
             fitted = reduction
             array = np.empty((height, width, sum(layout.channels)), dtype=np.float32)
             for rows, columns, tile in tiles:
-                found_here = tile.numpy()
-                array[rows, columns] = found_here if fitted is None else fitted(found_here)
+                array[rows, columns] = tile if fitted is None else fitted(tile)
     plain = None if fitted is None else fitted.settings
     features = FeatureCube(
         array,
@@ -115,10 +118,7 @@ def compute_features(
         fitted,
     )
     if angles is not None:
-        maps = spectral_angle_maps(
-            denoiser, schedule, cube, settings, prediction=angles, device=device
-        )
-        features = features.with_angles(maps.numpy())
+        features = features.with_angles(maps)
     if store is not None:
         store.save(key, features)
     return features
@@ -166,8 +166,24 @@ def feature_layout(
     return FeatureLayout(sum(widths), (plain.components,) * parts, parts)
 
 
+def _without_angles(
+    tiles: Iterable[Tile], maps: NDArray[np.float32]
+) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Tiles of features; the angles behind each timestep's go to ``maps``, (H, W, T or 0)."""
+    for rows, columns, tile in tiles:
+        values = tile.numpy()
+        if steps := maps.shape[2]:
+            cut = values.reshape(*values.shape[:2], steps, -1)
+            maps[rows, columns] = cut[..., -1]
+            values = cut[..., :-1].reshape(*values.shape[:2], -1)
+        yield rows, columns, values
+
+
 def _reduce(
-    tiles: Iterable[Tile], raw: Any, reduction: Reduction, layout: FeatureLayout
+    tiles: Iterable[tuple[slice, slice, NDArray[np.float32]]],
+    raw: Any,
+    reduction: Reduction,
+    layout: FeatureLayout,
 ) -> tuple[NDArray[np.float32], FittedReduction]:
     """Learn from the tiles as they come and keep them in ``raw``, then project them from there.
 
@@ -187,10 +203,8 @@ def _reduce(
     places = []
     for rows, columns, tile in tiles:
         places.append((rows, columns))
-        raw[rows, columns] = tile.numpy()
-        for reducer, part in zip(
-            reducers, np.split(tile.numpy(), layout.parts, axis=2), strict=True
-        ):
+        raw[rows, columns] = tile
+        for reducer, part in zip(reducers, np.split(tile, layout.parts, axis=2), strict=True):
             reducer.partial_fit(part.reshape(-1, part.shape[2]))
     fitted = FittedReduction(reduction, tuple(reducer.finish() for reducer in reducers))
     array = np.empty((*raw.shape[:2], sum(layout.channels)), dtype=np.float32)

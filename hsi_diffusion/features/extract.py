@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hsi_diffusion.features.angles import angle_map
 from hsi_diffusion.features.request import check_request
-from hsi_diffusion.features.tiles import TiledPass
+from hsi_diffusion.features.restore import Restored, output_alignment
+from hsi_diffusion.features.tiles import TiledPass, like_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.tiles import Tile
+    from hsi_diffusion.types import Prediction
 
 
 def iter_feature_tiles(
@@ -31,6 +34,7 @@ def iter_feature_tiles(
     cube: Tensor | NDArray[Any],
     settings: FeatureSettings,
     *,
+    angles: Prediction | None = None,
     device: str | torch.device | None = None,
 ) -> Generator[Tile]:
     """Compute the features of a scene, one tile at a time, row by row of tiles.
@@ -44,6 +48,9 @@ def iter_feature_tiles(
         schedule: The noise schedule that it was trained with.
         cube: The scene in the denoiser's input space, shape (H, W, bands).
         settings: Which features, and how.
+        angles: What the denoiser's output means; then each timestep's features are followed by the
+            spectral angle between the scene and what is restored, from the same pass. None: no
+            angles.
         device: Where to compute; by default where the denoiser is.
 
     Returns:
@@ -56,18 +63,25 @@ def iter_feature_tiles(
     check_request(denoiser, schedule, tuple(cube.shape), settings)
     levels = [denoiser.feature_info[level] for level in settings.levels]
 
-    def maps(_: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
-        return [found[0] for found in denoiser.forward_intermediates(x_t, t, settings.levels)]
+    home = device if device is not None else like_of(denoiser).device
+    restored = None if angles is None else Restored(schedule, angles, home)
 
+    def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        if restored is None:
+            return [found[0] for found in denoiser.forward_intermediates(x_t, t, settings.levels)]
+        output, features = denoiser.forward_with_features(x_t, t, settings.levels)
+        return [*(found[0] for found in features), angle_map(x0[0], restored(x_t, t, output)[0])]
+
+    with_output = angles is not None
     tiled = TiledPass(
         denoiser=denoiser,
         schedule=schedule,
         cube=torch.as_tensor(cube),
         settings=settings,
         maps=maps,
-        channels=tuple(level.channels for level in levels),
-        reductions=tuple(level.reduction for level in levels),
-        radius=max(level.radius for level in levels),
-        alignment=denoiser.alignment,
+        channels=(*(level.channels for level in levels), *(1,) * with_output),
+        reductions=(*(level.reduction for level in levels), *(1,) * with_output),
+        radius=max(denoiser.radius * with_output, *(level.radius for level in levels)),
+        alignment=output_alignment(denoiser) if with_output else denoiser.alignment,
     )
     return tiled.tiles(device)

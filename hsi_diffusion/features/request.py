@@ -43,7 +43,7 @@ class FeatureSettings:
     noise: NoiseMode = "none"
     draws: int = 8
     seed: int = 0
-    tile: int = 64
+    tile: int = 160
     precision: Precision = "float32"
     place: tuple[int, int, int] | None = None
 

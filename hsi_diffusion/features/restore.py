@@ -90,13 +90,11 @@ def restoration(
     """
     cube = torch.as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
-    check_prediction(prediction)
-    # a copy, so that the caller's schedule stays on its device
-    there = copy.deepcopy(schedule).to(device if device is not None else like_of(denoiser).device)
+    home = device if device is not None else like_of(denoiser).device
+    restored = Restored(schedule, prediction, home)
 
     def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
-        output = denoiser(x_t, t).to(x_t.dtype)
-        return [derive(x0[0], there.predict_x0(x_t, t, output, prediction)[0])]
+        return [derive(x0[0], restored(x_t, t, denoiser(x_t, t))[0])]
 
     tiled = TiledPass(
         denoiser=denoiser,
@@ -107,13 +105,39 @@ def restoration(
         channels=(channels,),
         reductions=(1,),
         radius=denoiser.radius,
-        # the output comes through every grid that the network has inside
-        alignment=math.lcm(
-            denoiser.alignment, *(level.reduction for level in denoiser.feature_info)
-        ),
+        alignment=output_alignment(denoiser),
     )
     found = torch.empty(*cube.shape[:2], len(settings.timesteps) * channels)
     with closing(tiled.tiles(device)) as tiles:
         for rows, columns, tile in tiles:
             found[rows, columns] = tile
     return found
+
+
+class Restored:
+    """From what a denoiser gives to the x_0 that it means.
+
+    Args:
+        schedule: Its noise schedule; a copy is moved, so that the caller's stays on its device.
+        prediction: What the denoiser's output means.
+        device: Where the images are.
+
+    Raises:
+        ConfigurationError: ``prediction`` is unknown.
+    """
+
+    def __init__(
+        self, schedule: NoiseSchedule, prediction: Prediction, device: str | torch.device
+    ) -> None:
+        check_prediction(prediction)
+        self.schedule = copy.deepcopy(schedule).to(device)
+        self.prediction = prediction
+
+    def __call__(self, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
+        """The clean images, shape and dtype of ``x_t``."""
+        return self.schedule.predict_x0(x_t, t, output.to(x_t.dtype), self.prediction)
+
+
+def output_alignment(denoiser: Denoiser) -> int:
+    """Crops start at multiples of this: the output comes through all grids of the network."""
+    return math.lcm(denoiser.alignment, *(level.reduction for level in denoiser.feature_info))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -221,8 +222,10 @@ def _pick(found: Tensor, reduction: int, window: Window) -> Tensor:
 
 
 def cut(length: int, tile: int) -> list[slice]:
-    """Neighbouring slices of at most ``tile``."""
-    return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
+    """Neighbouring slices of at most ``tile``, as few as possible and as equal as possible."""
+    count = -(-length // tile)
+    ends = [length * number // count for number in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def with_halo(part: slice, halo: int, step: int, length: int) -> slice:

@@ -201,7 +201,7 @@ class FeatureStageSettings:
     levels: tuple[int, ...] = (0, 1, 2)
     noise: NoiseMode = "fixed"
     draws: int = 8
-    tile: int = 128
+    tile: int = 160
     precision: AnyPrecision = "auto"
     combine: Combine = "none"
     angles: bool = False
