@@ -85,6 +85,11 @@ def check_claim(path: Path, nbytes: int, *, compressed: bool) -> None:
             f"can't read {path}: its header claims an array of {nbytes} bytes, which a file of "
             f"{size} bytes can't hold; it is damaged or cut short, get it again"
         )
+    allow_memory(nbytes, size)
+
+
+def allow_memory(nbytes: int, size: int = 0) -> None:
+    """Raise the limits of the process for foreign files for an array, and for a file."""
     if _serving:
         _limit(size, nbytes)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
@@ -12,6 +15,7 @@ from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes.arrays import raster_of
 from hsi_diffusion.scenes.envi import open_envi
 from hsi_diffusion.scenes.gdal import open_gdal, opens_with_gdal
+from hsi_diffusion.scenes.isolated import allow_memory, check_claim, isolated
 from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import (
@@ -70,24 +74,56 @@ def open_raster(
 def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
     path, key = parse_location(source)
     with reading(path):
-        if key is None and axes is None and (product := open_product(path)) is not None:
-            return product
         found = file_format(path)
         if found == "envi" and key is None and axes is None:
-            raster = open_envi(path)
-            return _checked(raster, ndim)
-        if key is None and axes is None and opens_with_gdal(path, found):
-            return _checked(open_gdal(path), ndim)
+            return _checked(open_envi(path), ndim)
+    if found not in ("npy", "mat"):
+        place = (path, key, axes, ndim, path.stat().st_mtime_ns)
+        if (header := _header(*place)) is not None:
+            return header
     key = choose_array(path, key, ndim)
-    facts: dict[str, Any] = {"path": path}
     with reading(path):
         if found == "npy":
             values = np.load(path, mmap_mode="r", allow_pickle=False)
-        elif found == "hdf5":
-            return _open_hdf5(path, key, axes, ndim)
         else:
             values = read_array(path, key)
-    return Raster.of(turned(values, axes, ndim), **facts)
+    return Raster.of(turned(values, axes, ndim), path=path)
+
+
+@isolated
+def _header(path: Path, *place: Any) -> Raster | None:
+    """The raster of a file that can be read in windows; None for other files."""
+    raster = _windowed(path, *place)
+    return None if raster is None else replace(raster, window=partial(_window, path, *place))
+
+
+@isolated
+def _window(path: Path, *place: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    *where, rows, columns = place
+    raster = cast("Raster", _windowed(path, *where))
+    pixels = np.arange(raster.height)[rows].size * np.arange(raster.width)[columns].size
+    allow_memory(pixels * raster.stored_bands * raster.stored_dtype.itemsize)
+    return raster.window(rows, columns)
+
+
+@lru_cache(maxsize=8)
+def _windowed(
+    path: Path, key: str | None, axes: str | None, ndim: int, _changed: int
+) -> Raster | None:
+    with reading(path):
+        found = file_format(path)
+        if key is None and axes is None:
+            if (product := open_product(path)) is not None:
+                return product
+            if opens_with_gdal(path, found):
+                raster = _checked(open_gdal(path), ndim)
+                if found == "tiff":  # others may be tables of further files
+                    nbytes = math.prod(raster.shape) * raster.stored_dtype.itemsize
+                    check_claim(path, nbytes, compressed=True)
+                return raster
+        if found != "hdf5":
+            return None
+        return _open_hdf5(path, choose_array(path, key, ndim), axes, ndim)
 
 
 def _checked(raster: Raster, ndim: int) -> Raster:
@@ -112,6 +148,8 @@ def turned(values: NDArray[Any], axes: str | None, ndim: int = 3) -> NDArray[Any
 def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
     with h5py.File(path, "r") as file:
         shape, dtype = file[key].shape, file[key].dtype
+        whole = file[key].chunks is None and file[key].id.get_offset() is not None
+        check_claim(path, file[key].nbytes, compressed=not whole)
         backwards = is_matlab(path, file)
     names = ("HWC" if axes is None else axes)[:ndim]
     stored = names[::-1] if backwards else names

@@ -142,6 +142,7 @@ def read_array(
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
+@isolated
 def choose_array(path: Path, key: str | None = None, ndim: int | None = None) -> str:
     """Name of the array that :func:`read_array` reads."""
     return _choose(path, list_arrays(path), key, ndim)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
 from hsi_diffusion.scenes.gdal import GEO, require_rasterio
+from hsi_diffusion.scenes.isolated import isolated
 from hsi_diffusion.scenes.scene import shorten
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     except ImportError as error:
         raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
     try:
-        table = pyogrio.read_dataframe(path)
+        table = isolated(pyogrio.read_dataframe)(path)
     except pyogrio.errors.DataSourceError as error:
         raise FileFormatError(f"can't read {path}: {error}") from error
     if table.crs is not None and reference.crs is not None:
