@@ -86,7 +86,8 @@ class Scene:
             if name == "valid":
                 if not mask.any():
                     raise SceneError(
-                        f"valid must mark the pixels that hold data, got none of {mask.size}"
+                        f"none of the {mask.size} pixels holds data: every one is NaN, the "
+                        "declared nodata value, or masked; check --nodata and the file's mask"
                     )
                 if lost := int(np.count_nonzero(labels[~mask])):
                     raise SceneError(f"labels must be 0 where valid is false, {lost} are not")

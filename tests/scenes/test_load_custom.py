@@ -90,7 +90,7 @@ def test_custom_cube_becomes_native_and_contiguous() -> None:
         (CUBE[0], None, r"cube must have shape \(height, width, bands\), got \(5, 6\)"),
         (CUBE, LABELS.T, r"labels must .* \(4, 5\), got \(5, 4\); its transpose would fit"),
         (CUBE, LABELS - 1.5, "labels must hold whole numbers"),
-        (np.full(SHAPE, np.nan), None, "must mark the pixels that hold data, got none of 20"),
+        (np.full(SHAPE, np.nan), None, "none of the 20 pixels holds data"),
         (CUBE.astype(complex), None, "real numbers .*got complex128"),
     ],
 )
