@@ -118,6 +118,15 @@ def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:  # torch says it with a RuntimeError
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print(
+            "error: there is not enough memory; take smaller batches (micro_batch_size), tiles or "
+            f"windows, fewer components or bands, or a smaller scene ({str(error)[:200]})",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:  # Lightning makes a SystemExit out of it
         print(stopped, file=sys.stderr)
         return 130

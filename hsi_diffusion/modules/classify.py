@@ -200,7 +200,7 @@ class FeatureClassifierModule(PlainModule):
             ignore_index=-1,
             label_smoothing=self.label_smoothing,
         )
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:

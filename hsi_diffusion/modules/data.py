@@ -377,6 +377,8 @@ class FeatureDataModule(PatchDataModule):
                 f"the split is one of a scene of {split.shape} pixels, but the label map has "
                 f"{labels.shape}"
             )
+        if not self.cube.isfinite().all():
+            raise SceneError("features must be finite, but some values are nan or infinite")
         self.labels = labels
         self.split = split
         self._info = info

@@ -137,7 +137,7 @@ class DiffusionPretrainModule(PlainModule):
         self.denoiser = build_denoiser(denoiser, num_bands)
         self.average = None if ema_decay is None else ExponentialAverage(self.denoiser, ema_decay)
         self.schedule = build_schedule(schedule)
-        self.loss = DenoisingLoss(losses or {"l1": 1.0}, lae_scale=lae_scale)
+        self.loss = DenoisingLoss({"l1": 1.0} if losses is None else losses, lae_scale=lae_scale)
         self.augment = build_augmentation(augmentation or {})
         # means that weigh every patch the same on any number of processes
         self.means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
@@ -216,7 +216,9 @@ class DiffusionPretrainModule(PlainModule):
         noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
         parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
         self.log_dict(
-            {f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True
+            {f"train/{name}": value.detach() for name, value in parts.items()},
+            prog_bar=True,
+            sync_dist=True,  # that of the whole batch, on any number of processes
         )
         return parts["loss"]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import atomic_path
 from hsi_diffusion.hardware import resolve_precision
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ class Runtime:
                 deterministic="warn" if self.deterministic and on_card else None,
                 logger=logger,
                 callbacks=used,
+                plugins=[_WholeCheckpoints()],
                 enable_checkpointing=checkpoint is not None,
                 enable_progress_bar=self.progress,
                 enable_model_summary=False,
@@ -148,3 +151,14 @@ class Runtime:
                 f"accelerator={self.accelerator!r} with devices={self.devices} can't be used here: "
                 f"{error}; accelerator='auto' (--accelerator auto) takes what there is"
             ) from error
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Leaves the old checkpoint or the new one, whatever happens while it is written."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        del storage_options
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)

@@ -1,0 +1,109 @@
+"""What a step of a training sees follows from its number alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import pytest
+import torch
+
+from hsi_diffusion import DiffusionPretrainModule, FeatureClassifierModule, NoiseSchedule
+from hsi_diffusion.denoisers import UNet2D
+from hsi_diffusion.networks import CNN2D
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hsi_diffusion import SimulatedSceneDataModule
+    from hsi_diffusion.types import PatchBatch
+
+    Module = DiffusionPretrainModule | FeatureClassifierModule
+
+
+class Keep(L.Callback):
+    """Writes a checkpoint wherever Lightning may write one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        path = self.folder / f"step={trainer.global_step}-batch.ckpt"
+        if not path.exists():  # not in the middle of accumulated gradients, as ModelCheckpoint
+            trainer.save_checkpoint(path)
+
+    def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / f"step={trainer.global_step}-val.ckpt")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / f"step={trainer.global_step}-epoch.ckpt")
+
+
+def build(
+    small_scene: Callable[..., SimulatedSceneDataModule], task: str, seen: list[list[int]]
+) -> tuple[Module, SimulatedSceneDataModule]:
+    """A module that notes the pixels of its steps, and its data: 4 steps an epoch."""
+    torch.manual_seed(0)
+    if task == "pretrain":
+
+        class Pretraining(DiffusionPretrainModule):
+            def training_step(self, batch: PatchBatch, batch_idx: int) -> torch.Tensor:
+                seen.append(batch["index"].tolist())
+                return super().training_step(batch, batch_idx)
+
+        module: Module = Pretraining(
+            16, denoiser=UNet2D(16, channels=8, multipliers=(1, 2)), schedule=NoiseSchedule(50),
+            ema_decay=0.9, lr_schedule="cosine", augmentation={"dihedral": 1.0},
+        )  # fmt: skip
+        return module, small_scene(task=task, patch_size=6, batch_size=4, samples_per_epoch=15)
+
+    class Classifier(FeatureClassifierModule):
+        def training_step(self, batch: PatchBatch, batch_idx: int) -> torch.Tensor:
+            seen.append(batch["index"].tolist())
+            return super().training_step(batch, batch_idx)
+
+    module = Classifier(
+        16, 4, 5, classifier=CNN2D, augmentation={"gain": 0.1, "pixel_dropout": 0.1}
+    )
+    return module, small_scene(split="10", batch_size=10)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("task", ["pretrain", "classify"])
+def test_every_checkpoint_goes_on_exactly(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    task: str,
+    accumulate: int,
+) -> None:
+    """Of the middle and the end of epochs, twice in a row, in a training that ends by its steps."""
+
+    def train(folder: Path, start: Path | None) -> tuple[Module, list[list[int]]]:
+        seen: list[list[int]] = []
+        module, data = build(small_scene, task, seen)
+        quiet_trainer(
+            max_epochs=-1, max_steps=9, callbacks=[Keep(folder)],
+            accumulate_grad_batches=accumulate,
+        ).fit(module, data, ckpt_path=start, weights_only=True)  # fmt: skip
+        return module, seen
+
+    whole, seen = train(tmp_path / "0", None)
+    each = 4 // accumulate
+    names = {path.stem for path in (tmp_path / "0").iterdir()}
+    assert {f"step={each}-val", f"step={each}-epoch", f"step={each}-batch"} <= names
+    for number, name in enumerate((f"step={each}-val", f"step={each}-epoch", "step=3-batch")):
+        first = int(name.partition("-")[0].removeprefix("step="))
+        again = tmp_path / f"{number}-again"
+        start = tmp_path / "0" / f"{name}.ckpt"
+        for _ in range(2):
+            resumed, rest = train(again, start)
+            assert rest == seen[-len(rest) :]
+            for key, value in whole.state_dict().items():
+                assert torch.equal(value, resumed.state_dict()[key]), (name, key)
+            steps = {int(path.stem[5:-4]): path for path in again.glob("*-val.ckpt")}
+            later = [path for step, path in sorted(steps.items()) if first < step < 9]
+            if not later:
+                break
+            start = later[0]
