@@ -11,7 +11,6 @@ import atexit
 import functools
 import importlib
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError
+from hsi_diffusion.scenes.messages import receive, send
 
 if sys.platform != "win32":  # where processes have no limits
     import resource
@@ -49,7 +49,7 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
 
     Args:
         function: A function of a module whose first argument is the file. Arguments, result and
-            errors travel between the processes: they must be picklable.
+            errors travel between the processes: see :func:`hsi_diffusion.scenes.messages.send`.
 
     Returns:
         The same function, which raises FileFormatError where reading crashes, hangs or asks for too
@@ -106,7 +106,7 @@ def serve() -> None:
     os.dup2(silent, 1)
     while True:
         try:
-            call = pickle.load(calls)  # noqa: S301 - from the caller
+            call = receive(calls)
         except EOFError:
             return
         (module, name), args, kwargs, folder, SECONDS, MEMORY = call
@@ -127,15 +127,12 @@ def serve() -> None:
                 if not isinstance(error, HsiDiffusionError):
                     error.add_note(traceback.format_exc())
                 reply = (False, error)
-        arrays: list[pickle.PickleBuffer] = []
-        warned = [(str(warning.message), warning.category) for warning in caught]
-        data = pickle.dumps((*reply, warned), protocol=5, buffer_callback=arrays.append)
-        raw = [array.raw() for array in arrays]
-        pickle.dump((data, [part.nbytes for part in raw]), replies)
-        for part in raw:
-            replies.write(part)
-        replies.flush()
-        del reply, arrays, raw  # before the next call allocates
+        warned = [warning.message for warning in caught]
+        try:
+            send(replies, (*reply, warned))
+        except TypeError as error:  # what was read is no plain data
+            send(replies, (False, error, warned))
+        del reply  # before the next call allocates
 
 
 class _Process:
@@ -154,20 +151,12 @@ class _Process:
             env={**os.environ, **threads, "PYTHONPATH": paths},
         )
 
-    def call(self, call: tuple[Any, ...]) -> tuple[bool, Any, list[tuple[str, type[Warning]]]]:
-        """Raises EOFError or OSError if the process died."""
-        stdin, stdout = cast("tuple[IO[bytes], Any]", (self.process.stdin, self.process.stdout))
+    def call(self, call: tuple[Any, ...]) -> tuple[bool, Any, list[Any]]:
+        """Raises EOFError, OSError or ValueError if the process died or is damaged."""
         self.calls += 1
-        stdin.write(pickle.dumps(call))
-        stdin.flush()
-        data, sizes = pickle.load(stdout)  # noqa: S301 - from our own process
-        arrays = [bytearray(size) for size in sizes]
-        for array in arrays:
-            if stdout.readinto(array) < len(array):
-                raise EOFError
-        reply: tuple[bool, Any, list[tuple[str, type[Warning]]]]
-        reply = pickle.loads(data, buffers=arrays)  # noqa: S301
-        return reply
+        send(cast("IO[bytes]", self.process.stdin), call)
+        good, value, warned = receive(self.process.stdout)
+        return good, value, warned
 
     def close(self, patience: float = 10) -> int:
         """End the process; its exit code, negative where a signal ended it.
@@ -201,7 +190,7 @@ def _call(function: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, An
             try:
                 good, value, warned = current.call(call)
                 break
-            except (EOFError, OSError, pickle.UnpicklingError):
+            except (EOFError, OSError, ValueError):
                 _process = None
                 code = current.close(patience=30)  # a busy machine takes its time to bury it
                 # it may have been damaged by an earlier file; what hangs would hang again
@@ -211,8 +200,9 @@ def _call(function: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, An
                 _process = None
                 current.close(patience=0)
                 raise
-    for message, category in warned:
-        warnings.warn(message, category, stacklevel=4)
+    for warning in warned:
+        known = isinstance(warning, Warning)
+        warnings.warn(warning if known else str(warning), stacklevel=4)
     if not good:
         raise value
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes.arrays import raster_of
 from hsi_diffusion.scenes.envi import open_envi
 from hsi_diffusion.scenes.gdal import open_gdal, opens_with_gdal
+from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.isolated import allow_memory, check_claim, isolated
 from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
@@ -79,8 +80,10 @@ def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
             return _checked(open_envi(path), ndim)
     if found not in ("npy", "mat"):
         place = (path, key, axes, ndim, path.stat().st_mtime_ns)
-        if (header := _header(*place)) is not None:
-            return header
+        if (facts := _header(*place)) is not None:
+            where = facts.pop("georeference")
+            reference = None if where is None else Georeference(*where)
+            return Raster(**facts, georeference=reference, window=partial(_window, *place))
     key = choose_array(path, key, ndim)
     with reading(path):
         if found == "npy":
@@ -91,10 +94,14 @@ def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
 
 
 @isolated
-def _header(path: Path, *place: Any) -> Raster | None:
-    """The raster of a file that can be read in windows; None for other files."""
+def _header(path: Path, *place: Any) -> dict[str, Any] | None:
+    """The raster of a file that can be read in windows, as plain data; None for other files."""
     raster = _windowed(path, *place)
-    return None if raster is None else replace(raster, window=partial(_window, path, *place))
+    if raster is None:
+        return None
+    facts = {one.name: getattr(raster, one.name) for one in fields(raster) if one.name != "window"}
+    where = raster.georeference
+    return facts | {"georeference": None if where is None else (where.crs, where.transform)}
 
 
 @isolated

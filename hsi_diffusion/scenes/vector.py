@@ -83,13 +83,12 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
         return _read_csv(path, image, attribute)
     reference = _reference(image, path)
     try:
-        import pyogrio  # noqa: PLC0415  (an extra)
+        import geopandas  # noqa: PLC0415  (an extra)
+        import shapely  # noqa: PLC0415
     except ImportError as error:
         raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
-    try:
-        table = isolated(pyogrio.read_dataframe)(path)
-    except pyogrio.errors.DataSourceError as error:
-        raise FileFormatError(f"can't read {path}: {error}") from error
+    crs, columns, shapes = _read_table(path)
+    table = geopandas.GeoDataFrame(columns, geometry=shapely.from_wkb(shapes), crs=crs)
     if table.crs is not None and reference.crs is not None:
         table = table.to_crs(reference.crs)
     table = table[~(table.geometry.is_empty | table.geometry.isna())]
@@ -99,6 +98,27 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     values, polygons = _draw(path, image, reference, list(table.geometry), classes)
     areal = bool((table.geometry.area > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
+
+
+@isolated
+def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[bytes | None]]:
+    """Coordinate system, columns and shapes (WKB) of a file of polygons, as plain data."""
+    import pyogrio  # noqa: PLC0415  (an extra)
+
+    try:
+        table = pyogrio.read_dataframe(path)
+    except pyogrio.errors.DataSourceError as error:
+        raise FileFormatError(f"can't read {path}: {error}") from error
+    columns = table.drop(columns="geometry")
+    missing = columns.isna()
+    plain = {
+        str(name): [
+            None if gone else value if isinstance(value, bool | int | float) else str(value)
+            for value, gone in zip(columns[name].tolist(), missing[name], strict=True)
+        ]
+        for name in columns
+    }
+    return table.crs and table.crs.to_wkt(), plain, list(table.geometry.to_wkb())
 
 
 def _draw(
