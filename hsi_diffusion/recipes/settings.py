@@ -215,6 +215,10 @@ class FeatureStageSettings:
         for name in ("timesteps", "levels"):
             if not getattr(self, name):
                 raise ConfigurationError(f"features.{name} must hold at least one number, got none")
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ConfigurationError(
+                    f"features.{name} must name each number once, got {list(getattr(self, name))}"
+                )
         if self.angles and self.combine != "timesteps":
             raise ConfigurationError(
                 "features.angles needs features.combine=timesteps, so that every timestep has an "

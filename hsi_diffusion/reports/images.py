@@ -34,13 +34,14 @@ def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
 
 
 def class_colours(
-    info: SceneInfo, shown: Iterable[NDArray[Any]]
+    info: SceneInfo, shown: Iterable[NDArray[Any]], nothing: str = "unlabelled"
 ) -> dict[str, tuple[float, float, float]]:
-    """The legend of label maps: each class and its colour, and black if anything is unlabelled.
+    """The legend of label maps: each class and its colour, and black for pixels of none.
 
     Args:
         info: The scene's facts: class names and palette.
-        shown: The label maps, 0 = unlabelled.
+        shown: The label maps, 0 = no class.
+        nothing: What to call pixels of no class.
 
     Returns:
         Red, green and blue from 0 to 1 by the name of the class.
@@ -50,7 +51,7 @@ def class_colours(
         for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
     }
     if any((labels == 0).any() for labels in shown):
-        colours["unlabelled"] = (0.0, 0.0, 0.0)
+        colours[nothing] = (0.0, 0.0, 0.0)
     return colours
 
 

@@ -63,7 +63,8 @@ def classification_map(
                 f"got {truth.shape}"
             )
         panels.insert(0, ("Ground truth", truth))
-    legend = class_colours(info, [labels for _, labels in panels])
+    nothing = "no data" if truth is None else "unlabelled"
+    legend = class_colours(info, [labels for _, labels in panels], nothing)
     figure, axes = image_page(len(panels), prediction.shape, legend)
     for axis, (name, labels) in zip(axes, panels, strict=True):
         axis.imshow(label_image(labels, info), interpolation="nearest")
