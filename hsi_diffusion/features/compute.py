@@ -39,6 +39,7 @@ def compute_features(
     *,
     reduction: Reduction | FittedReduction | None = None,
     angles: Prediction | None = None,
+    valid: NDArray[np.bool_] | None = None,
     store: FeatureStore | None = None,
     device: str | torch.device | None = None,
 ) -> FeatureCube:
@@ -63,6 +64,7 @@ def compute_features(
             its output means. The angles are those between vectors of the denoiser's input space,
             which the presets of DiffCRN make centred MNF components, not between reflectance
             spectra. None appends none.
+        valid: Which pixels hold data, shape (H, W); the reduction is fitted on them. None: all.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
 
@@ -76,7 +78,7 @@ def compute_features(
     cube = torch.as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
     layout = feature_layout(denoiser, settings, reduction, pixels=cube.shape[0] * cube.shape[1])
-    key = feature_key(denoiser, schedule, cube, settings, reduction, angles=angles)
+    key = feature_key(denoiser, schedule, cube, settings, reduction, angles=angles, valid=valid)
     if store is not None and (found := store.load(key)) is not None:
         return found
 
@@ -97,7 +99,7 @@ def compute_features(
                 else store.spool(shape, settings.tile)
             )
             with spool as raw:
-                array, fitted = _reduce(tiles, raw, reduction, layout)
+                array, fitted = _reduce(tiles, raw, reduction, layout, valid)
         else:
             fitted = reduction
             array = np.empty((height, width, sum(layout.channels)), dtype=np.float32)
@@ -184,6 +186,7 @@ def _reduce(
     raw: Any,
     reduction: Reduction,
     layout: FeatureLayout,
+    valid: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.float32], FittedReduction]:
     """Learn from the tiles as they come and keep them in ``raw``, then project them from there.
 
@@ -192,6 +195,7 @@ def _reduce(
         raw: Array or h5py dataset, (H, W, D).
         reduction: The settings.
         layout: Into how many parts the channels are cut, each with a reduction of its own.
+        valid: Which pixels to learn from; None: all.
 
     Returns:
         Features, (H, W, parts * components), and the fitted reduction.
@@ -204,8 +208,11 @@ def _reduce(
     for rows, columns, tile in tiles:
         places.append((rows, columns))
         raw[rows, columns] = tile
-        for reducer, part in zip(reducers, np.split(tile, layout.parts, axis=2), strict=True):
-            reducer.partial_fit(part.reshape(-1, part.shape[2]))
+        seen = tile.reshape(-1, tile.shape[2])
+        if valid is not None:
+            seen = seen[valid[rows, columns].ravel()]
+        for reducer, part in zip(reducers, np.split(seen, layout.parts, axis=1), strict=True):
+            reducer.partial_fit(part)
     fitted = FittedReduction(reduction, tuple(reducer.finish() for reducer in reducers))
     array = np.empty((*raw.shape[:2], sum(layout.channels)), dtype=np.float32)
     for rows, columns in places:

@@ -207,6 +207,7 @@ def feature_key(
     reduction: Reduction | FittedReduction | None = None,
     *,
     angles: Prediction | None = None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Everything on which a feature cube depends, as plain data.
 
@@ -228,6 +229,8 @@ def feature_key(
         for tensor in reduction.tensors().values():
             digest.update(_bytes_of(tensor))
         key["reduction"] = {**asdict(reduction.settings), "fitted": digest.hexdigest()}
+    if valid is not None and isinstance(reduction, Reduction):
+        key["valid"] = hashlib.sha256(np.packbits(valid).tobytes()).hexdigest()
     return key if angles is None else {**key, "angles": angles}
 
 

@@ -65,12 +65,19 @@ class Graph:
         self._weights: sparse.csr_array | None = None
         self._shape = (0, 0)
 
-    def fit(self, cube: Tensor | NDArray[Any], *, device: str | torch.device = "cpu") -> Self:
+    def fit(
+        self,
+        cube: Tensor | NDArray[Any],
+        *,
+        valid: NDArray[np.bool_] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Self:
         """Build the graph of a scene.
 
         Args:
             cube: Features, components or bands, shape (H, W, D), scaled so that distances mean
                 something.
+            valid: Which pixels hold data, shape (H, W); None: all. The others are joined to none.
             device: Where the nearest neighbours are searched.
 
         Returns:
@@ -80,15 +87,18 @@ class Graph:
             ConfigurationError: The cube has another number of axes or holds nan or infinity, or the
                 number of pixels is not above ``neighbours``.
         """
-        rows = pixel_rows(cube, self.neighbours, device)
+        rows = pixel_rows(cube, self.neighbours, device, valid)
         height, width = cube.shape[:2]
         graph, scale = nearest_graph(rows, self.neighbours, self.width)
         if self.spatial > 0:
-            first, second = _touching(height, width)
+            first, second = _touching(height, width, valid)
             distance = row_distances(rows, first, second)
             weights = self.spatial * torch.exp(-((distance / scale) ** 2)).cpu().numpy()
             around = square_matrix(weights, first, second, len(rows))
             graph = graph + around + around.T
+        if valid is not None:  # empty rows and columns for the other pixels
+            place, ends = np.flatnonzero(valid), sparse.coo_array(graph)
+            graph = square_matrix(ends.data, place[ends.row], place[ends.col], valid.size)
         degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
         self._weights = sparse.csr_array(root @ graph @ root).astype(np.float32)
@@ -243,9 +253,12 @@ def check_training(
         )
 
 
-def _touching(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Both ends of every pair of pixels that touch, corners included, each pair once."""
-    grid = np.arange(height * width).reshape(height, width)
+def _touching(
+    height: int, width: int, valid: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both ends of every pair of valid pixels that touch, corners included, each pair once."""
+    there = np.ones((height, width), dtype=np.bool_) if valid is None else valid
+    grid = np.where(there, np.cumsum(there).reshape(height, width) - 1, -1)
     pairs = (
         (grid[:-1], grid[1:]),
         (grid[:, :-1], grid[:, 1:]),
@@ -253,4 +266,5 @@ def _touching(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.in
         (grid[1:, :-1], grid[:-1, 1:]),
     )
     first, second = (np.concatenate([pair[end].ravel() for pair in pairs]) for end in (0, 1))
-    return first, second
+    both = (first >= 0) & (second >= 0)
+    return first[both], second[both]

@@ -41,7 +41,11 @@ WIDTH = 2**12
 
 
 def neighbour_mean(
-    cube: Tensor | NDArray[Any], neighbours: int = 10, *, device: str | torch.device = "cpu"
+    cube: Tensor | NDArray[Any],
+    neighbours: int = 10,
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    device: str | torch.device = "cpu",
 ) -> NDArray[np.float32]:
     """Take the weighted mean over every pixel and its nearest neighbours in feature space.
 
@@ -62,6 +66,7 @@ def neighbour_mean(
         cube: Bands, components or features, shape (H, W, D), scaled so that distances mean
             something.
         neighbours: Number of nearest neighbours of a pixel.
+        valid: Which pixels hold data, shape (H, W); None: all. The others stay as they are.
         device: Where the nearest neighbours are searched.
 
     Returns:
@@ -71,22 +76,29 @@ def neighbour_mean(
         ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
             has another number of axes or holds nan or infinity.
     """
-    rows = pixel_rows(cube, neighbours, device)
+    rows = pixel_rows(cube, neighbours, device, valid)
     graph, _ = nearest_graph(rows, neighbours)
     graph = graph + sparse.eye_array(len(rows), format="csr")
     degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
     graph = sparse.csr_array(sparse.diags_array(1 / degree) @ graph)
-    values = torch.as_tensor(cube).reshape(rows.shape).cpu()
+    values = _valid_rows(cube, valid).cpu()
     result = np.empty(rows.shape, dtype=np.float32)
     step = max(1, CHUNK // (8 * len(rows)))
     for start in range(0, rows.shape[1], step):
         part = slice(start, start + step)
         result[:, part] = graph @ values[:, part].to(torch.float64).numpy()
-    return result.reshape(tuple(cube.shape))
+    if valid is None:
+        return result.reshape(tuple(cube.shape))
+    whole = torch.as_tensor(cube).numpy(force=True).astype(np.float32)
+    whole[valid] = result
+    return whole
 
 
 def pixel_rows(
-    cube: Tensor | NDArray[Any], neighbours: int, device: str | torch.device = "cpu"
+    cube: Tensor | NDArray[Any],
+    neighbours: int,
+    device: str | torch.device = "cpu",
+    valid: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """Turn the pixels of a scene into rows from which a graph can be made.
 
@@ -94,10 +106,12 @@ def pixel_rows(
         cube: Shape (H, W, D).
         neighbours: Number of neighbours that every pixel will have.
         device: Device of the rows.
+        valid: Which pixels hold data, shape (H, W); None: all.
 
     Returns:
-        float32, shape (H * W, D), less the mean of every channel: distances stay, and keep their
-        digits where values are large against their differences, as raw counts are.
+        float32, shape (N, D) for N pixels that hold data, less the mean of every channel: distances
+        stay, and keep their digits where values are large against their differences, as raw counts
+        are.
 
     Raises:
         ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
@@ -107,19 +121,22 @@ def pixel_rows(
     cube = torch.as_tensor(cube)
     if cube.ndim != 3:
         raise ConfigurationError(f"cube must have the shape (H, W, D), got {tuple(cube.shape)}")
-    height, width, channels = cube.shape
-    pixels = height * width
-    if pixels <= neighbours:
+    if (pixels := cube.shape[0] * cube.shape[1]) <= neighbours:
         raise ConfigurationError(
             f"neighbours must be below the number of pixels, {pixels}, got {neighbours}"
         )
-    rows = _centred(cube.reshape(pixels, channels), device)
+    rows = _centred(_valid_rows(cube, valid), device)
     if not bool(rows.isfinite().all()):
         raise ConfigurationError(
             "cube must be finite, but holds nan or infinity: a distance to such a pixel means "
             "nothing; leave the band out, or fill the pixels"
         )
     return rows
+
+
+def _valid_rows(cube: Tensor | NDArray[Any], valid: NDArray[np.bool_] | None) -> Tensor:
+    cube = torch.as_tensor(cube)
+    return cube.flatten(0, 1) if valid is None else cube[torch.from_numpy(valid)]
 
 
 def _centred(values: Tensor, device: str | torch.device) -> Tensor:
@@ -141,7 +158,7 @@ def nearest_graph(
 
     Args:
         rows: float32, shape (N, D), finite.
-        neighbours: Number of nearest neighbours, below N.
+        neighbours: Number of nearest neighbours, at most N - 1 of them.
         width: Kernel width s of the weights exp(-(d / s)^2), in units of the median distance to the
             most distant of the nearest neighbours, over the rows where that is above 0.
 
@@ -149,6 +166,9 @@ def nearest_graph(
         Symmetric weights, shape (N, N), with an edge where one of two rows is among the nearest
         neighbours of the other, and nothing on the diagonal; and the kernel width s.
     """
+    neighbours = min(neighbours, len(rows) - 1)  # of a window at the border little may hold data
+    if neighbours < 1:
+        return sparse.csr_array((len(rows), len(rows))), 1.0
     distance, nearest = nearest_rows(rows, neighbours)
     farthest = distance[:, -1]
     apart = farthest[farthest > 0]  # pixels without data are equal, and many in some scenes

@@ -153,6 +153,7 @@ class Spreading:
         cube: NDArray[Any] | Graph,
         own: Iterable[NDArray[Any]] = (),
         *,
+        valid: NDArray[np.bool_] | None = None,
         device: str | torch.device = "cpu",
     ) -> Self:
         """Build the graphs.
@@ -162,6 +163,7 @@ class Spreading:
             cube: The scene's bands or components, shape (H, W, D), or its graph, fitted.
             own: Cubes of the further graphs, shape (H, W, D) each; not read if
                 ``settings.own_shares`` are all 0.
+            valid: Which pixels hold data, shape (H, W); None: all.
             device: Where the nearest neighbours are searched.
 
         Returns:
@@ -170,9 +172,10 @@ class Spreading:
         Raises:
             ConfigurationError: No graph can be made of a cube, or the cubes differ in shape.
         """
-        scene = cube if isinstance(cube, Graph) else settings.graph().fit(cube, device=device)
+        where: dict[str, Any] = {"valid": valid, "device": device}
+        scene = cube if isinstance(cube, Graph) else settings.graph().fit(cube, **where)
         cubes = own if any(settings.own_shares) else ()
-        graphs = [settings.own_graph().fit(one, device=device) for one in cubes]
+        graphs = [settings.own_graph().fit(one, **where) for one in cubes]
         return cls(settings, scene, graphs)
 
     def choose(

@@ -119,13 +119,14 @@ class Fitting:
         Args:
             graph: The graph, where another model has built it before.
         """
-        settings, device = self.recipe.spreading, self.runtime.device
+        settings, valid = self.recipe.spreading, self.scene.valid
         if not settings.active:
             return
         with self.watch.stage("graph", "Graph that labels are spread along"):
             self.graph_space = self._bands(settings.space)
             if graph is None:
-                graph = settings.graph().fit(self.graph_space(self.scene.cube), device=device)
+                bands = self.graph_space(self.scene.cube, valid)
+                graph = settings.graph().fit(bands, valid=valid, device=self.runtime.device)
             self.graph = graph
 
     def learn(self) -> tuple[FittedModel, FitRecord, Prediction]:
@@ -142,27 +143,28 @@ class Fitting:
         self, module: DiffusionPretrainModule
     ) -> tuple[FittedModel, FitRecord, Prediction]:
         recipe, cube, spread = self.recipe, self.scene.cube, self.recipe.spreading
+        valid = self.scene.valid
         candidates, store = recipe.features.candidates(), self._store()
         restored: list[Graph] | None = None
         with self.watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
             if store is not None:  # all of them together may not fit into memory
                 store.remove_leftovers()  # a session that was killed can't tidy up
                 for candidate in candidates:
-                    self._features(candidate, module)(cube)
+                    self._features(candidate, module)(cube, valid)
             if spread.active and spread.own == "restored":
                 first = self._features(candidates[0], module)
                 scenes = first.restored(cube, recipe.features.timesteps)
                 own, device = scenes if any(spread.own_shares) else (), self.runtime.device
-                restored = [spread.own_graph().fit(one, device=device) for one in own]
+                restored = [spread.own_graph().fit(one, valid=valid, device=device) for one in own]
 
         def seen_by(candidate: FeatureCandidate) -> tuple[Representation, Cube, Spreading | None]:
             representation = self._features(candidate, module)
-            found = representation(cube)
+            found = representation(cube, valid)
             return representation.fitted(found), found, self._spreading(found, restored)
 
         learned = self._choose_and_learn(candidates, seen_by)
         if store is not None and recipe.features.keep != "all":
-            best = self._features(learned[1].choice.best, module).path(cube)
+            best = self._features(learned[1].choice.best, module).path(cube, valid)
             store.remove(but=(best,) if recipe.features.keep == "best" else ())
         return learned
 
@@ -238,7 +240,9 @@ class Fitting:
             return None
         if restored is None:
             own = graph_cubes(cube, each=self.recipe.classifier.each)
-            spreading = Spreading.fit(settings, self.graph, own, device=self.runtime.device)
+            spreading = Spreading.fit(
+                settings, self.graph, own, valid=self.scene.valid, device=self.runtime.device
+            )
         else:
             spreading = Spreading(settings, self.graph, restored)
         choosing = len(settings.own_shares) > 1 or len(settings.other_alphas) > 0
@@ -247,7 +251,7 @@ class Fitting:
 
     def _seen_in(self, space: BandSpace) -> tuple[Representation, Cube, Spreading | None]:
         representation = self._bands(space)
-        cube = representation(self.scene.cube)
+        cube = representation(self.scene.cube, self.scene.valid)
         return representation, cube, self._spreading(cube, None)
 
     def _bands(self, space: BandSpace) -> BandRepresentation:

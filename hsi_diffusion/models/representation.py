@@ -82,13 +82,15 @@ class BandRepresentation:
         transform = space.transform().fit(cube, valid, source)
         return cls(transform, space.blur, space.neighbours, device)
 
-    def __call__(self, cube: NDArray[Any]) -> NDArray[np.float32]:
+    def __call__(
+        self, cube: NDArray[Any], valid: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """Compute it for an image, (H, W, bands) to (H, W, C)."""
         found = self.transform.transform(cube)
         if self.blur:
             found = gaussian_blur(found, self.blur)
         if self.neighbours:
-            found = neighbour_mean(found, self.neighbours, device=self.device)
+            found = neighbour_mean(found, self.neighbours, valid=valid, device=self.device)
         return found
 
     def save(self) -> Saved:
@@ -196,18 +198,19 @@ class DiffusionRepresentation:
         groups = 1 if len(parts) % steps else steps
         return Layout(sum(parts) + steps * self.angles, groups, self.angles)
 
-    def __call__(self, cube: NDArray[Any]) -> FeatureCube:
+    def __call__(self, cube: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> FeatureCube:
         """Compute it for an image, (H, W, bands) to (H, W, D)."""
         return self.module.extract_features(
             self._input(cube),
             self.request,
             reduction=self.reduction,
             angles=self.angles,
+            valid=valid,
             store=self.store,
             device=self.device,
         )
 
-    def path(self, cube: NDArray[Any]) -> Path | None:
+    def path(self, cube: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> Path | None:
         """The file that its features of an image are kept in; None without files."""
         if self.store is None:
             return None
@@ -219,6 +222,7 @@ class DiffusionRepresentation:
             self.request,
             self.reduction,
             angles=angles,
+            valid=valid,
         )
         return self.store.path(key)
 

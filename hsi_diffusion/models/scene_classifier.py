@@ -216,19 +216,21 @@ class SceneClassifier:
             NotFittedError: :meth:`fit` was not called.
             SceneError: The image has other bands.
         """
+        valid = image.valid if isinstance(image, Scene) else None
+        return self._predict(self.known.cube_of(image), valid)
+
+    def _predict(self, cube: NDArray[Any], valid: NDArray[np.bool_] | None) -> Prediction:
         fitted = self._require_fitted()
         known = fitted.known
-        cube = known.cube_of(image)
         own = known.is_image(cube)
         if own and self.prediction is not None:
             return self.prediction
-        seen = fitted.representation(cube)
+        seen = fitted.representation(cube, valid)
         found = fitted.classifier.predict(seen).reshape(*cube.shape[:2], -1)
         if fitted.graph_space is not None:
-            spreading = self._spreading(cube, seen, fitted.representation)
+            spreading = self._spreading(cube, valid, seen, fitted.representation)
             labelled = (known.labels(), known.pixels) if own else ()
             found = spreading.join(found, *labelled)
-        valid = image.valid if isinstance(image, Scene) else None
         return Prediction(found, known.class_names, known.class_ids, valid)
 
     def predict_window(
@@ -258,7 +260,8 @@ class SceneClassifier:
         height, width, _ = image.shape
         if (rows, columns) == (slice(0, height), slice(0, width)):
             values, valid = image.read(rows, columns)
-            return self.predict(values).probabilities, valid
+            found = self._predict(fitted.known.cube_of(values), _holes(valid)).probabilities
+            return found, valid
         reach, seen_as = self.reach, fitted.representation
         step = seen_as.step if isinstance(seen_as, DiffusionRepresentation) else 1
         top, left = with_halo(rows, reach, step, height), with_halo(columns, reach, step, width)
@@ -280,13 +283,13 @@ class SceneClassifier:
         cube = fitted.known.cube_of(values)
         if isinstance(seen_as, DiffusionRepresentation):
             seen_as = seen_as.inside((top.start, left.start, width), tile)
-        seen = seen_as(cube)
+        seen = seen_as(cube, _holes(there))
         if fitted.graph_space is None:
             numbers = np.arange(cube.shape[0] * cube.shape[1]).reshape(cube.shape[:2])
             found[valid] = fitted.classifier.predict(seen, numbers[inner][valid])
             return found, valid
         whole = fitted.classifier.predict(seen).reshape(*cube.shape[:2], -1)
-        return self._spreading(cube, seen, seen_as).join(whole)[inner], valid
+        return self._spreading(cube, _holes(there), seen, seen_as).join(whole)[inner], valid
 
     @property
     def spreads(self) -> bool:
@@ -389,7 +392,13 @@ class SceneClassifier:
             stage=self.stage,
         )
 
-    def _spreading(self, cube: NDArray[Any], seen: Cube, seen_as: Representation) -> Spreading:
+    def _spreading(
+        self,
+        cube: NDArray[Any],
+        valid: NDArray[np.bool_] | None,
+        seen: Cube,
+        seen_as: Representation,
+    ) -> Spreading:
         """Graphs of an image, with the weights that the fit has chosen."""
         fitted, settings = self._require_fitted(), self.recipe.spreading
         assert fitted.graph_space is not None  # noqa: S101  (asked for only where there is one)
@@ -401,7 +410,11 @@ class SceneClassifier:
         else:
             own = graph_cubes(seen, each=self.recipe.classifier.each)
         spreading = Spreading.fit(
-            settings, fitted.graph_space(cube), own, device=self.runtime.device
+            settings,
+            fitted.graph_space(cube, valid),
+            own,
+            valid=valid,
+            device=self.runtime.device,
         )
         spreading.share, spreading.alpha = fitted.own_share, fitted.alpha
         return spreading
@@ -410,3 +423,7 @@ class SceneClassifier:
         if self.fitted is None:
             raise NotFittedError("this model has learned nothing yet: call fit(scene, split) first")
         return self.fitted
+
+
+def _holes(valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return None if valid.all() else valid

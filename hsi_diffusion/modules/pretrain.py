@@ -37,7 +37,9 @@ from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
@@ -299,6 +301,7 @@ class DiffusionPretrainModule(PlainModule):
         *,
         reduction: Reduction | FittedReduction | None = None,
         angles: bool = False,
+        valid: NDArray[np.bool_] | None = None,
         store: FeatureStore | None = None,
         device: str | torch.device | None = None,
         **options: Any,
@@ -311,6 +314,7 @@ class DiffusionPretrainModule(PlainModule):
             reduction: How to reduce the channels, or a reduction that is fitted already; None keeps
                 them all.
             angles: Append the spectral angles between the scene and what the denoiser restores.
+            valid: Which pixels hold data (``data.valid``); the reduction is fitted on them.
             store: Keeps the result in a file and finds it there the next time.
             device: Where to compute; None: where the module is.
             **options: Fields of :class:`~hsi_diffusion.features.FeatureSettings`.
@@ -325,6 +329,7 @@ class DiffusionPretrainModule(PlainModule):
             settings or FeatureSettings(**options),
             reduction=reduction,
             angles=self.prediction if angles else None,
+            valid=valid,
             store=store,
             device=device or self.device,
         )

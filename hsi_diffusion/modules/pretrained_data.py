@@ -114,6 +114,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             return
         self.scene.use_transform(self._transform())
         self.labels, self.split = self.scene.labels, self.scene.split
+        self.valid = self.scene.valid
         features = compute_features(
             self.module.trained_denoiser,
             self.module.schedule,
@@ -121,6 +122,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             self.features,
             reduction=self.reduction,
             angles=self.module.prediction if self.angles else None,
+            valid=self.valid,
             store=self.store,
             device=None if self.trainer is None else self.trainer.strategy.root_device,
         )

@@ -12,13 +12,17 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hsi_diffusion import SceneClassifier, load_custom_scene, make_split, simulate_scene
+from hsi_diffusion.denoisers import UNet2D
+from hsi_diffusion.diffusion import NoiseSchedule
+from hsi_diffusion.features import FeatureSettings, Reduction, compute_features
+from hsi_diffusion.graphs import Graph, neighbour_mean
 from hsi_diffusion.modules import (
     ClassificationMap,
     CustomSceneDataModule,
     FeatureClassifierModule,
     LoadedSceneDataModule,
 )
-from hsi_diffusion.patches import MNF, PCA, MinMax, scene_split
+from hsi_diffusion.patches import MNF, PCA, MinMax, StreamingPCA, scene_split
 
 if TYPE_CHECKING:
     from hsi_diffusion.scenes import Scene
@@ -88,3 +92,27 @@ def test_polygons_stay_whole() -> None:
     tested = set(polygons.ravel()[split.test].tolist())
     assert tested
     assert not tested & set(polygons.ravel()[split.labelled].tolist())
+
+
+def test_graphs_and_reductions_are_those_of_the_clean_scene() -> None:
+    scene, inside = framed(), np.pad(np.ones((24, 24), dtype=bool), FRAME)
+    cube = scene.cube.astype(np.float32)
+    clean = cube[FRAME:-FRAME, FRAME:-FRAME].copy()
+    expected = Graph().fit(clean).weights.toarray()
+    weights = Graph().fit(cube, valid=scene.valid).weights.toarray()
+    assert_allclose(weights[np.ix_(inside.ravel(), inside.ravel())], expected, atol=1e-6)
+    assert not weights[~inside.ravel()].any()
+    found = neighbour_mean(cube, 5, valid=scene.valid)
+    assert_allclose(found[inside].reshape(clean.shape), neighbour_mean(clean, 5), rtol=1e-5)
+
+    random = torch.Generator().manual_seed(0)
+    denoiser = UNet2D(12, channels=4, multipliers=[1, 2])
+    for values in denoiser.parameters():
+        torch.nn.init.normal_(values, std=0.1, generator=random)
+    schedule, asked = NoiseSchedule(), FeatureSettings(timesteps=(100,), levels=(1,), noise="none")
+    raw = compute_features(denoiser, schedule, cube, asked).array[inside][None]
+    one = compute_features(
+        denoiser, schedule, cube, asked, reduction=Reduction(3), valid=scene.valid
+    )
+    alone = StreamingPCA(3, "minmax").partial_fit(raw[0]).finish()
+    assert_allclose(one.array[inside], alone.transform(raw[0]), atol=1e-5)
