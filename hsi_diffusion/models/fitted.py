@@ -11,6 +11,7 @@ import numpy as np
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
 from hsi_diffusion.scenes import Scene, SceneInfo
+from hsi_diffusion.scenes.wavelengths import check_wavelengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.features import Choice
 
 Representation = BandRepresentation | DiffusionRepresentation
-
-TOLERANCE = 1.0
-"""Nanometres by which the band centres of two images of one sensor may differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +118,7 @@ class FittedOn:
                 f"image must have shape (H, W, {self.shape[2]}), the bands of {self.scene}, on "
                 f"which this model was fitted, got {tuple(shape)}; give an image of the same sensor"
             )
-        if waves is not None and self.wavelengths is not None:
-            apart = np.abs(np.subtract(waves, self.wavelengths))
-            if apart.max() > TOLERANCE:
-                band = int(apart.argmax())
-                raise SceneError(
-                    f"image must have the wavelengths of {self.scene}, on which this model was "
-                    f"fitted, but {int((apart > TOLERANCE).sum())} bands differ: band {band} lies "
-                    f"at {waves[band]:g} nm, and at {self.wavelengths[band]:g} nm there; give an "
-                    "image of the same sensor, or resample its bands"
-                )
+        check_wavelengths(waves, self.wavelengths, what="this model", source=self.scene)
 
 
 @dataclass(frozen=True, eq=False)

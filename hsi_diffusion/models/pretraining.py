@@ -167,7 +167,7 @@ def pretrain(
         callbacks=[figures],
     )
     if done >= settings.steps:  # stopped after the training, maybe before its figures
-        module.transform = data.transform
+        module.learns(data)
         trainer.validate(module, data, ckpt_path=resumed, weights_only=True, verbose=False)
         figures.on_train_end(trainer, module)
         return module.eval()

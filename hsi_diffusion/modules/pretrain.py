@@ -33,6 +33,7 @@ from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
+from hsi_diffusion.scenes.wavelengths import check_wavelengths
 from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.features import FeatureCube, FeatureStore, FittedReduction, Reduction
     from hsi_diffusion.patches import BandTransform
+    from hsi_diffusion.scenes import SceneInfo
     from hsi_diffusion.types import PatchBatch, Task
 
 
@@ -99,6 +101,7 @@ class DiffusionPretrainModule(PlainModule):
         transform: The fitted band transform of the scene that the module learns or learned on; None
             before. It is saved in the module's checkpoints, and a data module that the Trainer
             gives to this module uses it and fits none of its own.
+        wavelengths: Band centres in nm of that scene; None where unknown. Saved likewise.
     """
 
     task: ClassVar[Task] = "pretrain"
@@ -147,6 +150,7 @@ class DiffusionPretrainModule(PlainModule):
         # last, so that the denoiser starts from the same weights with and without it
         self.contrast = build_contrast(contrast, self.denoiser)
         self.transform: BandTransform | None = None
+        self.wavelengths: tuple[float, ...] | None = None
         self.save_hyperparameters(
             {
                 "num_bands": num_bands,
@@ -188,21 +192,23 @@ class DiffusionPretrainModule(PlainModule):
         self._give_transform()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the band transform with the module."""
+        """Save the band transform with the module, and the wavelengths of its bands."""
         if self.transform is not None:
             checkpoint["transform"] = self.transform.state_dict()
+            checkpoint["wavelengths"] = self.wavelengths
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the band transform of the checkpoint, and give it to the Trainer's data module."""
         if "transform" in checkpoint:
             self.transform = transform_from_state(checkpoint["transform"])
+            self.wavelengths = checkpoint.get("wavelengths")
             self._give_transform()
 
     def on_fit_start(self) -> None:
         """Keep the band transform of the scene that is learned."""
         data = self._scene_data()
         if self.transform is None and data is not None:
-            self.transform = data.transform
+            self.learns(data)
         if self.average is not None:  # features were taken: Lightning would warn of its mode
             self.average.train(self.training)
 
@@ -367,6 +373,22 @@ class DiffusionPretrainModule(PlainModule):
             device=device or self.device,
         )
 
+    def learns(self, data: SceneDataModule) -> None:
+        """Keep the band transform of a scene, and the wavelengths of its bands."""
+        self.transform, self.wavelengths = data.transform, data.info.wavelengths
+
+    def check_bands(self, scene: SceneInfo) -> None:
+        """Refuse a scene of another sensor with as many bands as the one that was learned.
+
+        Raises:
+            SceneError: Its wavelengths are others.
+        """
+        if self.transform is not None and self.transform.num_bands == scene.bands:
+            check_wavelengths(
+                scene.wavelengths, self.wavelengths, what="this denoiser",
+                source=self.transform.fitted_on,
+            )  # fmt: skip
+
     def _scene_data(self) -> SceneDataModule | None:
         """The Trainer's data module, if it has a band transform."""
         trainer = self._trainer
@@ -376,6 +398,7 @@ class DiffusionPretrainModule(PlainModule):
     def _give_transform(self) -> None:
         data = self._scene_data()
         if self.transform is not None and data is not None:
+            self.check_bands(data.info)
             data.use_transform(self.transform)
 
     def _log_means(self, stage: str) -> None:

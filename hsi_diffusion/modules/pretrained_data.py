@@ -113,6 +113,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         if "cube" in vars(self):
             return
         self.scene.use_transform(self._transform())
+        self.module.check_bands(self.scene.info)
         self.labels, self.split = self.scene.labels, self.scene.split
         self.valid = self.scene.valid
         features = compute_features(

@@ -75,6 +75,7 @@ def read_pretrained(
     Raises:
         CheckpointError: The file is no such checkpoint.
         ConfigurationError: It was trained on a scene with another number of bands.
+        SceneError: Or on one with other wavelengths.
     """
     try:
         module = _load(path, denoiser)
@@ -99,6 +100,7 @@ def read_pretrained(
             f"the denoiser of {path} was trained on {transform.num_bands} bands, but scene "
             f"{scene.name!r} has {scene.bands}; take a checkpoint of this scene, or pretrain on it"
         )
+    module.check_bands(scene.info)
     if not transform.fitted_on.endswith(f" of {scene.name})"):
         warnings.warn(
             f"the denoiser of {path} was trained on another scene: {transform.fitted_on}; it is "

@@ -68,7 +68,8 @@ class StageCSVLogger(CSVLogger):
     """
 
     def __init__(self, folder: str | Path, stage: str) -> None:
-        super().__init__(folder, name="logs", version=stage)
+        # every row at once: what a killed run had not written would be a hole in its curves
+        super().__init__(folder, name="logs", version=stage, flush_logs_every_n_steps=1)
 
     @property
     @rank_zero_experiment

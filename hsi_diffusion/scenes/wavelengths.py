@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.errors import FileFormatError, SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MICROMETRES_BELOW: Final = 100.0
 """A spectrum whose longest wavelength lies below this is one in micrometres."""
+
+TOLERANCE: Final = 1.0
+"""Nanometres by which the band centres of two images of one sensor may differ."""
 
 _WAVELENGTH: Final = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|µm|μm|micromet\w+)\b", re.IGNORECASE
@@ -53,6 +56,33 @@ def in_nanometres(
         factor = 1000.0 if judged.max() < MICROMETRES_BELOW else 1.0
     # 0.45 micrometres are 450 nm, not 449.99999999999994
     return tuple(np.round(found * factor, 6).tolist())
+
+
+def check_wavelengths(
+    given: Sequence[float] | None, learned: Sequence[float] | None, *, what: str, source: str
+) -> None:
+    """Refuse an image of another sensor with as many bands.
+
+    Args:
+        given: Its band centres in nm; None where unknown: anything goes.
+        learned: Those that were learned, as many; likewise.
+        what: What has learned them, such as "this model".
+        source: On what it was fitted.
+
+    Raises:
+        SceneError: They differ by more than :data:`TOLERANCE`.
+    """
+    if given is None or learned is None:
+        return
+    apart = np.abs(np.subtract(given, learned))
+    if apart.max() > TOLERANCE:
+        band = int(apart.argmax())
+        raise SceneError(
+            f"image must have the wavelengths of {source}, on which {what} was fitted, but "
+            f"{int((apart > TOLERANCE).sum())} bands differ: band {band} lies at {given[band]:g} "
+            f"nm, and at {learned[band]:g} nm there; give an image of the same sensor, or resample "
+            "its bands"
+        )
 
 
 def from_texts(names: Sequence[str]) -> tuple[float, ...] | None:

@@ -144,7 +144,7 @@ def fuzz(name: str, count: int, folder: Path, seed: int = 0) -> Counter[str]:
             start = time.monotonic()
             what = outcome(path)
             if what.startswith("foreign"):
-                print(f"{name}: {what}")  # noqa: T201
+                print(f"{name}: {what}")
             found[what.split(":")[0]] += 1
             found["slow"] += time.monotonic() - start > 120
     finally:
@@ -170,7 +170,7 @@ def main() -> None:
             start = time.monotonic()
             found = fuzz(name, options.count, Path(folder))
         lines.append(f"| {name} | " + " | ".join(f"{found[key]:,}" for key in COLUMNS) + " |")
-        print(lines[-1], f"{time.monotonic() - start:.0f} s", flush=True)  # noqa: T201
+        print(lines[-1], f"{time.monotonic() - start:.0f} s", flush=True)
     if options.out is not None:
         options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -14,11 +14,12 @@ from hsi_diffusion import (
     CustomSceneDataModule,
     DiffusionPretrainModule,
     NoiseSchedule,
+    PretrainedFeaturesDataModule,
     SimulatedSceneDataModule,
     UNet3D,
     simulate_scene,
 )
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import ConfigurationError, SceneError
 from hsi_diffusion.patches import MNF
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def first() -> SimulatedSceneDataModule:
     return SimulatedSceneDataModule(24, 20, 16, 3, **SETTINGS)
 
 
-def second(bands: int = 16) -> CustomSceneDataModule:
+def second(bands: int = 16, **settings: Any) -> CustomSceneDataModule:
     """Another image of the sensor, as a data module of another class."""
     scene = simulate_scene(22, 18, bands, 3, seed=5)
-    return CustomSceneDataModule(0.8 * scene.cube, scene.labels, **SETTINGS)
+    return CustomSceneDataModule(0.8 * scene.cube, scene.labels, **SETTINGS, **settings)
 
 
 def build(**settings: Any) -> DiffusionPretrainModule:
@@ -130,6 +131,17 @@ def test_a_scene_of_another_sensor_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"fitted on 16 bands .* has 12"):
         quiet_trainer().predict(fitted[0], second(bands=12))
+    waves = np.linspace(400, 2490, 16).tolist()
+    message = (
+        r"wavelengths of 480 pixels \(all pixels of simulated\), on which this denoiser .* 14 b"
+    )
+    for task in ("predict", "fit"):
+        with pytest.raises(SceneError, match=message):
+            getattr(quiet_trainer(), task)(fitted[0], second(wavelengths=waves))
+    scene = second(wavelengths=waves)
+    features = PretrainedFeaturesDataModule(scene, fitted[0], features={"timesteps": [5]})
+    with pytest.raises(SceneError, match=message):
+        features.setup()
 
 
 def test_the_test_is_the_denoising_loss_on_the_test_pixels(

@@ -354,6 +354,10 @@ def test_a_checkpoint_of_another_scene_is_told(
         pytest.raises(KeyboardInterrupt),
     ):
         start(tmp_path / "run", changes)
+    np.savetxt(tmp_path / "waves.txt", np.linspace(900, 1700, 16))
+    other = changes | {"wavelengths": str(tmp_path / "waves.txt")}
+    with pytest.raises(SceneError, match=r"wavelengths of 576 pixels .* this denoiser was fitted"):
+        start(tmp_path / "other", other)
 
 
 def test_steps_in_parts_are_as_many_and_see_as_many_patches(tmp_path: Path) -> None:

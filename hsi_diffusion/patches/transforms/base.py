@@ -71,7 +71,8 @@ class BandTransform(Recorded, ABC):
             The transform itself.
 
         Raises:
-            SceneError: The cube or the mask has an impossible shape or values, or too few pixels.
+            SceneError: The cube or the mask has an impossible shape or values, or too few pixels;
+                or all of them are the same.
             ConfigurationError: The settings don't fit the number of bands.
         """
         if isinstance(cube, Raster):
@@ -97,6 +98,11 @@ class BandTransform(Recorded, ABC):
         pixels = int(mask.sum())
         if pixels == 0:
             raise SceneError("mask must leave at least one pixel to learn from, got none")
+        if pixels > 1 and _is_constant(values, mask):
+            raise SceneError(
+                f"cube must differ from pixel to pixel, but all {pixels} of them hold the same "
+                "spectrum, so there is nothing to learn; check which array of the file was read"
+            )
         self._fit(values, mask)
         for key in self._statistics:  # as from_state has them: another order rounds differently
             setattr(self, key, np.asarray(getattr(self, key), order="C"))
@@ -305,6 +311,16 @@ def pixel_blocks(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.fl
             )
         if len(block):
             yield block
+
+
+def _is_constant(cube: Array, mask: NDArray[np.bool_]) -> bool:
+    """Whether all spectra are the same; as a rule the first block tells that they are not."""
+    first: NDArray[np.float64] | None = None
+    for block in pixel_blocks(cube, mask):
+        first = block[0] if first is None else first
+        if (block != first).any():
+            return False
+    return True
 
 
 def mean_spectrum(cube: Array, mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -195,6 +195,8 @@ def test_wrong_arrays_are_named(make: Callable[[], BandTransform]) -> None:
         make().fit(cube, np.ones((11, 14), dtype=bool))
     with pytest.raises(SceneError, match="at least one pixel"):
         make().fit(cube, np.zeros((14, 11), dtype=bool))
+    with pytest.raises(SceneError, match="all 154 of them hold the same spectrum"):
+        make().fit(np.broadcast_to(cube[0, 0], cube.shape))
     transform = make().fit(cube)
     with pytest.raises(SceneError, match=r"expected shape \(H, W, 6\) or \(N, 6\)"):
         transform.transform(cube[..., :5])
