@@ -42,6 +42,9 @@ examples:
   hsi-diffusion run --cube field.mat:reflectance --labels field_gt.npy --split 0.05
       your own scene; .mat (v5, v7.3), HDF5, .npy, TIFF and ENVI (give the .hdr) are read
 
+  hsi-diffusion run --image line1.hdr --image line2.hdr --labels fields.gpkg --split images
+      several images of one sensor, learned together; the last one is tested (--image is --cube)
+
   hsi-diffusion run --pretrain.steps 500 --pretrain.denoiser my_package.MyDenoiser
       every setting is a flag; a part may be a class of your own
 
@@ -181,6 +184,7 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     from hsi_diffusion.recipes import merge, preset_for, read_preset, read_yaml
 
     files, flags = _configs(arguments)
+    flags = [re.sub(r"^--image(?=$|=)", "--cube", flag) for flag in flags]  # as map calls it
     asked: dict[str, Any] = {}
     for plain in map(read_yaml, files):
         asked = merge(asked, plain)
@@ -315,6 +319,11 @@ def map_main(arguments: Sequence[str] | None = None) -> int:
     add("--nodata", type=float, metavar="X", help='value that means "no data here"')
     add("--axes", metavar="CHW", help="order of the image's axes, if it is not HWC")
     add(
+        "--resample",
+        action="store_true",
+        help="resample the image's bands to the model's wavelengths, if it is of another sensor",
+    )
+    add(
         "--out",
         required=True,
         metavar="FILE",
@@ -381,6 +390,7 @@ def _map(options: argparse.Namespace) -> int:
         memory=options.memory,
         workers=options.workers,
         scheduler=options.scheduler,
+        resample=options.resample,
         image_options={"nodata": options.nodata, "axes": options.axes},
         model_options={**parts, "trusted": options.trusted, "runtime": runtime},
     )

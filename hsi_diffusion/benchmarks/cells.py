@@ -195,7 +195,7 @@ class Cell:
         """
         plain = to_plain(self.settings, changed=True)
         plain = {
-            key: PurePath(str(value)).name if key in FILES else value
+            key: _names(value) if key in FILES else value
             for key, value in plain.items()
             if key not in ELSEWHERE
         }
@@ -328,7 +328,14 @@ def read_run(folder: Path) -> tuple[tuple[str, ...], int, dict[str, Any]]:
     method = f"{settings.method}, {settings.preset}"
     passing = {"seed", "root", "download", *FOLLOWED}
     found = {key: item for key, item in _flat(settings.to_dict()) if key not in passing}
-    return (settings.cube or str(settings.scene), kind, method, learned), settings.seed, found
+    return (str(settings.cube or settings.scene), kind, method, learned), settings.seed, found
+
+
+def _names(files: Any) -> Any:
+    """Files without their folders."""
+    if isinstance(files, list | tuple):
+        return [_names(file) for file in files]
+    return PurePath(str(files)).name
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

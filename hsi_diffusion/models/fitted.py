@@ -116,7 +116,8 @@ class FittedOn:
         if len(shape) != 3 or shape[2] != self.shape[2]:
             raise SceneError(
                 f"image must have shape (H, W, {self.shape[2]}), the bands of {self.scene}, on "
-                f"which this model was fitted, got {tuple(shape)}; give an image of the same sensor"
+                f"which this model was fitted, got {tuple(shape)}; give an image of the same "
+                "sensor, or resample its bands (--resample)"
             )
         check_wavelengths(waves, self.wavelengths, what="this model", source=self.scene)
 

@@ -19,7 +19,7 @@ from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingD
 from hsi_diffusion.files import atomic_path, digest_of, write_text
 from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
-from hsi_diffusion.scenes import Raster, open_raster
+from hsi_diffusion.scenes import Raster, open_raster, resample_bands
 from hsi_diffusion.scenes.ground import pixel_sizes
 from hsi_diffusion.scenes.writers import ImageFacts, check_image_path, write_image
 from hsi_diffusion.tasks import Task, run_tasks
@@ -57,6 +57,7 @@ class MapJob:
         kept: What is kept beside the classes: ``"probabilities"``, ``"entropy"``.
         image_options: Arguments of :func:`~hsi_diffusion.scenes.open_raster`.
         model_options: Arguments of :meth:`SceneClassifier.from_pretrained`.
+        resample: Whether the image's bands are resampled to the model's wavelengths.
     """
 
     model: str
@@ -67,6 +68,7 @@ class MapJob:
     kept: tuple[str, ...]
     image_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    resample: bool = False
 
     def part(self, number: int) -> Path:
         """The file of a window."""
@@ -75,7 +77,15 @@ class MapJob:
     def open(self) -> tuple[SceneClassifier, Raster]:
         """Read the model, and open the image."""
         model = SceneClassifier.from_pretrained(self.model, **self.model_options)
-        return model, open_raster(self.image, **self.image_options)
+        raster = open_raster(self.image, **self.image_options)
+        if not self.resample:
+            return model, raster
+        if model.known.wavelengths is None:
+            raise ConfigurationError(
+                f"resample needs the wavelengths of {model.known.scene}, which this model learned "
+                "without: fit it with wavelengths (--wavelengths)"
+            )
+        return model, resample_bands(raster, model.known.wavelengths)
 
     def blocks(self, name: str) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
         """What is kept under a name: rows, columns and values (h, w, ...) of every window."""
@@ -94,6 +104,7 @@ def map_image(
     memory: int = 2 * 10**9,
     workers: int | None = None,
     scheduler: str | None = None,
+    resample: bool = False,
     image_options: Mapping[str, Any] | None = None,
     model_options: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
@@ -117,6 +128,8 @@ def map_image(
         memory: Bytes that each process may hold.
         workers: Processes to start on this machine; None: this one.
         scheduler: Address of a Dask cluster that sees the same files; None: none.
+        resample: Resample the image's bands to the model's wavelengths, see
+            :func:`~hsi_diffusion.scenes.resample_bands`.
         image_options: Further arguments of :func:`~hsi_diffusion.scenes.open_raster`.
         model_options: Further arguments of :meth:`SceneClassifier.from_pretrained`.
         say: Called with lines of text.
@@ -139,7 +152,7 @@ def map_image(
     first = maps[0]
     job = MapJob(
         str(model), str(image), first.with_name(f".{first.name}.windows"), (), None, tuple(extra),
-        image_options or {}, model_options or {},
+        image_options or {}, model_options or {}, resample,
     )  # fmt: skip
     fitted, raster = job.open()
     fitted.known.check_bands(raster.shape, raster.wavelengths)

@@ -129,7 +129,8 @@ class CustomSceneDataModule(SceneDataModule):
 
     Args:
         cube: ``"FILE[:key]"`` or an array, whatever
-            :func:`~hsi_diffusion.scenes.load_custom_scene` takes.
+            :func:`~hsi_diffusion.scenes.load_custom_scene` takes; or a list of files, whose images
+            are learned together.
         labels: Likewise; None: pretrain and map only.
         name: Short name of the scene.
         class_names: One name per class; None: ``Class 1``, ``Class 2``, ...
@@ -138,13 +139,14 @@ class CustomSceneDataModule(SceneDataModule):
         nodata: Value of the image that means "no data here", if its file doesn't say it.
         axes: Order of its axes, such as "CHW"; None: HWC.
         label_attribute: For polygons and points: the column that holds the class.
+        resample: Resample the bands of further images to the wavelengths of the first.
         **settings: Arguments of :class:`SceneDataModule`.
     """
 
     def __init__(
         self,
-        cube: str | Path | NDArray[Any],
-        labels: str | Path | NDArray[Any] | None = None,
+        cube: str | Path | list[str] | NDArray[Any],
+        labels: str | Path | list[str] | NDArray[Any] | None = None,
         *,
         name: str = "custom",
         class_names: Sequence[str] | None = None,
@@ -153,6 +155,7 @@ class CustomSceneDataModule(SceneDataModule):
         nodata: float | None = None,
         axes: str | None = None,
         label_attribute: str | None = None,
+        resample: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -165,6 +168,7 @@ class CustomSceneDataModule(SceneDataModule):
             "nodata": nodata,
             "axes": axes,
             "label_attribute": label_attribute,
+            "resample": resample,
         }
 
     def load(self) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,9 @@ def scene_split(
         scene: The scene.
         split: ``"0.1"`` (fraction of every class), ``"10"`` (pixels per class), ``"blocks"``
             (spatially disjoint), ``"fields"`` or ``"fields:0.2"`` (whole fields), ``"polygons"``
-            (whole polygons of the labels), ``"fixed"`` (the masks, or the scene's published split),
+            (whole polygons of the labels), ``"images"`` or ``"images:line2"`` (of several images
+            the last one, or those that are named, with commas between them, are tested, and all
+            others learned), ``"fixed"`` (the masks, or the scene's published split),
             the path of a stored split (.npz), or a :class:`Split`. Numbers may be given as
             numbers: 0.1, 10. None: ``"fixed"`` with masks, else ``scene.info.default_split``.
         train_mask: For ``"fixed"``: the training pixels, ``"FILE[:key]"`` or an array of shape
@@ -72,6 +75,8 @@ def scene_split(
     if _is(split, "fixed"):
         train, test = _fixed_masks(scene, train_mask, test_mask)
         return fixed_split(scene.labels, train, test, val_fraction=val_fraction, seed=seed)
+    if isinstance(split, str) and split.strip().partition(":")[0] == "images":
+        return _image_split(scene, split.partition(":")[2], val_fraction, seed)
     if _is(split, "polygons"):
         if scene.polygons is None:
             raise SplitError(
@@ -109,6 +114,28 @@ def check_split_settings(
 
 def _is(split: SplitSetting | None, name: str) -> bool:
     return isinstance(split, str) and split.strip() == name
+
+
+def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Split:
+    """Test whole images of several that were joined."""
+    images = scene.images or {}
+    tested = [name.strip() for name in names.split(",")] if names else list(images)[-1:]
+    unknown = [name for name in tested if name not in images]
+    if len(images) < 2 or unknown or len(set(tested)) == len(images):
+        given, there = ", ".join(unknown or tested) or "none", ", ".join(images) or "a single image"
+        raise SplitError(
+            "split 'images' tests the last of several images, or those that it names "
+            f"(images:NAME,NAME), and learns the others; got {given} of {there}: give several "
+            "images (--cube twice), and leave one to learn from"
+        )
+    test = np.zeros(scene.labels.shape, dtype=np.bool_)
+    for name in tested:
+        test[images[name]] = True
+    known = scene.labels > 0
+    split = fixed_split(
+        scene.labels, known & ~test, known & test, val_fraction=val_fraction, seed=seed
+    )
+    return replace(split, settings={**split.settings, "kind": "images", "tested": tested})
 
 
 def _stored_split(path: str | Path) -> Split:

@@ -69,6 +69,9 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     return cast("Settings", _only_given(kind, made, plain))
 
 
+TEXTS = str | tuple[str, ...] | None
+"""Type of settings that may be given several times."""
+
 FREE = dict[str, Any]
 """Type of mappings that are read later, such as the changes that a benchmark makes."""
 
@@ -115,7 +118,8 @@ def from_flags(kind: type[Any], arguments: Sequence[str]) -> dict[str, Any]:
     """The plain settings that a command line means.
 
     Args:
-        kind: The dataclass; its text settings take a value as it is, all others as YAML.
+        kind: The dataclass; its text settings take a value as it is, all others as YAML. One that
+            takes several texts is given several times.
         arguments: ``--pretrain.steps 500`` or ``--pretrain.steps=500``, any number of times;
             ``--download`` alone means true.
 
@@ -140,7 +144,9 @@ def from_flags(kind: type[Any], arguments: Sequence[str]) -> dict[str, Any]:
             if alone and hint is not bool:
                 raise ConfigurationError(f"{flag} needs a value")
             value = "true" if alone else rest.pop(0)
-        change: Any = value if hint in (str, str | None) else _yaml(name, value)
+        change: Any = value if hint in (str, str | None, TEXTS) else _yaml(name, value)
+        if hint == TEXTS and (before := plain.get(name)) is not None:
+            change = [*([before] if isinstance(before, str) else before), value]
         for part in reversed(name.split(".")):
             change = {part: change}
         plain = merge(plain, change)

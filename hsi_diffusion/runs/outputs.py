@@ -58,6 +58,9 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     with atomic_path(folder / "classification_map.npy") as path:
         kind = np.min_scalar_type(scene.num_classes)  # uint8 up to 255 classes
         np.save(path, result.method.predicted.astype(kind), allow_pickle=False)
+    for name, where in (scene.images or {}).items():
+        with atomic_path(folder / f"classification_map-{name}.npy") as path:
+            np.save(path, result.method.predicted[where].astype(kind), allow_pickle=False)
     weights = record.timestep_weights
     timesteps: tuple[int, ...] = getattr(record.choice.best, "timesteps", ())
     confusion = result.method.metrics.confusion_matrix.numpy()

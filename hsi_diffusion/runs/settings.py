@@ -16,7 +16,7 @@ from hsi_diffusion.scenes import CATALOGUE, parse_location, scene_info
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OWN = ("labels", "label_attribute", "nodata", "axes", "wavelengths", "class_names")
+OWN = ("labels", "label_attribute", "nodata", "axes", "wavelengths", "class_names", "resample")
 """Settings that describe a user's own scene."""
 
 LoggerName = Literal["csv", "wandb", "none"]
@@ -53,21 +53,25 @@ class RunSettings(Recipe):
         root: Folder of a catalogue scene's files.
         download: Fetch missing files of a catalogue scene, and check their checksums.
         cube: Your own scene, ``"FILE[:key]"``; .mat (v5, v7.3), HDF5, .npy, TIFF and ENVI are read.
+            Several images of one sensor may be given, and are learned together.
         labels: Label map of your own scene, ``"FILE[:key]"``; 0 = unlabelled, gaps in the class ids
             are fine. Or polygons and points: GeoPackage, GeoJSON, shapefile, CSV. Without it,
-            train_mask and test_mask may hold the classes.
+            train_mask and test_mask may hold the classes. For several images as many, in their
+            order, or one file of polygons.
         label_attribute: For polygons and points: the column that holds the class.
         nodata: Value of your own scene that means "no data here", if its file doesn't say it.
         axes: Order of its axes, such as CHW where the bands come first; None: HWC.
         wavelengths: Text file with its band centres in nm or micrometres, if its file has none.
         class_names: Names of its classes, if the label file has none.
+        resample: Resample the bands of further images to the wavelengths of the first.
         simulated: Size and name of a simulated scene.
         split: Training and validation pixels together: 0.1 = fraction of each class; 10 = pixels of
             each class, and up to 30 of them the preset's few_shot section applies; blocks =
             spatially disjoint blocks; fields = 0.4 of the fields (connected areas of a class),
             fields:0.2 = a fifth; polygons = whole polygons of the labels; fixed = the split
-            published with the scene, or the masks; FILE.npz = a stored split. None: the scene's
-            usual one.
+            published with the scene, or the masks; images = the last of several images is tested,
+            images:NAME = those that are named; FILE.npz = a stored split. None: the scene's usual
+            one.
         train_mask: Fixed split, ``"FILE[:key]"``: non-zero = training pixel.
         test_mask: Fixed split, ``"FILE[:key]"``: non-zero = test pixel.
         guard: Pixels between the training and test pixels of blocks; None: the radius of the
@@ -93,13 +97,14 @@ class RunSettings(Recipe):
     scene: str | None = None
     root: str = "data"
     download: bool = False
-    cube: str | None = None
-    labels: str | None = None
+    cube: str | tuple[str, ...] | None = None
+    labels: str | tuple[str, ...] | None = None
     label_attribute: str | None = None
     nodata: float | None = None
     axes: str | None = None
     wavelengths: str | None = None
     class_names: tuple[str, ...] | None = None
+    resample: bool = False
     simulated: SimulatedSettings = field(default_factory=SimulatedSettings)
     split: str | int | float | None = None
     train_mask: str | None = None
@@ -123,7 +128,7 @@ class RunSettings(Recipe):
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.cube is not None and self.scene not in (None, "custom"):
             raise ConfigurationError("give either scene (--scene) or cube (--cube), not both")
-        own = [name for name in OWN if getattr(self, name) is not None]
+        own = [name for name in OWN if getattr(self, name) not in (None, False)]
         if self.cube is None and (own or self.scene == "custom"):
             raise ConfigurationError(
                 f"{own[0] if own else 'scene=custom'} belongs to your own scene: give its cube as "
@@ -165,7 +170,8 @@ class RunSettings(Recipe):
     def scene_name(self) -> str:
         """Name of the scene, that of the cube's file for your own."""
         if self.cube is not None:
-            return parse_location(self.cube)[0].stem
+            first, *others = [parse_location(cube)[0].stem for cube in _all(self.cube)]
+            return f"{first}+{len(others)}" if others else first
         return str(self.scene)
 
     @classmethod
@@ -191,11 +197,15 @@ class RunSettings(Recipe):
 
     def inputs(self) -> list[Path]:
         """The files and folders that the run reads."""
-        located = [self.cube, self.labels, self.wavelengths, self.train_mask, self.test_mask]
-        paths = [parse_location(text)[0] for text in located if text is not None]
+        located = (self.cube, self.labels, self.wavelengths, self.train_mask, self.test_mask)
+        paths = [parse_location(text)[0] for some in located for text in _all(some)]
         stored = self.split_kind if self.split_kind.endswith(".npz") else None
         paths += [Path(text) for text in (stored, self.pretrained) if text is not None]
         return [*paths, Path(self.root)] if self.scene in CATALOGUE else paths
+
+
+def _all(texts: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else texts or ()
 
 
 def default_folder(settings: RunSettings) -> Path:

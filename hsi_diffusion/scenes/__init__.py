@@ -6,11 +6,13 @@ from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.grids import read_labels
 from hsi_diffusion.scenes.info import SceneInfo, SourceFile
+from hsi_diffusion.scenes.joining import join_scenes
 from hsi_diffusion.scenes.load import fetch_scene, load_custom_scene, load_scene, read_mask
 from hsi_diffusion.scenes.nodata import fill_nodata
 from hsi_diffusion.scenes.opening import open_raster
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
+from hsi_diffusion.scenes.resampling import resample_bands
 from hsi_diffusion.scenes.roi import read_roi
 from hsi_diffusion.scenes.sampling import sample_scene
 from hsi_diffusion.scenes.scene import Scene
@@ -27,6 +29,7 @@ __all__ = [
     "download_scene",
     "fetch_scene",
     "fill_nodata",
+    "join_scenes",
     "list_arrays",
     "load_custom_scene",
     "load_scene",
@@ -37,6 +40,7 @@ __all__ = [
     "read_mask",
     "read_roi",
     "register_scene",
+    "resample_bands",
     "sample_scene",
     "scene_info",
     "simulate_campaign",

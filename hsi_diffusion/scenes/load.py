@@ -14,10 +14,12 @@ from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.grids import read_labels
 from hsi_diffusion.scenes.info import SceneInfo
+from hsi_diffusion.scenes.joining import join_scenes
 from hsi_diffusion.scenes.labels import as_label_map, close_gaps
 from hsi_diffusion.scenes.nodata import warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
+from hsi_diffusion.scenes.resampling import resample_bands
 from hsi_diffusion.scenes.scene import Scene, check_same_size
 from hsi_diffusion.scenes.search import SceneFiles
 from hsi_diffusion.scenes.vector import Labels
@@ -103,6 +105,7 @@ def load_custom_scene(
     class_names: Sequence[str] | None = None,
     wavelengths: Sequence[float] | str | Path | None = None,
     rgb_bands: tuple[int, int, int] | None = None,
+    resample: bool = False,
 ) -> Scene:
     """Make a scene of your own files or arrays.
 
@@ -110,10 +113,12 @@ def load_custom_scene(
     ``info.class_ids`` keeps the values of the file.
 
     Args:
-        cube: The image, whatever :func:`~hsi_diffusion.scenes.open_raster` opens.
+        cube: The image, whatever :func:`~hsi_diffusion.scenes.open_raster` opens; or a list of
+            files, whose images are joined, see :func:`~hsi_diffusion.scenes.join_scenes`.
         labels: A label map, whatever holds one (:func:`~hsi_diffusion.scenes.read_labels`), or
             polygons and points; 0 and nodata are unlabelled. None: a scene without labels, or with
-            those of a torchgeo sample.
+            those of a torchgeo sample. For several images a list of as many, or one file of
+            polygons for all.
         name: Short name.
         train_labels: In place of ``labels``: two maps of a fixed split, with the classes of the
             training pixels,
@@ -126,12 +131,28 @@ def load_custom_scene(
         wavelengths: Band centres in nm or micrometres, or a text file of them; None: those of the
             image file.
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
+        resample: Resample further images to the wavelengths of the first, see
+            :func:`~hsi_diffusion.scenes.resample_bands`.
 
     Raises:
         SceneError: The arrays or the facts don't fit together.
         FileFormatError: A file can't be read, or it is not clear which array is meant.
         MissingDependencyError: A format needs another package.
     """
+    if isinstance(cube, list | tuple) and all(isinstance(one, str | Path) for one in cube):
+        if train_labels is not None or test_labels is not None:
+            raise SceneError(
+                "train_labels and test_labels belong to one image; for several, give labels, and "
+                "a split such as images"
+            )
+        facts = {
+            "label_attribute": label_attribute,
+            "nodata": nodata,
+            "axes": axes,
+            "class_names": class_names,
+            "rgb_bands": rgb_bands,
+        }
+        return _load_several(cube, labels, wavelengths, facts, resample=resample)
     raster = open_raster(cube, nodata=nodata, axes=axes)
     values, valid = raster.read()
     if nodata is None:
@@ -181,6 +202,34 @@ def load_custom_scene(
         georeference=raster.georeference,
         polygons=found.polygons,
     )
+
+
+def _load_several(
+    cubes: Sequence[Source], labels: Any, wavelengths: Any, facts: dict[str, Any], *, resample: bool
+) -> Scene:
+    if not isinstance(labels, list | tuple):
+        labels = [labels] * len(cubes)
+    if len(labels) == 1:
+        labels = labels * len(cubes)
+    if len(labels) != len(cubes):
+        raise SceneError(
+            f"labels must be one file of polygons for all images, or one for each of "
+            f"{len(cubes)}, got {len(labels)}"
+        )
+    scenes: list[Scene] = []
+    for cube, own in zip(cubes, labels, strict=True):
+        raster = open_raster(cube, nodata=facts["nodata"], axes=facts["axes"])
+        if scenes and resample:
+            wanted = scenes[0].info.wavelengths
+            if wanted is None:
+                raise SceneError(
+                    f"{cubes[0]} has no wavelengths to which others could be resampled; give them "
+                    "(--wavelengths)"
+                )
+            raster = resample_bands(raster, wanted)
+        name = parse_location(cube)[0].stem
+        scenes.append(load_custom_scene(raster, own, name=name, wavelengths=wavelengths, **facts))
+    return join_scenes(scenes)
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:

@@ -48,7 +48,7 @@ def open_raster(
 
     Args:
         source: A file, ``FILE:key`` where it holds several arrays, or an array: NumPy (also
-            masked), a tensor, a list, an xarray ``DataArray``, a torchgeo sample.
+            masked), a tensor, a list, an xarray ``DataArray``, a torchgeo sample; or a raster.
         nodata: The value that means "no data here", if the file doesn't say it, or says another.
         axes: Order of the stored axes of an image, such as "CHW" where its bands come first: H for
             rows, W for columns, C for bands; None: HWC.
@@ -65,7 +65,9 @@ def open_raster(
             f"axes must hold H (rows), W (columns) and C (bands) once each, such as CHW, got "
             f"{axes!r}"
         )
-    if isinstance(source, str | Path):
+    if isinstance(source, Raster):
+        raster = source
+    elif isinstance(source, str | Path):
         raster = _open_file(source, axes, ndim)
     else:
         raster = raster_of(source, axes, ndim)

@@ -11,7 +11,7 @@ import numpy as np
 from hsi_diffusion.errors import SceneError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,8 @@ class Scene:
         georeference: Where the pixels lie on the ground; None where unknown.
         polygons: int64, shape (H, W), the polygon from 1 that labelled a pixel, 0 outside; None
             where the labels came as no polygons.
+        images: Rows and columns of each image by its name, where several were joined, see
+            :func:`~hsi_diffusion.scenes.join_scenes`; None: the scene is one image.
 
     Raises:
         SceneError: Values are not real and finite; labels are not 0 to K; heights and widths
@@ -57,6 +59,7 @@ class Scene:
     valid: NDArray[np.bool_] | None = None
     georeference: Georeference | None = None
     polygons: NDArray[np.int64] | None = None
+    images: Mapping[str, tuple[slice, slice]] | None = None
 
     def __post_init__(self) -> None:
         """Check that everything fits together."""

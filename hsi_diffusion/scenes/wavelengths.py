@@ -59,15 +59,15 @@ def in_nanometres(
 
 
 def check_wavelengths(
-    given: Sequence[float] | None, learned: Sequence[float] | None, *, what: str, source: str
+    given: Sequence[float] | None, learned: Sequence[float] | None, *, source: str, what: str = ""
 ) -> None:
     """Refuse an image of another sensor with as many bands.
 
     Args:
         given: Its band centres in nm; None where unknown: anything goes.
         learned: Those that were learned, as many; likewise.
-        what: What has learned them, such as "this model".
-        source: On what it was fitted.
+        source: The image that has these.
+        what: What has learned them there, such as "this model".
 
     Raises:
         SceneError: They differ by more than :data:`TOLERANCE`.
@@ -78,10 +78,11 @@ def check_wavelengths(
     if apart.max() > TOLERANCE:
         band = int(apart.argmax())
         raise SceneError(
-            f"image must have the wavelengths of {source}, on which {what} was fitted, but "
-            f"{int((apart > TOLERANCE).sum())} bands differ: band {band} lies at {given[band]:g} "
+            f"image must have the wavelengths of {source}, "
+            + (f"on which {what} was fitted, " if what else "")
+            + f"but {int((apart > TOLERANCE).sum())} bands differ: band {band} lies at {given[band]:g} "
             f"nm, and at {learned[band]:g} nm there; give an image of the same sensor, or resample "
-            "its bands"
+            "its bands (--resample)"
         )
 
 

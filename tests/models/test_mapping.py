@@ -162,3 +162,24 @@ def test_too_little_memory_and_other_images_are_refused(
     np.save(tmp_path / "image.npy", IMAGE.cube[:, :, 1:])
     with pytest.raises(HsiDiffusionError, match="must have shape"):
         map_image(saved.folder, tmp_path / "image.npy", [tmp_path / "map.npy"])
+
+
+def test_an_image_of_another_sensor_is_resampled(
+    fitted: Callable[[str], Saved], tmp_path: Path
+) -> None:
+    saved, waves = fitted(LOCAL[0]), np.array(IMAGE.info.wavelengths)
+    image, out = tmp_path / "image.hdr", tmp_path / "map.npy"
+    finer = np.linspace(waves[0], waves[-1], 2 * len(waves) - 1)
+    values = np.apply_along_axis(lambda one: np.interp(finer, waves, one), 2, IMAGE.cube)
+    values.astype("<f4").tofile(tmp_path / "image.img")
+    centres, width = ", ".join(map(str, finer)), waves[1] - waves[0]
+    image.write_text(
+        "ENVI\nsamples = 90\nlines = 70\ninterleave = bip\ndata type = 4\nbyte order = 0\n"
+        f"bands = {len(finer)}\nwavelength units = Nanometers\nwavelength = {{{centres}}}\n"
+        f"fwhm = {{{', '.join([str(width)] * len(finer))}}}\n"
+    )
+    with pytest.raises(HsiDiffusionError, match="resample its bands"):
+        map_image(saved.folder, image, [out])
+    map_image(saved.folder, image, [out], resample=True)
+    found, expected = np.load(out), saved.model.predict(IMAGE).ids
+    assert (found == expected).mean() > 0.999  # bands as wide as the model's: only picked out

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hsi_diffusion.cli import run_settings
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import read_yaml
 from hsi_diffusion.runs import RunSettings, default_folder
@@ -101,3 +102,14 @@ def test_default_folder_names_the_run() -> None:
     assert default_folder(settings) == Path("runs/salinas-spectraldiff-10-seed4")
     own = RunSettings(cube="a/field.mat", split="b/mine.npz", method="my/recipes")
     assert default_folder(own) == Path("runs/field-recipes-mine-seed0")
+
+
+def test_several_images_are_given_by_several_flags() -> None:
+    flags = ["--image", "a/line1.hdr", "--image=b/line2.hdr", "--labels", "fields.gpkg"]
+    settings = run_settings([*flags, "--resample", "--split", "images"])
+    assert settings.cube == ("a/line1.hdr", "b/line2.hdr")
+    assert settings.labels == "fields.gpkg"
+    assert settings.resample
+    assert set(map(str, settings.inputs())) == {"a/line1.hdr", "b/line2.hdr", "fields.gpkg"}
+    assert default_folder(settings) == Path("runs/line1+1-spectraldiff-images-seed0")
+    assert RunSettings.from_dict(settings.to_dict()).cube == settings.cube
