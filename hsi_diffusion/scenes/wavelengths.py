@@ -80,9 +80,9 @@ def check_wavelengths(
         raise SceneError(
             f"image must have the wavelengths of {source}, "
             + (f"on which {what} was fitted, " if what else "")
-            + f"but {int((apart > TOLERANCE).sum())} bands differ: band {band} lies at {given[band]:g} "
-            f"nm, and at {learned[band]:g} nm there; give an image of the same sensor, or resample "
-            "its bands (--resample)"
+            + f"but {int((apart > TOLERANCE).sum())} bands differ: band {band} lies at "
+            f"{given[band]:g} nm, and at {learned[band]:g} nm there; give an image of the same "
+            "sensor, or resample its bands (--resample)"
         )
 
 

@@ -107,7 +107,7 @@ def test_files_are_joined(tmp_path: Path) -> None:
     assert len(data.predict_dataloader().dataset) == data.valid.sum()  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="one for each of 2, got 3"):
         load_custom_scene(files, [*labels, labels[0]])
-    np.save(files[1], np.ones((24, 26, 9)))
+    np.save(files[1], np.random.default_rng(0).normal(size=(24, 26, 9)))
     with pytest.raises(SceneError, match="'first' has 8 and 'second' 9"):
         load_custom_scene(files, labels)
 
