@@ -119,7 +119,8 @@ def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:  # torch says it with a RuntimeError
         if not isinstance(error, MemoryError) and "memory" not in str(error):

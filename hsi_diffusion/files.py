@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.errors import HsiDiffusionError, OutputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -25,6 +27,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OutputError: It can't be written, such as on a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +39,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:  # a full disk names no file
+        if error.filename is not None or isinstance(error, HsiDiffusionError):
+            raise
+        reason = (error.strerror or str(error)).splitlines()[0]  # HDF5 takes several
+        raise OutputError(
+            f"can't write {path}: {reason}; free some space, or write elsewhere"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

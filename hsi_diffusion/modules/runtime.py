@@ -11,7 +11,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import ConfigurationError, OutputError
 from hsi_diffusion.files import atomic_path
 from hsi_diffusion.hardware import resolve_precision
 
@@ -161,4 +161,10 @@ class _WholeCheckpoints(TorchCheckpointIO):
     ) -> None:
         del storage_options
         with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # of a file that can't grow; torch does not say why
+                raise OutputError(
+                    f"can't write {path}: the disk is full, or files may not be that large "
+                    f"({str(error).splitlines()[0]}); the checkpoint before stays: free some space"
+                ) from error
