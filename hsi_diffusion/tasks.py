@@ -23,6 +23,10 @@ DEATHS = 1
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 2**27, "MALLOC_MMAP_THRESHOLD_": 2**25}
+"""What glibc comes to by itself. Dask's own 64 KiB give every array's memory back at once, and
+the kernel clears it again for the next: computing took twice as long."""
+
 _one_at_a_time = threading.Lock()
 """Seeds and the working directory belong to a process, so that it does one task at a time, also
 where a worker has several threads."""
@@ -181,7 +185,8 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
     settings: dict[str, Any] = {"distributed.scheduler.allowed-failures": DEATHS}
-    settings |= {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in THREADS}
+    environ = dict.fromkeys(THREADS, threads) | ALLOCATION
+    settings |= {f"distributed.nanny.pre-spawn-environ.{name}": environ[name] for name in environ}
     with (
         dask.config.set(settings),
         # no limit of memory: a task may need more than its part, and Dask would kill its worker
