@@ -48,7 +48,7 @@ def accuracy(scene: Scene, transform: BandTransform, seed: int) -> float:
     pixels = pixels.reshape(-1, pixels.shape[2])
     classes = scene.labels.ravel()
     machine = SVC(C=100).fit(pixels[split.labelled], classes[split.labelled])
-    return 100 * machine.score(pixels[split.test], classes[split.test])
+    return 100 * float(machine.score(pixels[split.test], classes[split.test]))
 
 
 def rows(scene: Scene, seeds: int) -> Iterator[str]:

@@ -47,9 +47,10 @@ def _open_enmap(path: Path) -> Raster:
     stem = path.name[: -len("METADATA.XML")]
     images = [
         file
-        for ending in ("SPECTRAL_IMAGE.TIF", "SPECTRAL_IMAGE_COG.TIF", "SPECTRAL_IMAGE_COG.TIFF")
+        for part in ("SPECTRAL_IMAGE", "SPECTRAL_IMAGE_COG")
+        for ending in ("TIF", "TIFF", "GEOTIFF")
         for file in path.parent.iterdir()
-        if file.name.upper() == f"{stem}{ending}".upper()
+        if file.name.upper() == f"{stem}{part}.{ending}".upper()
     ]
     if not images:
         raise FileFormatError(f"{path} describes {stem}SPECTRAL_IMAGE.TIF; put it beside")
@@ -87,8 +88,9 @@ def _open_prisma(path: Path, file: h5py.File) -> Raster:
         name: np.asarray(file.attrs.get(f"List_Fwhm_{name.title()}", np.zeros(len(waves[name]))))
         for name in waves
     }
-    # bands that were not recorded have the wavelength 0
-    places = {name: np.flatnonzero(waves[name] > 0) for name in waves}
+    # bands that were not recorded have the wavelength 0, or a flag of 0
+    flags = {name: file.attrs.get(f"List_Cw_{name.title()}_Flags", 1) for name in waves}
+    places = {name: np.flatnonzero((waves[name] > 0) & (flags[name] != 0)) for name in waves}
     joined = np.concatenate([waves[name][places[name]] for name in waves])
     order = np.argsort(joined, kind="stable")
     fwhm = np.concatenate([widths[name][places[name]] for name in waves])[order]

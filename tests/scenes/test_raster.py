@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes import (
@@ -19,12 +20,10 @@ from hsi_diffusion.scenes import (
     fill_nodata,
     load_custom_scene,
     open_raster,
+    read_array,
     read_labels,
     simulate_campaign,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEIGHT, WIDTH, BANDS = 7, 6, 5
 CUBE = np.random.default_rng(0).integers(1, 3000, (HEIGHT, WIDTH, BANDS)).astype(np.int16)
@@ -266,7 +265,8 @@ def test_prisma(tmp_path: Path) -> None:
         swir = np.concatenate([stored[:, :, [4, 3]], stored[:, :, :1]], axis=2)
         file[f"{fields}/SWIR_Cube"] = swir.transpose(0, 2, 1)
         file.attrs["List_Cw_Vnir"] = np.array([650.0, 550.0, 450.0])
-        file.attrs["List_Cw_Swir"] = np.array([1600.0, 850.0, 0.0])
+        file.attrs["List_Cw_Swir"] = np.array([1600.0, 850.0, 2000.0])
+        file.attrs["List_Cw_Swir_Flags"] = np.array([1, 1, 0])
         for name in ("Vnir", "Swir"):
             file.attrs[f"L2Scale{name}Min"], file.attrs[f"L2Scale{name}Max"] = 0.0, 0.5
         corners = {"UL": (600001.0, 5299999.0), "LR": (600011.0, 5299987.0)}
@@ -279,6 +279,64 @@ def test_prisma(tmp_path: Path) -> None:
     assert raster.shape == CUBE.shape
     assert_allclose(raster.read(ROWS, COLUMNS)[0], stored[ROWS, COLUMNS] * (0.5 / 65535), rtol=1e-6)
     assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+def test_aviris_ng(tmp_path: Path) -> None:
+    # a file of numbers without an ending, and a map that is turned
+    path = tmp_path / "ang20190712t231624_rfl_v2v2_img.hdr"
+    cube = CUBE.astype(np.float32)
+    cube[0, 0] = -9999
+    cube.transpose(0, 2, 1).tofile(path.with_suffix(""))
+    path.write_text(
+        ENVI.format(interleave="bil").replace("data type = 2", "data type = 4")
+        + "wavelength units = Nanometers\ndata ignore value = -9999\n"
+        f"wavelength = {{{', '.join(map(str, WAVES))}}}\nfwhm = {{5, 5, 5, 5, 5}}\n"
+        "map info = {UTM, 1, 1, 600000, 5300000, 2, 2, 32, North, WGS-84, rotation=30}\n"
+    )
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == WAVES
+    assert raster.fwhm == (5.0,) * BANDS
+    assert not valid[0, 0]
+    assert_array_equal(values[valid], CUBE[valid])
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(path.with_suffix("")) as file:
+        expected = tuple(file.transform)[:6]
+    assert raster.georeference is not None
+    assert_allclose(raster.georeference.transform, expected, rtol=1e-9, atol=1e-6)
+
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real files")
+@pytest.mark.parametrize(
+    "path", sorted(SHARED.rglob("*.mat")), ids=lambda path: f"{path.parent.name}-{path.name}"
+)
+def test_real_files_are_read_as_scipy_and_h5py_read_them(path: Path) -> None:
+    try:
+        expected = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
+    except NotImplementedError:  # version 7.3; MATLAB's axes are backwards there
+        with h5py.File(path, "r") as file:
+            expected = {k: v[()].T for k, v in file.items() if isinstance(v, h5py.Dataset)}
+    found = {k: v for k, v in expected.items() if v.ndim in (2, 3) and min(v.shape) > 1}
+    assert found
+    for key, values in found.items():
+        assert_array_equal(read_array(path, key, ndim=values.ndim), values)
+        raster = open_raster(f"{path}:{key}", ndim=values.ndim)
+        part = raster.read(ROWS, COLUMNS)[0]
+        assert_array_equal(part.reshape(values[ROWS, COLUMNS].shape), values[ROWS, COLUMNS])
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real files")
+@pytest.mark.parametrize("path", sorted(SHARED.rglob("*.tif")), ids=lambda path: path.name)
+def test_real_label_maps_are_read_as_gdal_reads_them(path: Path) -> None:
+    with pytest.importorskip("rasterio").open(path) as file:
+        expected = file.read(1)
+    assert_array_equal(read_array(path, ndim=2), expected)
+    assert_array_equal(
+        open_raster(path, ndim=2).window(slice(None), slice(None))[0][..., 0], expected
+    )
 
 
 def test_emit(tmp_path: Path) -> None:
