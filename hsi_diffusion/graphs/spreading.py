@@ -250,8 +250,8 @@ class Spreading:
 
         F <- alpha S F + (1 - alpha) P, beginning with F = P, the probabilities: what an extended
         random walk does with the probabilities of an SVM (Kang et al., TGRS 2015), along another
-        graph and stopped early. The weights S are the mean of those of the scene's graph and the
-        mean of those of the further ones; if :attr:`share` is 0, those of the scene's graph.
+        graph and stopped early. The weights S are those of the scene's graph and, weighted by
+        :attr:`share`, the mean of those of the further ones.
 
         Args:
             probabilities: Class probabilities of every pixel, shape (H, W, K).
@@ -266,7 +266,7 @@ class Spreading:
         weights = self.scene.weights
         if self.share and self.own:
             own = [graph.weights for graph in self.own]
-            weights = 0.5 * weights + sum(own[1:], own[0]) * (0.5 / len(own))
+            weights = (1 - self.share) * weights + sum(own[1:], own[0]) * (self.share / len(own))
         settings = self.settings
         return spread(weights, probabilities, settings.smooth_alpha, settings.smooth_iterations)
 

@@ -52,9 +52,10 @@ def spread(graph: Graph) -> NDArray[np.float64]:
 
 
 def smoothed(spreading: Spreading, alpha: float = 0.95, times: int = 100) -> NDArray[np.float64]:
-    """By plain products with the mean of the graphs."""
+    """By plain products with the weighted mean of the graphs."""
     first, *own = (graph.weights.toarray() for graph in (spreading.scene, *spreading.own))
-    mean = first / 2 + np.mean(own, axis=0) / 2 if spreading.share else first
+    share = spreading.share
+    mean = (1 - share) * first + share * np.mean(own, axis=0) if share else first
     start = found = probabilities().reshape(256, 3)
     for _ in range(times):
         found = alpha * mean @ found + (1 - alpha) * start
