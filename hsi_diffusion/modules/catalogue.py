@@ -140,6 +140,7 @@ class CustomSceneDataModule(SceneDataModule):
         axes: Order of its axes, such as "CHW"; None: HWC.
         label_attribute: For polygons and points: the column that holds the class.
         resample: Resample the bands of further images to the wavelengths of the first.
+        sample: Take windows of so many pixels of an image that is too large; None: all of it.
         **settings: Arguments of :class:`SceneDataModule`.
     """
 
@@ -156,6 +157,7 @@ class CustomSceneDataModule(SceneDataModule):
         axes: str | None = None,
         label_attribute: str | None = None,
         resample: bool = False,
+        sample: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -169,6 +171,7 @@ class CustomSceneDataModule(SceneDataModule):
             "axes": axes,
             "label_attribute": label_attribute,
             "resample": resample,
+            "sample": sample,
         }
 
     def load(self) -> Scene:

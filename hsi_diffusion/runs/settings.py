@@ -16,7 +16,10 @@ from hsi_diffusion.scenes import CATALOGUE, parse_location, scene_info
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OWN = ("labels", "label_attribute", "nodata", "axes", "wavelengths", "class_names", "resample")
+OWN = (
+    *("labels", "label_attribute", "nodata", "axes", "wavelengths", "class_names"),
+    *("resample", "sample"),
+)
 """Settings that describe a user's own scene."""
 
 LoggerName = Literal["csv", "wandb", "none"]
@@ -63,6 +66,8 @@ class RunSettings(Recipe):
         axes: Order of its axes, such as CHW where the bands come first; None: HWC.
         wavelengths: Text file with its band centres in nm or micrometres, if its file has none.
         class_names: Names of its classes, if the label file has none.
+        sample: Learn windows of so many pixels, most of them with labels, of an image that is too
+            large for memory; None: the whole image.
         resample: Resample the bands of further images to the wavelengths of the first.
         simulated: Size and name of a simulated scene.
         split: Training and validation pixels together: 0.1 = fraction of each class; 10 = pixels of
@@ -105,6 +110,7 @@ class RunSettings(Recipe):
     wavelengths: str | None = None
     class_names: tuple[str, ...] | None = None
     resample: bool = False
+    sample: int | None = None
     simulated: SimulatedSettings = field(default_factory=SimulatedSettings)
     split: str | int | float | None = None
     train_mask: str | None = None

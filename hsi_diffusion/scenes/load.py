@@ -24,6 +24,7 @@ from hsi_diffusion.scenes.scene import Scene, check_same_size
 from hsi_diffusion.scenes.search import SceneFiles
 from hsi_diffusion.scenes.vector import Labels
 from hsi_diffusion.scenes.wavelengths import read_wavelengths
+from hsi_diffusion.scenes.windows import draw_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +107,7 @@ def load_custom_scene(
     wavelengths: Sequence[float] | str | Path | None = None,
     rgb_bands: tuple[int, int, int] | None = None,
     resample: bool = False,
+    sample: int | None = None,
 ) -> Scene:
     """Make a scene of your own files or arrays.
 
@@ -133,6 +135,8 @@ def load_custom_scene(
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
         resample: Resample further images to the wavelengths of the first, see
             :func:`~hsi_diffusion.scenes.resample_bands`.
+        sample: Take windows of so many pixels, as :func:`~hsi_diffusion.scenes.sample_scene` does,
+            and never the whole image; None: the whole.
 
     Raises:
         SceneError: The arrays or the facts don't fit together.
@@ -151,28 +155,35 @@ def load_custom_scene(
             "axes": axes,
             "class_names": class_names,
             "rgb_bands": rgb_bands,
+            "sample": None if sample is None else max(1, sample // max(1, len(cube))),
         }
         return _load_several(cube, labels, wavelengths, facts, resample=resample)
     raster = open_raster(cube, nodata=nodata, axes=axes)
-    values, valid = raster.read()
-    if nodata is None:
-        warn_of_nodata(values, valid)
     if labels is None and isinstance(cube, Mapping) and "mask" in cube:
         labels = cube
-    fixed: tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None] = (None, None)
+    fixed: list[NDArray[np.int64]] = []
     if labels is not None:
         found = read_labels(labels, raster, label_attribute)
     elif train_labels is not None and test_labels is not None:
         train, test = (read_labels(part, raster) for part in (train_labels, test_labels))
-        fixed = ((train.values > 0) & valid, (test.values > 0) & valid)
+        fixed = [train.values, test.values]
         if shared := int(np.count_nonzero((train.values > 0) & (test.values > 0))):
             raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
         found = train._replace(
             values=train.values + test.values, names=test.names | train.names, polygons=None
         )
     else:
-        found = Labels(np.zeros(values.shape[:2], dtype=np.int64), {}, {})
-    label_map = np.where(valid, found.values, 0)
+        found = Labels(np.zeros(raster.shape[:2], dtype=np.int64), {}, {})
+    maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
+    if sample is None:
+        values, valid = raster.read()
+        maps = [np.where(valid, one, 0) for one in maps]
+    else:
+        values, valid, maps = draw_windows(raster, maps, pixels=sample)
+    if nodata is None:
+        warn_of_nodata(values, valid)
+    label_map, polygons = maps[0], None if found.polygons is None else maps[1]
+    train_map, test_map = [one > 0 for one in maps[-2:]] if fixed else (None, None)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
     waves = raster.wavelengths if wavelengths is None else read_wavelengths(wavelengths)
     own_names = [found.names.get(value, f"Class {value}") for value in class_ids]
@@ -180,8 +191,8 @@ def load_custom_scene(
     info = SceneInfo(
         name=name,
         title=name,
-        height=raster.height,
-        width=raster.width,
+        height=values.shape[0],
+        width=values.shape[1],
         bands=raster.bands,
         wavelengths=waves,
         class_names=_names_of(class_ids, class_names) if class_names else tuple(own_names),
@@ -196,11 +207,11 @@ def load_custom_scene(
         values,
         close_gaps(label_map, class_ids),
         info,
-        fixed_train=fixed[0],
-        fixed_test=fixed[1],
+        fixed_train=train_map,
+        fixed_test=test_map,
         valid=None if valid.all() else valid,
-        georeference=raster.georeference,
-        polygons=found.polygons,
+        georeference=raster.georeference if sample is None else None,
+        polygons=polygons,
     )
 
 

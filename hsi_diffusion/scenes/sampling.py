@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.load import load_custom_scene
-from hsi_diffusion.scenes.nodata import fill_nodata
-from hsi_diffusion.seeding import stable_seed
+from hsi_diffusion.scenes.windows import draw_windows
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.raster import Raster
@@ -56,65 +52,8 @@ def sample_scene(
     Raises:
         SceneError: The label map has another size than the image.
     """
-    if labels.shape != image.shape[:2]:
-        raise SceneError(
-            f"labels must have the height and width of the image, {image.shape[:2]}, got "
-            f"{labels.shape}"
-        )
-    bands = image.bands
-    step = side + 3 * margin  # two margins, and a gap
-    number = max(1, pixels // step**2)
-    chosen = _chosen(labels, side, number, np.random.default_rng(stable_seed("windows", seed)))
-    across = math.ceil(math.sqrt(len(chosen)))
-    shape = (math.ceil(len(chosen) / across) * step, across * step)
-    cube = np.zeros((*shape, bands), dtype=image.dtype)
-    there, known = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
-    for place, corner in enumerate(chosen):
-        row, column = (step * part + margin for part in divmod(place, across))
-        inner = [
-            slice(at, min(at + side, end)) for at, end in zip(corner, labels.shape, strict=True)
-        ]
-        read = [
-            slice(max(part.start - margin, 0), min(part.stop + margin, end))
-            for part, end in zip(inner, labels.shape, strict=True)
-        ]
-        values, valid = image.read(*read)
-        top, left = row - inner[0].start + read[0].start, column - inner[1].start + read[1].start
-        into = slice(top, top + len(values)), slice(left, left + values.shape[1])
-        cube[into], there[into] = values, valid
-        found = labels[inner[0], inner[1]]
-        known[row : row + found.shape[0], column : column + found.shape[1]] = found
-    if not there.any():
-        raise SceneError(f"no pixel of {len(chosen)} windows of the image holds data")
-    known[~there] = 0
-    facts = {"wavelengths": image.wavelengths, **facts}
-    scene = load_custom_scene(fill_nodata(cube, there), known, **facts)
-    return replace(scene, valid=there)
-
-
-def _chosen(
-    labels: NDArray[np.integer[Any]], side: int, number: int, random: np.random.Generator
-) -> list[tuple[int, int]]:
-    """Corners of so many windows, first such as hold labels."""
-    corners = [
-        (row, column)
-        for row in range(0, labels.shape[0], side)
-        for column in range(0, labels.shape[1], side)
-    ]
-    order = [corners[place] for place in random.permutation(len(corners))]
-    held = {
-        (row, column): np.unique(labels[row : row + side, column : column + side])
-        for row, column in order
-    }
-    seen: dict[int, int] = {}
-    ranked: list[tuple[int, tuple[int, int]]] = []
-    for corner in order:  # the nth window of its rarest class so far
-        classes = [int(label) for label in held[corner] if label > 0]
-        if classes:
-            ranked.append((min(seen.get(label, 0) for label in classes), corner))
-            for label in classes:
-                seen[label] = seen.get(label, 0) + 1
-    labelled = [corner for _, corner in sorted(ranked, key=lambda pair: pair[0])]
-    first = labelled[: max(1, 3 * number // 4)]
-    others = [corner for corner in order if corner not in set(first)]
-    return [*first, *others[: number - len(first)]]
+    values, valid, (known,) = draw_windows(
+        image, [labels], pixels=pixels, side=side, margin=margin, seed=seed
+    )
+    scene = load_custom_scene(values, known, **{"wavelengths": image.wavelengths, **facts})
+    return replace(scene, valid=valid)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from hsi_diffusion import simulate_scene
+import numpy as np
+import pytest
+
+from hsi_diffusion import load_custom_scene, simulate_scene
+from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes import Raster, sample_scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_labelled_pixels_keep_their_neighbourhoods() -> None:
@@ -27,3 +34,25 @@ def test_labelled_pixels_keep_their_neighbourhoods() -> None:
                 assert np.array_equal(around, image.cube[there[0] + step, there[1]])
     again = sample_scene(Raster.of(image.cube), labels, pixels=6000, side=16, margin=4)
     assert np.array_equal(again.cube, scene.cube)
+
+
+def test_a_file_is_sampled_with_its_polygons_and_split(tmp_path: Path) -> None:
+    image = simulate_scene(200, 180, 6, 3)
+    np.save(tmp_path / "image.npy", image.cube)
+    np.save(tmp_path / "labels.npy", image.labels)
+    train, test = (np.where(np.arange(180) % 2 == part, image.labels, 0) for part in (0, 1))
+    files = str(tmp_path / "image.npy"), str(tmp_path / "labels.npy")
+    scene = load_custom_scene(*files, sample=10_000)
+    assert scene.labels.size <= 10_000
+    assert scene.labels.max() == 3
+    assert scene.valid is not None
+    masks = load_custom_scene(files[0], train_labels=train, test_labels=test, sample=10_000)
+    assert masks.fixed_train is not None
+    assert masks.fixed_test is not None
+    np.testing.assert_array_equal(masks.fixed_train | masks.fixed_test, scene.labels > 0)
+    np.testing.assert_array_equal(masks.cube, scene.cube)
+    joined = load_custom_scene([files[0], files[0]], [files[1], files[1]], sample=20_000)
+    assert joined.images is not None
+    np.testing.assert_array_equal(joined.cube[joined.images["image-2"]], scene.cube)
+    with pytest.raises(SceneError, match="at least 1, got 0"):
+        load_custom_scene(*files, sample=0)

@@ -1,0 +1,112 @@
+"""Windows of an image that is too large for memory, side by side."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes.nodata import fill_nodata
+from hsi_diffusion.seeding import stable_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.scenes.raster import Raster
+
+
+def draw_windows(
+    image: Raster,
+    maps: Sequence[NDArray[np.integer[Any]]],
+    *,
+    pixels: int,
+    side: int = 64,
+    margin: int = 12,
+    seed: int = 0,
+) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]]]:
+    """Put windows of a large image together, see :func:`~hsi_diffusion.scenes.sample_scene`.
+
+    Args:
+        image: The image.
+        maps: Its label map, and further ones that go with it, shape (H, W) each, 0 = unlabelled.
+        pixels: Pixels of the result, about.
+        side: Side of a window without its margin.
+        margin: Pixels around it that are read with it.
+        seed: Names the draw of the windows.
+
+    Returns:
+        Values of shape (h, w, bands), filled where there is no data; which pixels hold data, shape
+        (h, w); and the maps, shape (h, w), 0 in the margins.
+
+    Raises:
+        SceneError: The label map has another size than the image, or no window holds data.
+    """
+    labels = maps[0]
+    if labels.shape != image.shape[:2]:
+        raise SceneError(
+            f"labels must have the height and width of the image, {image.shape[:2]}, got "
+            f"{labels.shape}"
+        )
+    if pixels < 1:
+        raise SceneError(f"the pixels to sample must be at least 1, got {pixels}")
+    bands = image.bands
+    step = side + 3 * margin  # two margins, and a gap
+    number = max(1, pixels // step**2)
+    chosen = _chosen(labels, side, number, np.random.default_rng(stable_seed("windows", seed)))
+    across = math.ceil(math.sqrt(len(chosen)))
+    shape = (math.ceil(len(chosen) / across) * step, across * step)
+    cube, there = np.zeros((*shape, bands), dtype=image.dtype), np.zeros(shape, dtype=bool)
+    found = [np.zeros(shape, dtype=np.int64) for _ in maps]
+    for place, corner in enumerate(chosen):
+        row, column = (step * part + margin for part in divmod(place, across))
+        inner = [
+            slice(at, min(at + side, end)) for at, end in zip(corner, labels.shape, strict=True)
+        ]
+        read = [
+            slice(max(part.start - margin, 0), min(part.stop + margin, end))
+            for part, end in zip(inner, labels.shape, strict=True)
+        ]
+        values, valid = image.read(*read)
+        top, left = row - inner[0].start + read[0].start, column - inner[1].start + read[1].start
+        into = slice(top, top + len(values)), slice(left, left + values.shape[1])
+        cube[into], there[into] = values, valid
+        for one, whole in zip(found, maps, strict=True):
+            part = whole[inner[0], inner[1]]
+            one[row : row + part.shape[0], column : column + part.shape[1]] = part
+    if not there.any():
+        raise SceneError(f"no pixel of {len(chosen)} windows of the image holds data")
+    for one in found:
+        one[~there] = 0
+    return fill_nodata(cube, there), there, found
+
+
+def _chosen(
+    labels: NDArray[np.integer[Any]], side: int, number: int, random: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Corners of so many windows, first such as hold labels."""
+    corners = [
+        (row, column)
+        for row in range(0, labels.shape[0], side)
+        for column in range(0, labels.shape[1], side)
+    ]
+    order = [corners[place] for place in random.permutation(len(corners))]
+    held = {
+        (row, column): np.unique(labels[row : row + side, column : column + side])
+        for row, column in order
+    }
+    seen: dict[int, int] = {}
+    ranked: list[tuple[int, tuple[int, int]]] = []
+    for corner in order:  # the nth window of its rarest class so far
+        classes = [int(label) for label in held[corner] if label > 0]
+        if classes:
+            ranked.append((min(seen.get(label, 0) for label in classes), corner))
+            for label in classes:
+                seen[label] = seen.get(label, 0) + 1
+    labelled = [corner for _, corner in sorted(ranked, key=lambda pair: pair[0])]
+    first = labelled[: max(1, 3 * number // 4)]
+    others = [corner for corner in order if corner not in set(first)]
+    return [*first, *others[: number - len(first)]]
