@@ -3,19 +3,20 @@ from __future__ import annotations
 import pytest
 
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
-from tests.scenes.test_catalogue import lightness_and_hue
+from tests.scenes.vision import SEEN, smallest_distance
 
 
-@pytest.mark.parametrize("num_classes", [0, 1, 9, 16])
-def test_palette_has_distinct_colours_off_black_and_white(num_classes: int) -> None:
-    palette = default_palette(num_classes)
-    assert len(set(palette)) == num_classes
-    points = [lightness_and_hue(colour) for colour in palette]
-    assert all(20 < point[0] < 95 for point in points)
-    distances = [
-        float(((a - b) ** 2).sum() ** 0.5) for i, a in enumerate(points) for b in points[:i]
-    ]
-    assert min(distances, default=100.0) > 10
+@pytest.mark.parametrize("vision", SEEN)
+def test_everybody_can_tell_16_classes_apart_from_each_other_and_from_black_and_white(
+    vision: str,
+) -> None:
+    colours = [*default_palette(16), (0, 0, 0), (255, 255, 255)]
+    assert smallest_distance(colours, vision) > 20
+
+
+def test_many_classes_have_different_colours() -> None:
+    assert len(set(default_palette(60))) == 60
+    assert smallest_distance(default_palette(30), "deuteranope") > 12
 
 
 def test_palette_of_fewer_classes_is_a_part_of_that_of_more() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hsi_diffusion.scenes.defaults import default_palette
 from hsi_diffusion.scenes.info import SceneInfo, SourceFile
 
 PREFIX: Final = "2013_IEEE_GRSS_DF_Contest_"
@@ -15,24 +16,23 @@ PREFIX: Final = "2013_IEEE_GRSS_DF_Contest_"
 # of 4.77 nm.
 WAVELENGTHS: Final = tuple(round(364 + 682 * band / 143, 2) for band in range(144))
 
-# the contest's own colours, but where they were white or black, or hard to tell apart
-CLASSES: Final = {
-    "Healthy grass": (0, 205, 0),
-    "Stressed grass": (165, 240, 60),
-    "Synthetic grass": (70, 160, 130),
-    "Trees": (0, 110, 0),
-    "Soil": (160, 82, 45),
-    "Water": (0, 215, 230),
-    "Residential": (70, 110, 220),
-    "Commercial": (205, 165, 215),
-    "Road": (240, 20, 20),
-    "Highway": (130, 0, 20),
-    "Railway": (115, 115, 115),
-    "Parking lot 1": (250, 225, 30),
-    "Parking lot 2": (238, 154, 0),
-    "Tennis court": (95, 30, 150),
-    "Running track": (255, 140, 120),
-}
+CLASSES: Final = (
+    "Healthy grass",
+    "Stressed grass",
+    "Synthetic grass",
+    "Trees",
+    "Soil",
+    "Water",
+    "Residential",
+    "Commercial",
+    "Road",
+    "Highway",
+    "Railway",
+    "Parking lot 1",
+    "Parking lot 2",
+    "Tennis court",
+    "Running track",
+)
 
 SCENE: Final = SceneInfo(
     name="houston2013",
@@ -41,9 +41,9 @@ SCENE: Final = SceneInfo(
     width=1905,
     bands=144,
     wavelengths=WAVELENGTHS,
-    class_names=tuple(CLASSES),
+    class_names=CLASSES,
     class_ids=tuple(range(1, 16)),
-    palette=tuple(CLASSES.values()),
+    palette=default_palette(len(CLASSES)),
     rgb_bands=(60, 39, 22),  # red, green, blue
     sensor="CASI",
     ground_sampling_distance=2.5,

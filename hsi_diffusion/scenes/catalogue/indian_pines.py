@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hsi_diffusion.scenes.catalogue._ehu import NO_LICENCE_STATED, PAGE, ehu_file
+from hsi_diffusion.scenes.defaults import default_palette
 from hsi_diffusion.scenes.info import SceneInfo
 
 # Centres of the 220 bands from the calibration file 92AV3C.spc that comes with the scene, without
@@ -35,24 +36,24 @@ WAVELENGTHS: Final = (
 )
 # fmt: on
 
-CLASSES: Final = {
-    "Alfalfa": (255, 105, 180),
-    "Corn-notill": (255, 205, 0),
-    "Corn-mintill": (255, 127, 14),
-    "Corn": (190, 85, 20),
-    "Grass-pasture": (165, 220, 50),
-    "Grass-trees": (60, 180, 75),
-    "Grass-pasture-mowed": (110, 235, 170),
-    "Hay-windrowed": (215, 200, 110),
-    "Oats": (220, 20, 60),
-    "Soybean-notill": (80, 140, 225),
-    "Soybean-mintill": (35, 60, 170),
-    "Soybean-clean": (90, 210, 240),
-    "Wheat": (150, 60, 190),
-    "Woods": (0, 95, 25),
-    "Buildings-Grass-Trees-Drives": (140, 140, 140),
-    "Stone-Steel-Towers": (105, 20, 40),
-}
+CLASSES: Final = (
+    "Alfalfa",
+    "Corn-notill",
+    "Corn-mintill",
+    "Corn",
+    "Grass-pasture",
+    "Grass-trees",
+    "Grass-pasture-mowed",
+    "Hay-windrowed",
+    "Oats",
+    "Soybean-notill",
+    "Soybean-mintill",
+    "Soybean-clean",
+    "Wheat",
+    "Woods",
+    "Buildings-Grass-Trees-Drives",
+    "Stone-Steel-Towers",
+)
 
 SCENE: Final = SceneInfo(
     name="indian_pines",
@@ -61,9 +62,9 @@ SCENE: Final = SceneInfo(
     width=145,
     bands=200,
     wavelengths=WAVELENGTHS,
-    class_names=tuple(CLASSES),
+    class_names=CLASSES,
     class_ids=tuple(range(1, 17)),
-    palette=tuple(CLASSES.values()),
+    palette=default_palette(len(CLASSES)),
     rgb_bands=(49, 27, 17),  # near infrared, red, green: fields differ most there
     sensor="AVIRIS",
     ground_sampling_distance=20.0,

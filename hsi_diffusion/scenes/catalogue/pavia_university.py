@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from hsi_diffusion.scenes.catalogue._ehu import NO_LICENCE_STATED, PAGE, ehu_file
+from hsi_diffusion.scenes.defaults import default_palette
 from hsi_diffusion.scenes.info import SceneInfo
 
 # Nominal: the centres are not published with the files, so the 103 bands are spread evenly over
 # the instrument's 430-860 nm.
 WAVELENGTHS: Final = tuple(round(430 + 430 * band / 102, 2) for band in range(103))
 
-CLASSES: Final = {
-    "Asphalt": (150, 150, 150),
-    "Meadows": (120, 210, 60),
-    "Gravel": (80, 200, 225),
-    "Trees": (0, 110, 40),
-    "Painted metal sheets": (240, 120, 200),
-    "Bare soil": (165, 95, 40),
-    "Bitumen": (110, 60, 170),
-    "Self-blocking bricks": (220, 40, 40),
-    "Shadows": (250, 210, 30),
-}
+CLASSES: Final = (
+    "Asphalt",
+    "Meadows",
+    "Gravel",
+    "Trees",
+    "Painted metal sheets",
+    "Bare soil",
+    "Bitumen",
+    "Self-blocking bricks",
+    "Shadows",
+)
 
 SCENE: Final = SceneInfo(
     name="pavia_university",
@@ -30,9 +31,9 @@ SCENE: Final = SceneInfo(
     width=340,
     bands=103,
     wavelengths=WAVELENGTHS,
-    class_names=tuple(CLASSES),
+    class_names=CLASSES,
     class_ids=tuple(range(1, 10)),
-    palette=tuple(CLASSES.values()),
+    palette=default_palette(len(CLASSES)),
     rgb_bands=(52, 28, 9),  # red, green, blue
     sensor="ROSIS",
     ground_sampling_distance=1.3,

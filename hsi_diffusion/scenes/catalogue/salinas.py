@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hsi_diffusion.scenes.catalogue._ehu import NO_LICENCE_STATED, PAGE, ehu_file
+from hsi_diffusion.scenes.defaults import default_palette
 from hsi_diffusion.scenes.info import SceneInfo
 
 # Nominal: the calibration of this flight is not published with the files, so the 224 channels are
@@ -16,24 +17,24 @@ WAVELENGTHS: Final = tuple(
     if not (108 <= band <= 112 or 154 <= band <= 167 or band == 224)
 )
 
-CLASSES: Final = {
-    "Broccoli green weeds 1": (0, 115, 50),
-    "Broccoli green weeds 2": (90, 200, 90),
-    "Fallow": (195, 130, 70),
-    "Fallow rough plow": (120, 60, 15),
-    "Fallow smooth": (230, 190, 130),
-    "Stubble": (255, 215, 0),
-    "Celery": (170, 230, 50),
-    "Grapes untrained": (130, 60, 165),
-    "Soil vineyard develop": (125, 125, 125),
-    "Corn senesced green weeds": (255, 127, 14),
-    "Lettuce romaine 4wk": (130, 225, 240),
-    "Lettuce romaine 5wk": (40, 165, 215),
-    "Lettuce romaine 6wk": (45, 95, 215),
-    "Lettuce romaine 7wk": (15, 25, 115),
-    "Vineyard untrained": (215, 35, 85),
-    "Vineyard vertical trellis": (245, 140, 200),
-}
+CLASSES: Final = (
+    "Broccoli green weeds 1",
+    "Broccoli green weeds 2",
+    "Fallow",
+    "Fallow rough plow",
+    "Fallow smooth",
+    "Stubble",
+    "Celery",
+    "Grapes untrained",
+    "Soil vineyard develop",
+    "Corn senesced green weeds",
+    "Lettuce romaine 4wk",
+    "Lettuce romaine 5wk",
+    "Lettuce romaine 6wk",
+    "Lettuce romaine 7wk",
+    "Vineyard untrained",
+    "Vineyard vertical trellis",
+)
 
 SCENE: Final = SceneInfo(
     name="salinas",
@@ -42,9 +43,9 @@ SCENE: Final = SceneInfo(
     width=217,
     bands=204,
     wavelengths=WAVELENGTHS,
-    class_names=tuple(CLASSES),
+    class_names=CLASSES,
     class_ids=tuple(range(1, 17)),
-    palette=tuple(CLASSES.values()),
+    palette=default_palette(len(CLASSES)),
     rgb_bands=(48, 27, 16),  # near infrared, red, green: fields differ most there
     sensor="AVIRIS",
     ground_sampling_distance=3.7,
