@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from docutils.nodes import reference
+
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
@@ -68,10 +70,7 @@ def our_own(app: Any, env: Any, node: Any, content: Any) -> Any:
     if len(found) == 1 and node.get("refdomain") == "py":
         entry = objects[found[0]]
         place = app.builder.get_relative_uri(node.get("refdoc"), entry.docname)
-        from docutils.nodes import reference  # noqa: PLC0415
-
-        link = reference("", "", content, internal=True, refuri=f"{place}#{entry.node_id}")
-        return link
+        return reference("", "", content, internal=True, refuri=f"{place}#{entry.node_id}")
     return content if target.startswith("hsi_diffusion.") and exists(target) else None
 
 

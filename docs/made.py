@@ -75,8 +75,7 @@ def settings_page(kind: type[Any]) -> str:
     """A table of the fields of a dataclass, and of those inside it."""
     lines = [
         "# Every setting",
-        "Made from the types. Each is a flag of `hsi-diffusion run` (`--pretrain.steps 500`), a "
-        "line of a YAML file (`pretrain: {steps: 500}`), and an argument in Python.",
+        "Made from the types. Each is a flag of `hsi-diffusion run`: `--pretrain.steps 500`.",
     ]
     usual = to_plain(kind())
     waiting = [("", kind)]

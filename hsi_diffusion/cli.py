@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-import textwrap
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.console import find_own_parts, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,17 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return work(given)
 
 
-def find_own_parts() -> None:
-    """Let settings name classes in files of the current folder, as ``python -m`` does.
-
-    It is looked through last, so that no file there hides a package; not at all where Python was
-    told to leave it out (``python -P``, ``PYTHONSAFEPATH``).
-    """
-    folder = str(Path.cwd())
-    if not sys.flags.safe_path and folder not in sys.path:
-        sys.path.append(folder)
-
-
 def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion run") -> int:
     """Run the command ``run``: fit a method on a scene, and measure it.
 
@@ -99,41 +87,6 @@ def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion 
     given = list(sys.argv[1:] if arguments is None else arguments)
     find_own_parts()
     return guarded(lambda: _run(given, prog))
-
-
-def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
-    """Turn the library's errors, and those of files, into one line and an exit code.
-
-    Args:
-        work: What to do.
-        stopped: Message when the user stops it.
-    """
-    from hsi_diffusion.errors import HsiDiffusionError
-
-    try:
-        return work()
-    except HsiDiffusionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:  # torch says it with a RuntimeError
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
-            raise
-        print(
-            "error: there is not enough memory; take smaller batches (micro_batch_size), tiles or "
-            f"windows, fewer components or bands, or a smaller scene ({str(error)[:200]})",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:  # Lightning makes a SystemExit out of it
-        print(stopped, file=sys.stderr)
-        return 130
 
 
 def _run(given: list[str], prog: str) -> int:
@@ -183,9 +136,11 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     """
     from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import merge, preset_for, read_preset, read_yaml
+    from hsi_diffusion.recipes.names import check_flags
 
     files, flags = _configs(arguments)
     flags = [re.sub(r"^--image(?=$|=)", "--cube", flag) for flag in flags]  # as map calls it
+    check_flags("RunSettings", flags)
     asked: dict[str, Any] = {}
     for plain in map(read_yaml, files):
         asked = merge(asked, plain)
@@ -305,147 +260,16 @@ def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespa
     return RunSettings.from_dict(read_yaml(folder / "config.yaml"))
 
 
-def map_main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``map``: apply a saved model to another image of the same sensor."""
-    parser = argparse.ArgumentParser(
-        prog="hsi-diffusion map",
-        description="Apply the model of a run to an image of the same sensor, window by window. "
-        "Nothing is fitted: transform, denoiser, reduction and classifier are the model's. Stopped "
-        "at any moment, the same command goes on. The areas of the classes are printed, and "
-        "written beside the map.",
-    )
-    add = parser.add_argument
-    add("--model", required=True, metavar="DIR", help="model/ of a run, or a folder of save()")
-    add("--image", required=True, metavar="FILE[:key]", help="the image")
-    add("--nodata", type=float, metavar="X", help='value that means "no data here"')
-    add("--axes", metavar="CHW", help="order of the image's axes, if it is not HWC")
-    add(
-        "--resample",
-        action="store_true",
-        help="resample the image's bands to the model's wavelengths, if it is of another sensor",
-    )
-    add(
-        "--out",
-        required=True,
-        metavar="FILE",
-        help="the map: .tif (GeoTIFF), .hdr (ENVI) or .npy with the class ids, .png as a picture; "
-        "several may be given, separated by commas",
-    )
-    add("--probabilities", metavar="FILE", help="also write them: float32, a band per class")
-    add("--uncertainty", metavar="FILE", help="also write their entropy: float32, in nats")
-    add(
-        "--memory",
-        default="2GB",
-        type=_bytes,
-        metavar="SIZE",
-        help="what each process may hold beside the library itself (default: %(default)s)",
-    )
-    add("--workers", type=int, metavar="N", help="share the windows among N processes")
-    add("--scheduler", metavar="ADDRESS", help="or among the workers of a Dask cluster")
-    add(
-        "--denoiser",
-        metavar="CLASS",
-        help="the model's denoiser, if it is a class of your own: its path, or "
-        "'{class_path: my_package.MyDenoiser, init_args: {...}}'; files of models import nothing",
-    )
-    add("--network", metavar="CLASS", help="the classifier's network, likewise")
-    add(
-        "--trusted",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="full name of a class of the estimator that is not scikit-learn's; may be repeated",
-    )
-    add("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
-    options = parser.parse_args(arguments)
-    find_own_parts()
-    return guarded(lambda: _map(options), stopped="stopped; the same command goes on")
+def _map(given: list[str]) -> int:
+    from hsi_diffusion.map_command import map_main
+
+    return map_main(given[1:])
 
 
-def _bytes(text: str) -> int:
-    """A size such as 2GB or 500 MB, in bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"must be a size such as 2GB or 500MB, got {text!r}")
-    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+def _recipes(given: list[str]) -> int:
+    from hsi_diffusion.recipes.command import recipes_main
 
-
-def _map(options: argparse.Namespace) -> int:
-    from hsi_diffusion.classifiers import ClassifierSettings
-    from hsi_diffusion.models import map_image
-    from hsi_diffusion.modules import Runtime
-    from hsi_diffusion.recipes import PretrainSettings, from_flags, from_plain
-
-    parts: dict[str, Any] = {}
-    for name, kind in (("denoiser", PretrainSettings), ("network", ClassifierSettings)):
-        if (given := getattr(options, name)) is not None:
-            plain = from_flags(kind, [f"--{name}={given}"])
-            parts[name] = getattr(from_plain(kind, plain), name)
-    runtime = Runtime(accelerator=options.accelerator)
-    areas = map_image(
-        options.model,
-        options.image,
-        options.out.split(","),
-        probabilities=options.probabilities,
-        uncertainty=options.uncertainty,
-        memory=options.memory,
-        workers=options.workers,
-        scheduler=options.scheduler,
-        resample=options.resample,
-        image_options={"nodata": options.nodata, "axes": options.axes},
-        model_options={**parts, "trusted": options.trusted, "runtime": runtime},
-    )
-    for area in areas:
-        ground = "" if area["hectares"] is None else f"{area['hectares']:14,.2f} ha"
-        print(f"{area['name']:30}{area['pixels']:14,} pixels{ground}{area['percent']:8.2f} %")
-    print(f"map: {options.out}")
-    for name in ("probabilities", "uncertainty"):
-        if (file := getattr(options, name)) is not None:
-            print(f"{name}: {file}")
-    return 0
-
-
-def recipes_main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``recipes``: list the methods and presets, or print one."""
-    parser = argparse.ArgumentParser(
-        prog="hsi-diffusion recipes",
-        description="List the methods and presets; with a method, print its recipe as it applies "
-        "to a scene and a split.",
-    )
-    parser.add_argument("method", nargs="?", help="name of a method")
-    parser.add_argument("preset", nargs="?", default="cpu", help="quick, cpu or paper")
-    parser.add_argument("--scene", default="", help="name of a scene")
-    parser.add_argument("--split", default="", help="such as 0.1, 10 or blocks")
-    options = parser.parse_args(arguments)
-    return guarded(lambda: _recipes(options))
-
-
-def _recipes(options: argparse.Namespace) -> int:
-    import yaml
-
-    from hsi_diffusion.recipes import PRESETS, methods, preset_file, preset_for, read_preset
-
-    if options.method is None:
-        for method in methods():
-            print(_described(method, preset_file(method, "cpu").read_text(encoding="utf-8")))
-        print(
-            f"\npresets: {', '.join(PRESETS)}; print one with: hsi-diffusion recipes METHOD PRESET"
-        )
-        return 0
-    plain = preset_for(
-        read_preset(options.method, options.preset), scene=options.scene, split=options.split
-    )
-    named = {"method": options.method, "preset": options.preset, **plain}
-    print(yaml.safe_dump(named, sort_keys=False, default_flow_style=None), end="")
-    return 0
-
-
-def _described(method: str, text: str) -> str:
-    """A method with the first sentence of the comment at the top of its file."""
-    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    comment = " ".join(line.strip("# ") for line in lines)
-    sentence = comment.partition(". ")[0].removesuffix(".")
-    return textwrap.fill(sentence, 100, initial_indent=f"{method:23}", subsequent_indent=" " * 23)
+    return recipes_main(given[1:])
 
 
 def _benchmark(given: list[str]) -> int:
@@ -485,10 +309,10 @@ def _usage() -> str:
 
 _DISPATCH: dict[str, Any] = {
     "run": lambda given: run_main(given[1:]),
-    "map": lambda given: map_main(given[1:]),
+    "map": _map,
     "benchmark": _benchmark,
     "ablate": _ablate,
-    "recipes": lambda given: recipes_main(given[1:]),
+    "recipes": _recipes,
     "fit": _lightning,
     "validate": _lightning,
     "test": _lightning,

@@ -1,10 +1,18 @@
-"""What people see while a script runs."""
+"""What people see while a program runs, and how it ends."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsi_diffusion.errors import HsiDiffusionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -27,6 +35,50 @@ def quieten() -> None:
     ):
         warnings.filterwarnings("ignore", message)
     warnings.formatwarning = _format_warning
+
+
+def find_own_parts() -> None:
+    """Let settings name classes in files of the current folder, as ``python -m`` does.
+
+    It is looked through last, so that no file there hides a package; not at all where Python was
+    told to leave it out (``python -P``, ``PYTHONSAFEPATH``).
+    """
+    folder = str(Path.cwd())
+    if not sys.flags.safe_path and folder not in sys.path:
+        sys.path.append(folder)
+
+
+def guarded(work: Callable[[], int], *, stopped: str = "stopped") -> int:
+    """Turn the library's errors, and those of files, into one line and an exit code.
+
+    Args:
+        work: What to do.
+        stopped: Message when the user stops it.
+    """
+    try:
+        return work()
+    except HsiDiffusionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:  # torch says it with a RuntimeError
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print(
+            "error: there is not enough memory; take smaller batches (micro_batch_size), tiles or "
+            f"windows, fewer components or bands, or a smaller scene ({str(error)[:200]})",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:  # Lightning makes a SystemExit out of it
+        print(stopped, file=sys.stderr)
+        return 130
 
 
 def _format_warning(

@@ -61,6 +61,34 @@ def test_help_lists_the_commands_and_answers_at_once(capsys: pytest.CaptureFixtu
     assert done.stdout.endswith("False\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run --pretrain.stps 5", "unknown setting pretrain.stps; allowed are augmentation, batch"),
+        ("run --pretrain.contrast.cel=5", "unknown setting pretrain.contrast.cel; allowed are "),
+        ("run --nonsense", "unknown setting nonsense; allowed are accelerator, axes"),
+        ("run --method sectraldiff", "sectraldiff"),
+        ("map --nonsense", "required: --model"),
+        ("benchmark --nonsense", "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_flags_are_told_without_waiting_for_torch(line: str, message: str) -> None:
+    code = f"""
+import sys
+from hsi_diffusion.cli import main
+try:
+    status = main({line.split()!r})
+except SystemExit as stop:
+    status = stop.code
+print(status, "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "2 False\n"
+    assert message in done.stderr
+
+
 def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
     for name, hint in get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):

@@ -18,19 +18,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.benchmarks.grid import run_grid
-from hsi_diffusion.benchmarks.measurements import matching
-from hsi_diffusion.benchmarks.plan import BenchmarkSettings, benchmark_cells
-from hsi_diffusion.benchmarks.tables import write_benchmark
 from hsi_diffusion.console import quieten
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.recipes import PRESETS, merge, methods, parse_assignment, read_yaml
-from hsi_diffusion.reports import read_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsi_diffusion.benchmarks.cells import Cell
+    from hsi_diffusion.benchmarks.plan import BenchmarkSettings
     from hsi_diffusion.reports import Measurement
 
 PLANS = Path(__file__).resolve().parent / "plans"
@@ -65,6 +61,11 @@ def benchmark(
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(command, splits).parse_args(given)
+    # imported here: with torch it takes seconds, and a wrong flag is told at once
+    from hsi_diffusion.benchmarks.grid import run_grid
+    from hsi_diffusion.benchmarks.plan import benchmark_cells
+    from hsi_diffusion.benchmarks.tables import write_benchmark
+
     options.plan = options.plan or plan
     name = Path(options.plan).stem if options.plan is not None else "benchmark"
     folder: Path = options.out or Path("runs") / name
@@ -114,6 +115,8 @@ def ablate(
 
 def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSettings:
     """Read the plan, with the options laid over it; ``splits`` where neither gives any."""
+    from hsi_diffusion.benchmarks.plan import BenchmarkSettings
+
     if options.plan is None and options.methods is None:
         raise ConfigurationError(
             f"name the methods to compare (--methods, of {', '.join(methods())}), or give a plan"
@@ -215,6 +218,9 @@ def _chosen(
 
 def _measured_elsewhere(cells: Sequence[Cell], folders: Sequence[Path]) -> list[Measurement]:
     """What the folders of --also hold; of these cells nothing that was made with other settings."""
+    from hsi_diffusion.benchmarks.measurements import matching
+    from hsi_diffusion.reports import read_measurements
+
     held = [
         measurement
         for folder in folders

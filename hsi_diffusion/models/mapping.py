@@ -300,7 +300,7 @@ def _write(
         sizes = None
     for file in out:
         if file.suffix.lower() == ".png":
-            _draw(job, model, size, None if sizes is None else float(sizes[0].mean()), file)
+            _draw(job, model, raster, None if sizes is None else float(sizes[0].mean()), file)
             continue
         dtype = _id_type(np.asarray(known.class_ids))
         classes = ImageFacts(
@@ -355,9 +355,10 @@ def _areas(
 
 
 def _draw(
-    job: MapJob, model: SceneClassifier, size: tuple[int, int], metres: float | None, file: Path
+    job: MapJob, model: SceneClassifier, raster: Raster, metres: float | None, file: Path
 ) -> None:
     """A picture of the map, of every nth pixel where it is large."""
+    size = raster.shape[:2]
     step = math.ceil(max(size) / PREVIEW)
     ids = np.zeros([math.ceil(side / step) for side in size], dtype=np.int64)
     for rows, columns, values in job.blocks("classes"):
@@ -368,4 +369,7 @@ def _draw(
     known = model.known
     classes = np.searchsorted((0, *known.class_ids), ids)
     scale = None if metres is None else metres * step
-    save_figure(classification_map(classes, known.info(*ids.shape), metres=scale), file)
+    figure = classification_map(
+        classes, known.info(*ids.shape), metres=scale, georeference=raster.georeference
+    )
+    save_figure(figure, file)

@@ -31,6 +31,13 @@ class StageLoggers(Protocol):
         """The logger of the stage ``name``; False where nothing is logged."""
 
 
+class StepBar(RichProgressBar):
+    """A progress bar for trainings of so many steps, which Lightning calls Epoch 0/-2."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Steps (epoch {current_epoch + 1})" if current_epoch else "Steps"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """Where trainings compute, log and write.
@@ -105,7 +112,7 @@ class Runtime:
             ConfigurationError: The hardware that is asked for is not there.
         """
         resolved = resolve_precision(precision, self.device)
-        used = [*callbacks, *([RichProgressBar(leave=False)] if self.progress else [])]
+        used = [*callbacks, *([StepBar(leave=False)] if self.progress else [])]
         if logger and steps > 0:
             used.append(LearningRateMonitor("step"))
         if checkpoint is not None:

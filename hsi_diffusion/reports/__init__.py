@@ -12,7 +12,12 @@ from hsi_diffusion.reports.differences import differences_figure
 from hsi_diffusion.reports.figures import save_figure
 from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
-from hsi_diffusion.reports.maps import classification_map, false_colour, split_map
+from hsi_diffusion.reports.maps import (
+    classification_map,
+    compared_maps,
+    false_colour,
+    split_map,
+)
 from hsi_diffusion.reports.papers import grid_table, paper_table
 from hsi_diffusion.reports.reading import read_measurements
 from hsi_diffusion.reports.reconstructions import (
@@ -31,6 +36,12 @@ from hsi_diffusion.reports.report import (
     write_report,
 )
 from hsi_diffusion.reports.significance import PairedTest, paired, significance_table
+from hsi_diffusion.reports.spectra import (
+    class_spectra,
+    embedding,
+    feature_maps,
+    learning_curves,
+)
 from hsi_diffusion.reports.tables import (
     TRAINING_ACCURACY,
     TextTable,
@@ -50,16 +61,21 @@ __all__ = [
     "RunReport",
     "SplitReport",
     "TextTable",
+    "class_spectra",
     "class_table",
     "classification_map",
+    "compared_maps",
     "comparison_table",
     "confusion_matrix",
     "differences_figure",
+    "embedding",
     "false_colour",
     "false_colour_image",
+    "feature_maps",
     "grid_table",
     "label_image",
     "leakage_sentence",
+    "learning_curves",
     "map_gallery",
     "measurements_csv",
     "paired",

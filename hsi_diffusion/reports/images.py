@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes import SceneInfo
 
 
+SHOULDER = 0.8
+"""Brightness from which false colour is compressed."""
+
+
 def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
     """The channels to show as red, green and blue.
 
@@ -65,7 +69,7 @@ def colour_limits(
         info: The scene's facts.
 
     Returns:
-        The 2nd and 98th percentiles, shown as black and as full colour, each of shape (3,).
+        The 2nd and 98th percentiles, shown as black and as nearly full colour, each of shape (3,).
     """
     bands = cube[..., list(colour_bands(cube.shape[-1], info))].reshape(-1, 3)
     low, high = np.percentile(bands, (2, 98), axis=0)
@@ -86,12 +90,16 @@ def false_colour_image(
             2nd and 98th percentile of this cube.
 
     Returns:
-        uint8, shape (H, W, 3).
+        uint8, shape (H, W, 3). The brightest fifth is compressed more and more, so that what is
+        brighter than the 98th percentile is still told apart.
     """
     low, high = colour_limits(cube, info) if limits is None else limits
     bands = cube[..., list(colour_bands(cube.shape[-1], info))].astype(np.float32)
     # a constant band has no contrast to stretch and is shown black
     scaled = (bands - low) / np.where(high > low, high - low, np.inf)
+    bright = np.maximum(scaled - SHOULDER, 0)
+    room = 1 - SHOULDER
+    scaled = np.minimum(scaled, SHOULDER) + room * (1 - np.exp(-bright / room))
     return np.asarray(np.rint(255 * np.clip(scaled, 0, 1)), dtype=np.uint8)
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.text import OffsetFrom
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from hsi_diffusion.scenes import SceneInfo
+    from hsi_diffusion.scenes import Georeference, SceneInfo
 
 SPLIT_COLOURS = {
     "train": (0.902, 0.380, 0.000),
@@ -35,6 +36,15 @@ SPLIT_COLOURS = {
 """Colours that differ in lightness too, so they are told apart in every kind of colour vision."""
 
 
+WHO_COLOURS = {
+    "both right": (0.85, 0.85, 0.85),
+    "only the method": (0.0, 0.447, 0.698),
+    "only the control": (0.902, 0.624, 0.0),
+    "both wrong": (0.25, 0.0, 0.1),
+}
+"""Colours of who is right on a test pixel."""
+
+
 def classification_map(
     prediction: NDArray[Any],
     info: SceneInfo,
@@ -42,6 +52,7 @@ def classification_map(
     truth: NDArray[Any] | None = None,
     title: str = "Classification",
     metres: float | None = None,
+    georeference: Georeference | None = None,
 ) -> Figure:
     """The classes of all pixels, beside the ground truth, with a legend.
 
@@ -51,6 +62,7 @@ def classification_map(
         truth: Ground truth, shape (H, W), 0 = unlabelled (black); None shows the map alone.
         title: Title of the map's panel.
         metres: Width of a pixel, for a scale bar; None: no bar.
+        georeference: Where the pixels lie, for an arrow towards north; None: no arrow.
 
     Raises:
         SceneError: If the maps differ in size or hold other classes.
@@ -71,6 +83,48 @@ def classification_map(
         axis.set_title(name, fontsize=TITLE_FONT)
     if metres is not None:
         _scale_bar(axes[-1], prediction.shape, metres)
+    if georeference is not None:
+        _north_arrow(axes[-1], georeference)
+    return figure
+
+
+def compared_maps(
+    method: NDArray[Any],
+    control: NDArray[Any],
+    truth: NDArray[Any],
+    info: SceneInfo,
+    *,
+    test: NDArray[np.int64],
+    confidence: NDArray[Any],
+) -> Figure:
+    """Method and control beside the ground truth, who is right where, and how sure the method is.
+
+    Args:
+        method: Classes 1..K of the method, shape (H, W), 0 = no class.
+        control: Likewise of the control.
+        truth: Ground truth, shape (H, W), 0 = unlabelled.
+        info: The scene's facts: palette and class names.
+        test: Flat pixel numbers (row * W + column) of the pixels that were tested.
+        confidence: Probability of the method's class, shape (H, W), white = 1.
+    """
+    maps = {"Ground truth": truth, "Method": method, "Control": control}
+    right = [(found == truth).ravel()[test] for found in (method, control)]
+    who = np.full(truth.size, len(WHO_COLOURS))
+    who[test] = 2 * ~right[0] + ~right[1]
+    counts = np.bincount(who, minlength=len(WHO_COLOURS))
+    shown = {
+        f"{name} ({count:,} test pixels)": colour
+        for (name, colour), count in zip(WHO_COLOURS.items(), counts, strict=False)
+    }
+    figure, axes = image_page(5, truth.shape, class_colours(info, maps.values()) | shown)
+    for axis, (name, labels) in zip(axes, maps.items(), strict=False):
+        axis.imshow(label_image(labels, info), interpolation="nearest")
+        axis.set_title(name, fontsize=TITLE_FONT)
+    colours = np.array([*WHO_COLOURS.values(), (1.0, 1.0, 1.0)])
+    axes[3].imshow(colours[who].reshape(*truth.shape, 3), interpolation="nearest")
+    axes[3].set_title("Who is right", fontsize=TITLE_FONT)
+    axes[4].imshow(confidence, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes[4].set_title("Confidence of the method (white: 100 %)", fontsize=TITLE_FONT)
     return figure
 
 
@@ -81,12 +135,43 @@ def _scale_bar(axis: Axes, shape: tuple[int, ...], metres: float) -> None:
     length = power * max(step for step in (1, 2, 5) if step * power <= widest)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     below = 1.02 * shape[0]
+    limits = axis.get_xlim(), axis.get_ylim()
     axis.plot([0, length / metres], [below, below], color="black", linewidth=3, clip_on=False)
+    axis.set(xlim=limits[0], ylim=limits[1])  # the map keeps its size
     axis.text(1.08 * length / metres, below, text, va="center", fontsize=LEGEND_FONT, clip_on=False)
 
 
+def _north_arrow(axis: Axes, georeference: Georeference) -> None:
+    """An arrow with an N below the right corner of an image, along the grid's north."""
+    rows, columns = georeference.places((0.0, 0.0), (0.0, 1.0))
+    along = np.array([columns[1] - columns[0], rows[0] - rows[1]])
+    along *= 9 / np.linalg.norm(along)  # points
+    arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+    middle = axis.annotate(
+        "N",
+        (1, 0),
+        (-18, -15),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=LEGEND_FONT,
+        annotation_clip=False,
+    )
+    from_letter = OffsetFrom(middle, (1, 0.5))
+    axis.annotate(
+        "",
+        (8 + along[0], along[1]),
+        (8 - along[0], -along[1]),
+        xycoords=from_letter,
+        textcoords=from_letter,
+        arrowprops=arrow,
+        annotation_clip=False,
+    )
+
+
 def false_colour(cube: NDArray[Any], info: SceneInfo) -> Figure:
-    """A false-colour picture, each colour stretched from its 2nd to its 98th percentile.
+    """A false-colour picture, each colour stretched by percentiles.
 
     The title names the scene and what is shown as red, green and blue.
 

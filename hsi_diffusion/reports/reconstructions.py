@@ -124,7 +124,7 @@ def reconstruction_spectra(
             )
     if names is None:
         names = [f"pixel ({row}, {column})" for row, column in pixels]
-    axis_label, x, order = _spectral_axis(channels, info)
+    axis_label, x, order = spectral_axis(channels, info)
     figure = Figure(
         figsize=(2.6 * len(timesteps) + 0.8, 1.9 * len(pixels) + 0.8), layout="constrained"
     )
@@ -150,7 +150,7 @@ def reconstruction_spectra(
     return figure
 
 
-def _spectral_axis(
+def spectral_axis(
     channels: int, info: SceneInfo
 ) -> tuple[str, NDArray[np.float64], NDArray[np.int64]]:
     """Label and values of the x axis, and the order of the channels along it."""

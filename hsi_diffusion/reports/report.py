@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 IMAGES: Final = {
+    "Method and control beside the ground truth, and where each is right": "comparison.png",
     "Ground truth and classification": "classification_map.png",
     "False colour": "false_colour.png",
+    "Spectra of each class: median, and the middle 68 % of the pixels": "class_spectra.png",
     "Training, validation and test pixels": "split.png",
     "Confusion matrix of the test pixels": "confusion_matrix.png",
     "Timesteps that the classifier trusts": "timesteps.png",
@@ -233,16 +235,24 @@ def leakage_sentence(
 
 
 def _summary(run: RunReport) -> str:
+    """One sentence: what was reached, against which control, and whether it is more than chance."""
     (method, metrics), *others = run["metrics"].items()
+    reached, tested = metrics.get("overall_accuracy"), run["split"]["pixels"]["test"]
     text = (
-        f"**{readable(method).capitalize()}: overall accuracy "
-        f"{percent(metrics.get('overall_accuracy'))} %** on "
-        f"{run['split']['pixels']['test']:,} test pixels"
+        f"**{readable(method).capitalize()}: overall accuracy {percent(reached)} %** on "
+        f"{tested:,} test pixels"
     )
-    rest = ", ".join(
-        f"{readable(name)}: {percent(other.get('overall_accuracy'))} %" for name, other in others
+    if not others:
+        return f"{text}; there is no control, so nothing says what the method was worth."
+    control, figures = others[0]
+    other = figures.get("overall_accuracy")
+    text += f", against {percent(other)} % of the control ({readable(control)})"
+    if reached is None or other is None:
+        return f"{text}."
+    return (
+        f"{text}: {100 * (reached - other):+.2f} points, which one run can't tell from chance "
+        "(`hsi-diffusion benchmark --seeds` tests it over several splits)."
     )
-    return f"{text} ({rest})." if rest else f"{text}."
 
 
 def _learned(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
+from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.models import BandRepresentation
 from hsi_diffusion.patches import blur_radius, labelled_field_share
 from hsi_diffusion.reports import (
     TRAINING_ACCURACY,
+    class_spectra,
     class_table,
     classification_map,
+    compared_maps,
     confusion_matrix,
     false_colour,
     results_table,
@@ -27,6 +31,7 @@ from hsi_diffusion.reports import (
     timestep_table,
     write_report,
 )
+from hsi_diffusion.scenes.ground import pixel_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.reports import ChoiceReport
     from hsi_diffusion.runs.loggers import RunLogger
     from hsi_diffusion.runs.result import Outcome, RunResult
+    from hsi_diffusion.scenes import Scene
 
 
 def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
@@ -66,16 +72,31 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     confusion = result.method.metrics.confusion_matrix.numpy()
     pictures = {
         "classification_map": classification_map(
-            result.method.predicted, scene.info, truth=scene.labels
+            result.method.predicted,
+            scene.info,
+            truth=scene.labels,
+            metres=_metres(scene),
+            georeference=scene.georeference,
         ),
         "false_colour": false_colour(scene.cube, scene.info),
+        "class_spectra": class_spectra(scene.cube, scene.labels, scene.info),
         "confusion_matrix": confusion_matrix(confusion, scene.info.class_names),
         "split": split_map(scene.labels, split.train, split.val, split.test),
     }
+    if result.control is not None:
+        pictures["comparison"] = compared_maps(
+            result.method.predicted,
+            result.control.predicted,
+            scene.labels,
+            scene.info,
+            test=split.test,
+            confidence=result.method.confidence,
+        )
     if weights is not None:
         pictures["timesteps"] = timestep_map(weights, timesteps)
     for name, figure in pictures.items():
-        save_figure(figure, folder / f"{name}.png")
+        for suffix in ("png", "pdf"):
+            save_figure(figure, folder / f"{name}.{suffix}")
         logger.figure(name, figure)
     write_report(
         folder / "report.md",
@@ -174,8 +195,13 @@ def _summary(
         summary["raw_bands"]["found"] = _found(result.control)
         costs["control"] = _costs(result.control)
     split = result.split
+    info = result.scene.info
     return {
         **summary,
+        "classes": [
+            {"id": number, "name": name}
+            for number, name in zip(info.class_ids, info.class_names, strict=True)
+        ],
         "leakage": _plain(leakage),
         "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
@@ -359,6 +385,14 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
             if several
         ],
     }
+
+
+def _metres(scene: Scene) -> float | None:
+    """Width of a pixel in the middle of the scene, where it is known."""
+    sizes = None
+    with suppress(MissingDependencyError):
+        sizes = pixel_sizes(scene.georeference, scene.height, scene.width)
+    return None if sizes is None else math.sqrt(sizes[1, scene.height // 2])
 
 
 def _plain(value: Any) -> Any:

@@ -24,11 +24,13 @@ class Outcome:
         model: The model.
         predicted: Classes 1..K of every pixel, shape (H, W).
         metrics: Counts of the test pixels.
+        confidence: Probability of the class of every pixel, float32, shape (H, W).
     """
 
     model: SceneClassifier
     predicted: NDArray[np.int64]
     metrics: HSIMetrics
+    confidence: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -182,13 +182,14 @@ def _compute(
 
 def _measured(model: SceneClassifier, scene: Scene, split: Split) -> Outcome:
     """Figures of merit of a model on the test pixels."""
-    predicted = model.predict(scene).classes
+    prediction = model.predict(scene)
+    predicted = prediction.classes
     metrics = HSIMetrics(scene.num_classes)
     metrics.update(
         torch.from_numpy(predicted.ravel()[split.test] - 1),
         torch.from_numpy(scene.labels.ravel()[split.test] - 1),
     )
-    return Outcome(model, predicted, metrics)
+    return Outcome(model, predicted, metrics, prediction.probabilities.max(axis=2))
 
 
 def _runtime(

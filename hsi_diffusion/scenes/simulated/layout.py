@@ -39,14 +39,12 @@ class Cover(NamedTuple):
     kind: str  # class, other (land without labels), road or stream
     share: float  # how much of it there is, relative to the others of its kind
     patch: bool  # its pieces of land grew irregularly, instead of with straight borders
-    colour: tuple[int, int, int]  # red, green, blue in 0..255 on maps
     content: dict[str, float]  # share of each material, together 1, and strength of each trait
 
 
-def _cover(name: str, kind: str, share: str, shape: str, colour: str, **content: str) -> Cover:
-    red, green, blue = bytes.fromhex(colour)
+def _cover(name: str, kind: str, share: str, shape: str, **content: str) -> Cover:
     numbers = {key: float(value or 0) for key, value in content.items()}
-    return Cover(name, kind, float(share), shape == "patch", (red, green, blue), numbers)
+    return Cover(name, kind, float(share), shape == "patch", numbers)
 
 
 _text = files(__package__).joinpath("covers.csv").read_text(encoding="utf-8")

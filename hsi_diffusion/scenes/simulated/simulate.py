@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.scenes.defaults import default_rgb_bands
+from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.simulated.layout import CLASSES, OTHERS, make_layout, smooth_noise
@@ -145,7 +145,7 @@ def simulate_scene(
         wavelengths=tuple(wavelengths.tolist()),
         class_names=tuple(cover.name for cover in covers[:num_classes]),
         class_ids=tuple(range(1, num_classes + 1)),
-        palette=tuple(cover.colour for cover in covers[:num_classes]),
+        palette=default_palette(num_classes),
         rgb_bands=default_rgb_bands(bands, wavelengths.tolist()),
         sensor="simulated imaging spectrometer",
         licence="made by this library, free to use",
