@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from hsi_diffusion.errors import ConfigurationError, NotFittedError
 from hsi_diffusion.features.tiles import with_halo
 from hsi_diffusion.graphs import Spreading
+from hsi_diffusion.models import hub
 from hsi_diffusion.models.fitting import Fitting, graph_cubes
 from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
@@ -336,11 +338,50 @@ class SceneClassifier:
         fitted = self._require_fitted()
         save_model(self._read or StoredModel(self.recipe, self.seed, fitted), Path(folder))
 
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        run: str | Path | None = None,
+        licence: str = "other",
+        private: bool = False,
+        revision: str | None = None,
+    ) -> str:
+        """Share the model on the Hugging Face Hub, with a card made from the run.
+
+        Args:
+            name: USER/NAME; made if missing.
+            run: Folder of the run that made the model: the card tells its split and its figures,
+                beside those of the control.
+            licence: Licence of the weights, as the Hub names it.
+            private: Make a repository that only you see.
+            revision: Branch; None: main.
+
+        Returns:
+            The address of the upload.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            ConfigurationError: The name is none, ``run`` is no run, or the Hub refuses.
+            MissingDependencyError: huggingface_hub is not installed.
+        """
+        known = self.known
+        card = hub.model_card(
+            known.scene, known.class_names, None if run is None else Path(run), licence
+        )
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            (Path(folder) / "model" / "README.md").write_text(
+                card.replace("USER/NAME", name), encoding="utf-8"
+            )
+            return hub.upload(Path(folder) / "model", name, private=private, revision=revision)
+
     @classmethod
     def from_pretrained(
         cls,
         folder: str | Path,
         *,
+        revision: str | None = None,
         denoiser: DenoiserFactory | Denoiser | None = None,
         network: NetworkFactory | nn.Module | None = None,
         trusted: Sequence[str] = (),
@@ -349,7 +390,8 @@ class SceneClassifier:
         """Read a model that :meth:`save` wrote; nothing that its files name is imported or run.
 
         Args:
-            folder: The model's folder.
+            folder: The model's folder, or, where there is none, USER/NAME on the Hugging Face Hub.
+            revision: Branch, tag or commit on the Hub; None: the newest.
             denoiser: The denoiser, or what makes it, if its class is not the library's.
             network: Likewise the classifier's network.
             trusted: Full names of classes of a saved estimator that are not scikit-learn's.
@@ -357,8 +399,11 @@ class SceneClassifier:
 
         Raises:
             CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
+            MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
         """
         runtime = runtime or Runtime()
+        if hub.NAME.fullmatch(str(folder)) and not Path(folder).exists():
+            folder = hub.download(str(folder), revision)
         stored = load_model(
             Path(folder),
             denoiser=denoiser,
