@@ -38,6 +38,7 @@ SKIPPED = {
     "MyDenoiser, network=": "likewise, after the run that it reads",
     "register_scene(": "likewise, in a process of its own",
     "SLURMCluster": "needs a cluster",
+    "push_to_hub": "needs an account; tests/models/test_hub.py",
 }
 """Python blocks that the test of all others leaves out, by what they contain, and why."""
 
