@@ -19,7 +19,7 @@ import tifffile
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
-from hsi_diffusion import SceneClassifier, simulate_scene
+from hsi_diffusion import SceneClassifier, simulate_campaign, simulate_scene
 from hsi_diffusion.cli import main
 from hsi_diffusion.recipes import PRESETS, preset_for, read_preset
 from hsi_diffusion.recipes.reading import FOLDER
@@ -232,6 +232,8 @@ def test_python_blocks_run(one: Block, elsewhere: Path) -> None:
     if "line1.tif" in one.code:
         for scene, name in ((line1, "line1.tif"), (line2, "line2.tif")):
             tifffile.imwrite(name, scene.cube, photometric="minisblack", planarconfig="contig")
+    if "line1.hdr" in one.code:
+        simulate_campaign(".", 72, 64, 30, 4)
     code = one.code.replace('"spectraldiff"', '"mnf_blur_svm"').replace("workers=2", "workers=None")
     exec(code, {"labels": line1.labels})
 

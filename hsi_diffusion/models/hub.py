@@ -36,7 +36,7 @@ def require_hub() -> ModuleType:
             "models on the Hugging Face Hub need huggingface_hub; install it with: "
             'pip install "hsi-diffusion[hub]"'
         ) from error
-    return huggingface_hub  # type: ignore[no-any-return]
+    return huggingface_hub
 
 
 def download(name: str, revision: str | None = None) -> Path:
