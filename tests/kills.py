@@ -146,10 +146,10 @@ def train(task: str, folder: Path, processes: int) -> None:
         accelerator="cpu",
         devices=processes,
         strategy="ddp" if processes > 1 else "auto",
-        max_steps=150,
+        max_steps=80,
         max_epochs=-1,
         logger=False,
-        callbacks=[Told(), ModelCheckpoint(folder, save_last=True, every_n_train_steps=17)],
+        callbacks=[Told(), ModelCheckpoint(folder, save_last=True, every_n_train_steps=9)],
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -142,6 +142,7 @@ def test_a_download_reads_nothing_before_the_scene_is_loaded(
         labels[:6] = np.arange(1, 7)[:, None]
         folder.mkdir(exist_ok=True)
         cube = np.zeros(info.shape, dtype=np.int16)
+        cube[0] = 1
         savemat(folder / "SalinasA_corrected.mat", {"salinasA_corrected": cube})
         ids = np.array([0, *info.class_ids])
         savemat(folder / "SalinasA_gt.mat", {"salinasA_gt": ids[labels]})
