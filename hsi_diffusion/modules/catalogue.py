@@ -146,8 +146,8 @@ class CustomSceneDataModule(SceneDataModule):
 
     def __init__(
         self,
-        cube: str | Path | list[str] | NDArray[Any],
-        labels: str | Path | list[str] | NDArray[Any] | None = None,
+        cube: list[str] | str | Path | NDArray[Any],
+        labels: list[str] | str | Path | NDArray[Any] | None = None,
         *,
         name: str = "custom",
         class_names: Sequence[str] | None = None,
