@@ -23,6 +23,7 @@ from hsi_diffusion.runs import (
     run,
 )
 from hsi_diffusion.runs.folder import FOLLOWED
+from hsi_diffusion.runs.settings import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +39,7 @@ SIMULATED = tuple(field.name for field in fields(SimulatedSettings))
 """Settings of a column's scene that describe a simulated one."""
 
 WHERE = (
-    *("scene", "root", "download", "cube", "labels", "simulated"),
+    *("scene", "root", "download", "cube", *OWN, "simulated"),
     *("split", "train_mask", "test_mask", "guard", "val_fraction"),
 )
 """Settings that say what a run measures on."""
@@ -130,7 +131,8 @@ class Cell:
         plain = self.pretraining.to_dict()
         scene = ("scene", "root", "cube", "labels", "simulated")
         names = (*scene, "pretrain", "seed", "devices", "nodes")
-        return pretrained / digest_of({key: plain[key] for key in names})[:16]
+        own = [key for key in OWN if plain[key] not in (None, False)]
+        return pretrained / digest_of({key: plain[key] for key in (*names, *own)})[:16]
 
     def scene(self) -> Scene:
         """Its scene."""

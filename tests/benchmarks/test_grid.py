@@ -171,6 +171,9 @@ def test_a_pretraining_has_one_folder_for_all_runs_that_can_share_it(tmp_path: P
         {"simulated": {"bands": 17}},
         {"pretrain": {"steps": 4}},
         {"pretrain": {"prediction": "noise"}},
+        {"scene": None, "cube": "image.npy"},
+        {"scene": None, "cube": "image.npy", "nodata": -1},
+        {"scene": None, "cube": "image.npy", "sample": 99},
     ]
     assert len({own, *map(place, others)}) == 1 + len(others)
 
