@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -132,25 +133,30 @@ def noise_covariance(
         SceneError: There are not more pairs left than bands.
     """
     bands = cube.shape[2]
-    calm = [np.ones(len(difference), dtype=bool) for difference in _differences(cube, mask)]
-    pairs = sum(map(len, calm))
+    counts = [difference.any(axis=1) for difference in _differences(cube, mask)]
+    stops = np.cumsum([0, *(int(count.sum()) for count in counts)])
+    places = [slice(*pair) for pair in pairwise(stops.tolist())]
+    calm, pairs = counts, int(stops[-1])
     # the second time, edges no longer blow up the unit in which a band's differences are measured
     for _ in range(2 if pairs and keep < 1 else 0):
         squares = np.zeros(bands)
         for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
-            squares += np.square(difference[chosen]).sum(axis=0)
-        weights = inverse_or_zero(squares)
+            squares += chosen.astype(np.float32) @ np.square(difference, out=difference)
+        weights = inverse_or_zero(squares / squares.max()).astype(np.float32)
         # float32, because this is the one thing that grows with the scene
-        loudness = [
-            (np.square(difference) @ weights).astype(np.float32)
-            for difference in _differences(cube, mask)
-        ]
-        limit = np.quantile(np.concatenate(loudness), keep)
-        calm = [loud <= limit for loud in loudness]
+        loudness = np.empty(pairs, dtype=np.float32)
+        pieces = zip(_differences(cube, mask), counts, places, strict=True)
+        for difference, count, place in pieces:
+            loudness[place] = (np.square(difference, out=difference) @ weights)[count]
+        small = loudness <= np.quantile(loudness, keep)
+        calm = [count.copy() for count in counts]
+        for chosen, count, place in zip(calm, counts, places, strict=True):
+            chosen[count] = small[place]
 
     covariance = np.zeros((bands, bands))
     for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
-        covariance += difference[chosen].T @ difference[chosen]
+        quiet = difference[chosen]
+        covariance += quiet.T @ quiet
     kept = sum(int(chosen.sum()) for chosen in calm)
     if kept <= bands:
         raise SceneError(
@@ -160,17 +166,18 @@ def noise_covariance(
     return covariance / (2 * kept)
 
 
-def _differences(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
-    """Differences (n, bands) of all neighbouring pairs that are not equal, in blocks."""
+def _differences(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:
+    """Differences (n, bands) of all neighbouring pairs, in blocks; 0 where one is masked."""
+    exact = np.can_cast(cube.dtype, np.float32)  # else large values lose what differs
     for rows in row_slices(cube):
         below = slice(rows.start, rows.stop + 1)  # one row more, for the vertical pairs
-        block = cube[below].astype(np.float64)
+        block = cube[below].astype(np.float32 if exact else np.float64)
         valid = mask[below]
         size = rows.stop - rows.start
-        horizontal = valid[:size, 1:] & valid[:size, :-1]
-        vertical = valid[1:] & valid[:-1]
-        for difference in (
-            block[:size, 1:][horizontal] - block[:size, :-1][horizontal],
-            block[1:][vertical] - block[:-1][vertical],
+        for first, second in (
+            (np.s_[:size, 1:], np.s_[:size, :-1]),
+            (np.s_[1:], np.s_[:-1]),
         ):
-            yield difference[difference.any(axis=1)]
+            difference = (block[first] - block[second]).astype(np.float32, copy=False)
+            difference[~(valid[first] & valid[second])] = 0
+            yield difference.reshape(-1, difference.shape[2])
