@@ -1,7 +1,12 @@
 """Features of whole scenes: extraction by tiles, reduction, a store on disk, and their choice."""
 
 from hsi_diffusion.features.angles import spectral_angle, spectral_angle_maps
-from hsi_diffusion.features.compute import FeatureLayout, compute_features, feature_layout
+from hsi_diffusion.features.compute import (
+    FeatureLayout,
+    compute_features,
+    compute_together,
+    feature_layout,
+)
 from hsi_diffusion.features.extract import iter_feature_tiles
 from hsi_diffusion.features.fitted import FittedReduction
 from hsi_diffusion.features.reduce import Reduction
@@ -32,6 +37,7 @@ __all__ = [
     "Trial",
     "choose_by_validation",
     "compute_features",
+    "compute_together",
     "feature_channels",
     "feature_key",
     "feature_layout",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict
+from contextlib import ExitStack, closing
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from hsi_diffusion.features.store import FeatureCube, feature_key
 from hsi_diffusion.patches import StreamingPCA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -75,55 +75,127 @@ def compute_features(
         ConfigurationError: If the cube's bands, a timestep, a level, or the number of components
             don't fit.
     """
-    cube = torch.as_tensor(cube)
-    check_request(denoiser, schedule, tuple(cube.shape), settings)
-    layout = feature_layout(denoiser, settings, reduction, pixels=cube.shape[0] * cube.shape[1])
-    key = feature_key(denoiser, schedule, cube, settings, reduction, angles=angles, valid=valid)
-    if store is not None and (found := store.load(key)) is not None:
-        return found
+    wanted = [(settings, reduction)]
+    return compute_together(
+        denoiser, schedule, cube, wanted, angles=angles, valid=valid, store=store, device=device
+    )[0]
 
-    height, width, _ = cube.shape
-    steps = len(settings.timesteps)
-    maps = np.empty((height, width, steps * (angles is not None)), dtype=np.float32)
-    found_tiles = iter_feature_tiles(
-        denoiser, schedule, cube, settings, angles=angles, device=device
-    )
-    tiles = _without_angles(found_tiles, maps)
-    fitted: FittedReduction | None = None
-    with closing(found_tiles):
-        if isinstance(reduction, Reduction):
-            shape = (height, width, layout.computed)
-            spool: AbstractContextManager[Any] = (
-                nullcontext(np.empty(shape, dtype=np.float32))
-                if store is None
-                else store.spool(shape, settings.tile)
+
+def compute_together(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    cube: Tensor | NDArray[Any],
+    wanted: Sequence[tuple[FeatureSettings, Reduction | FittedReduction | None]],
+    *,
+    angles: Prediction | None = None,
+    valid: NDArray[np.bool_] | None = None,
+    store: FeatureStore | None = None,
+    device: str | torch.device | None = None,
+) -> list[FeatureCube]:
+    """Several feature cubes of a scene from the same passes through the denoiser.
+
+    Args:
+        denoiser: See :func:`compute_features`, as for all others.
+        schedule: The noise schedule.
+        cube: The scene, shape (H, W, bands).
+        wanted: Which features, and how they are reduced; they may differ in their levels only.
+        angles: Append the spectral angles.
+        valid: Which pixels hold data, shape (H, W); reductions are fitted on them. None: all.
+        store: Where to look for the results, and to keep them.
+        device: Where to compute.
+
+    Returns:
+        The feature cubes, in the order of ``wanted``.
+
+    Raises:
+        ConfigurationError: As for :func:`compute_features`, or more than the levels differ.
+    """
+    cube = torch.as_tensor(cube)
+    first = wanted[0][0]
+    for settings, _ in wanted:
+        check_request(denoiser, schedule, tuple(cube.shape), settings)
+        if replace(settings, levels=first.levels) != first:
+            raise ConfigurationError(
+                f"wanted must hold settings that differ in their levels only, got {first} and "
+                f"{settings}; compute them one after the other"
             )
-            with spool as raw:
-                array, fitted = _reduce(tiles, raw, reduction, layout, valid)
-        else:
-            fitted = reduction
-            array = np.empty((height, width, sum(layout.channels)), dtype=np.float32)
-            for rows, columns, tile in tiles:
-                array[rows, columns] = tile if fitted is None else fitted(tile)
-    plain = None if fitted is None else fitted.settings
-    features = FeatureCube(
-        array,
-        {
-            "timesteps": list(settings.timesteps),
-            "levels": [denoiser.feature_info[level].name for level in settings.levels],
-            "noise": settings.noise,
-            "channels": list(layout.channels),
-            "reduction": None if plain is None else asdict(plain),
-            "explained_variance": None if fitted is None else fitted.explained_variance,
-            "angles": False,
-        },
-        fitted,
+    height, width, _ = cube.shape
+    layouts = [feature_layout(denoiser, *one, pixels=height * width) for one in wanted]
+    given: dict[str, Any] = {"angles": angles, "valid": valid}
+    keys = [feature_key(denoiser, schedule, cube, *one, **given) for one in wanted]
+    cubes: list[Any] = [None if store is None else store.load(key) for key in keys]
+    missing = [number for number, found in enumerate(cubes) if found is None]
+    levels = dict.fromkeys(level for number in missing for level in wanted[number][0].levels)
+    if missing:
+        maps = np.empty((height, width, len(first.timesteps) * (angles is not None)), np.float32)
+        joint = replace(first, levels=tuple(levels))
+        found_tiles = iter_feature_tiles(
+            denoiser, schedule, cube, joint, angles=angles, device=device
+        )
+        places = []
+        with closing(found_tiles), ExitStack() as spools:
+            parts = []
+            for number in missing:
+                settings, reduction = wanted[number]
+                layout = layouts[number]
+                fits = isinstance(reduction, Reduction)
+                shape = (height, width, layout.computed if fits else sum(layout.channels))
+                raw: Any = (
+                    spools.enter_context(store.spool(shape, first.tile))
+                    if fits and store is not None
+                    else np.empty(shape, dtype=np.float32)
+                )
+                parts.append(_Part(reduction, layout, _columns(denoiser, joint, settings), raw))
+            for rows, columns, tile in _without_angles(found_tiles, maps):
+                places.append((rows, columns))
+                for part in parts:
+                    counted = None if valid is None else valid[rows, columns]
+                    part.take(rows, columns, tile[..., part.columns], counted)
+            for number, part in zip(missing, parts, strict=True):
+                array, fitted = part.finish(places)
+                features = _described(denoiser, wanted[number][0], layouts[number], array, fitted)
+                cubes[number] = features if angles is None else features.with_angles(maps)
+                if store is not None:
+                    store.save(keys[number], cubes[number])
+    return cubes
+
+
+def _described(
+    denoiser: Denoiser,
+    settings: FeatureSettings,
+    layout: FeatureLayout,
+    array: NDArray[np.float32],
+    fitted: FittedReduction | None,
+) -> FeatureCube:
+    description = {
+        "timesteps": list(settings.timesteps),
+        "levels": [denoiser.feature_info[level].name for level in settings.levels],
+        "noise": settings.noise,
+        "channels": list(layout.channels),
+        "reduction": None if fitted is None else asdict(fitted.settings),
+        "explained_variance": None if fitted is None else fitted.explained_variance,
+        "angles": False,
+    }
+    return FeatureCube(array, description, fitted)
+
+
+def _columns(
+    denoiser: Denoiser, joint: FeatureSettings, settings: FeatureSettings
+) -> slice | NDArray[np.int64]:
+    """Where the channels of ``settings`` lie among those of ``joint``, which has more levels."""
+    if settings.levels == joint.levels:
+        return slice(None)
+    numbers = np.split(
+        np.arange(sum(widths := feature_channels(denoiser, joint))), np.cumsum(widths)[:-1]
     )
-    if angles is not None:
-        features = features.with_angles(maps)
-    if store is not None:
-        store.save(key, features)
-    return features
+    size = len(joint.levels)
+    return np.concatenate(
+        [
+            numbers[step * size + joint.levels.index(level)]
+            for step in range(len(joint.timesteps))
+            for level in settings.levels
+        ]
+    )
 
 
 class FeatureLayout(NamedTuple):
@@ -181,40 +253,59 @@ def _without_angles(
         yield rows, columns, values
 
 
-def _reduce(
-    tiles: Iterable[tuple[slice, slice, NDArray[np.float32]]],
-    raw: Any,
-    reduction: Reduction,
-    layout: FeatureLayout,
-    valid: NDArray[np.bool_] | None,
-) -> tuple[NDArray[np.float32], FittedReduction]:
-    """Learn from the tiles as they come and keep them in ``raw``, then project them from there.
+class _Part:
+    """Takes tiles of features as they come; reduces them in the end, if that is to be fitted.
 
     Args:
-        tiles: Rows, columns and features.
-        raw: Array or h5py dataset, (H, W, D).
-        reduction: The settings.
+        reduction: How.
         layout: Into how many parts the channels are cut, each with a reduction of its own.
-        valid: Which pixels to learn from; None: all.
-
-    Returns:
-        Features, (H, W, parts * components), and the fitted reduction.
+        columns: Where the channels lie in a tile of the joint pass.
+        raw: Array or h5py dataset, (H, W, D), of what is kept meanwhile.
     """
-    reducers = [
-        StreamingPCA(reduction.components, reduction.scale, reduction.whiten)
-        for _ in range(layout.parts)
-    ]
-    places = []
-    for rows, columns, tile in tiles:
-        places.append((rows, columns))
-        raw[rows, columns] = tile
-        seen = tile.reshape(-1, tile.shape[2])
-        if valid is not None:
-            seen = seen[valid[rows, columns].ravel()]
-        for reducer, part in zip(reducers, np.split(seen, layout.parts, axis=1), strict=True):
-            reducer.partial_fit(part)
-    fitted = FittedReduction(reduction, tuple(reducer.finish() for reducer in reducers))
-    array = np.empty((*raw.shape[:2], sum(layout.channels)), dtype=np.float32)
-    for rows, columns in places:
-        array[rows, columns] = fitted(raw[rows, columns])
-    return array, fitted
+
+    def __init__(
+        self,
+        reduction: Reduction | FittedReduction | None,
+        layout: FeatureLayout,
+        columns: slice | NDArray[np.int64],
+        raw: Any,
+    ) -> None:
+        self.reduction = reduction
+        self.layout = layout
+        self.columns = columns
+        self.raw = raw
+        self.reducers = [
+            StreamingPCA(reduction.components, reduction.scale, reduction.whiten)
+            for _ in range(layout.parts)
+            if isinstance(reduction, Reduction)
+        ]
+
+    def take(
+        self,
+        rows: slice,
+        columns: slice,
+        tile: NDArray[np.float32],
+        valid: NDArray[np.bool_] | None,
+    ) -> None:
+        """Keep a tile, and learn from its valid pixels, (h, w); None: all."""
+        if isinstance(self.reduction, FittedReduction):
+            tile = self.reduction(tile)
+        self.raw[rows, columns] = tile
+        if self.reducers:
+            seen = tile.reshape(-1, tile.shape[2]) if valid is None else tile[valid]
+            parts = np.split(seen, self.layout.parts, axis=1)
+            for reducer, part in zip(self.reducers, parts, strict=True):
+                reducer.partial_fit(part)
+
+    def finish(
+        self, places: Sequence[tuple[slice, slice]]
+    ) -> tuple[NDArray[np.float32], FittedReduction | None]:
+        """Features, (H, W, D), and what reduced them."""
+        if not isinstance(self.reduction, Reduction):
+            return self.raw, self.reduction
+        reducers = tuple(reducer.finish() for reducer in self.reducers)
+        fitted = FittedReduction(self.reduction, reducers)
+        array = np.empty((*self.raw.shape[:2], sum(self.layout.channels)), dtype=np.float32)
+        for rows, columns in places:
+            array[rows, columns] = fitted(self.raw[rows, columns])
+        return array, fitted

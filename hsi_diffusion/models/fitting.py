@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -149,8 +150,9 @@ class Fitting:
         with self.watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
             if store is not None:  # all of them together may not fit into memory
                 store.remove_leftovers()  # a session that was killed can't tidy up
-                for candidate in candidates:
-                    self._features(candidate, module)(cube, valid)
+                for _, some in groupby(candidates, key=lambda candidate: candidate.timesteps):
+                    together = [self._features(candidate, module) for candidate in some]
+                    DiffusionRepresentation.keep_together(together, cube, valid)
             if spread.active and spread.own == "restored":
                 first = self._features(candidates[0], module)
                 scenes = first.restored(cube, recipe.features.timesteps)
@@ -160,7 +162,7 @@ class Fitting:
         def seen_by(candidate: FeatureCandidate) -> tuple[Representation, Cube, Spreading | None]:
             representation = self._features(candidate, module)
             found = representation(cube, valid)
-            return representation.fitted(found), found, self._spreading(found, restored)
+            return representation, found, self._spreading(found, restored)
 
         learned = self._choose_and_learn(candidates, seen_by)
         if store is not None and recipe.features.keep != "all":
@@ -178,11 +180,12 @@ class Fitting:
         splits = self._choice_splits() if len(candidates) > 1 else (self.split,)
 
         tried: list[Candidate] = []
+        kept: list[Any] = []  # of the best so far: its rank, itself, and what was made for it
 
         def score(candidate: Candidate) -> tuple[float, float]:
             if len(candidates) == 1:  # nothing to choose
                 return math.nan, math.nan
-            _, cube, spreading = seen_by(candidate)
+            representation, cube, spreading = seen_by(candidate)
             scores = []
             name = f"choice-{len(tried) + 1}"
             tried.append(candidate)
@@ -197,12 +200,18 @@ class Fitting:
                 scores.append((right, cross_entropy(found, truth)))
             weights = [len(part.val) for part in splits]
             accuracy, loss = np.average(scores, axis=0, weights=weights)
+            if not kept or (-accuracy, loss) < kept[0]:
+                kept[:] = (-accuracy, loss), candidate, representation, spreading
             return float(accuracy), float(loss)
 
         with self.watch.stage("choice", "Choice among candidates without test pixels"):
             choice = choose_by_validation(candidates, score)
         with self.watch.stage("classifier", f"Classifier on {choice.best}"):
-            representation, cube, spreading = seen_by(choice.best)
+            if kept and kept[1] == choice.best:  # no second fit, no second graph
+                representation, spreading = kept[2:]
+                cube = representation(self.scene.cube, self.scene.valid)
+            else:
+                representation, cube, spreading = seen_by(choice.best)
             start = time.perf_counter()
             classifier = self._classifier().fit(cube, labels, self.split.labelled, classes)
             trained = time.perf_counter()
@@ -213,7 +222,7 @@ class Fitting:
         known = FittedOn.of(self.scene, self.split.labelled)
         chosen = (0.0, 0.0) if spreading is None else (spreading.share, spreading.alpha)
         return (
-            FittedModel(representation, classifier, known, self.graph_space, *chosen),
+            FittedModel(representation.fitted(cube), classifier, known, self.graph_space, *chosen),
             FitRecord(choice, len(splits), *seconds, classifier.timestep_weights(cube)),
             Prediction(found, known.class_names, known.class_ids, self.scene.valid),
         )

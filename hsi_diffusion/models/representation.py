@@ -15,9 +15,11 @@ import torch
 from hsi_diffusion.classifiers import Layout
 from hsi_diffusion.errors import NotFittedError
 from hsi_diffusion.features import (
+    FeatureCube,
     FeatureSettings,
     FittedReduction,
     Reduction,
+    compute_together,
     feature_key,
     feature_layout,
 )
@@ -25,15 +27,16 @@ from hsi_diffusion.graphs import neighbour_mean
 from hsi_diffusion.patches import blur_radius, gaussian_blur, transform_from_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from hsi_diffusion.classifiers import Cube
     from hsi_diffusion.denoisers import FeatureLevel
-    from hsi_diffusion.features import FeatureCube, FeatureStore
+    from hsi_diffusion.features import FeatureStore
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.recipes import BandSpace
@@ -92,6 +95,11 @@ class BandRepresentation:
         if self.neighbours:
             found = neighbour_mean(found, self.neighbours, valid=valid, device=self.device)
         return found
+
+    def fitted(self, cube: Cube) -> BandRepresentation:
+        """Itself: nothing is fitted to what it computed."""
+        del cube
+        return self
 
     def save(self) -> Saved:
         """Plain data and tensors, for :meth:`load`."""
@@ -226,9 +234,10 @@ class DiffusionRepresentation:
         )
         return self.store.path(key)
 
-    def fitted(self, features: FeatureCube) -> DiffusionRepresentation:
-        """The same with the reduction that made ``features``, and without files."""
-        return replace(self, reduction=features.reduction, store=None)
+    def fitted(self, cube: Cube) -> DiffusionRepresentation:
+        """The same with the reduction that made the features ``cube``, and without files."""
+        reduction = cube.reduction if isinstance(cube, FeatureCube) else None
+        return replace(self, reduction=reduction, store=None)
 
     def restored(
         self, cube: NDArray[Any], timesteps: tuple[int, ...]
@@ -245,6 +254,25 @@ class DiffusionRepresentation:
         if not isinstance(self.reduction, FittedReduction):
             return {**plain, "reduction": None}, {}
         return {**plain, "reduction": asdict(self.reduction.settings)}, self.reduction.tensors()
+
+    @staticmethod
+    def keep_together(
+        those: Sequence[DiffusionRepresentation],
+        cube: NDArray[Any],
+        valid: NDArray[np.bool_] | None,
+    ) -> None:
+        """Compute representations that differ in their levels only at once, into their files."""
+        one = those[0]
+        compute_together(
+            one.module.trained_denoiser,
+            one.module.schedule,
+            one._input(cube),
+            [(representation.request, representation.reduction) for representation in those],
+            angles=one.module.prediction if one.angles else None,
+            valid=valid,
+            store=one.store,
+            device=one.device,
+        )
 
     @classmethod
     def load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hsi_diffusion.features import (
     FeatureStore,
     Reduction,
     compute_features,
+    compute_together,
     spectral_angle_maps,
 )
 from tests.features.networks import BANDS, Scaled, extract_features, unet
@@ -207,3 +209,35 @@ def test_spectral_angles_stand_behind_the_features(store: FeatureStore | None) -
     assert again.angles
     with pytest.raises(ConfigurationError, match="added once"):
         found.with_angles(expected)
+
+
+def test_levels_share_the_passes_of_a_timestep(
+    store: FeatureStore | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoiser = unet()
+    one_tile = replace(SETTINGS, tile=16)
+    wanted = [
+        (replace(one_tile, levels=levels), reduction)
+        for levels, reduction in (((1,), None), ((0,), Reduction(3)), ((1, 0), None))
+    ]
+    apart = [
+        compute_features(denoiser, SCHEDULE, scene(), settings, reduction=reduction)
+        for settings, reduction in wanted
+    ]
+    passes: list[None] = []
+    usual = denoiser.forward_intermediates
+    monkeypatch.setattr(
+        denoiser, "forward_intermediates", lambda *given: passes.append(None) or usual(*given)
+    )
+    found = compute_together(denoiser, SCHEDULE, scene(), wanted, store=store)
+    assert len(passes) == len(SETTINGS.timesteps)
+    for together, alone in zip(found, apart, strict=True):
+        np.testing.assert_allclose(together.array, alone.array, atol=1e-5)
+        assert together.description["levels"] == alone.description["levels"]
+    if store is not None:
+        compute_together(denoiser, SCHEDULE, scene(), wanted, store=store)
+        assert len(passes) == len(SETTINGS.timesteps), "the second time they lie in files"
+    with pytest.raises(ConfigurationError, match="differ in their levels only"):
+        compute_together(
+            denoiser, SCHEDULE, scene(), [wanted[0], (replace(SETTINGS, noise="fixed"), None)]
+        )
