@@ -123,7 +123,9 @@ class ReconstructionFigures(L.Callback):
         module, data = _pretraining(trainer, pl_module)
         if not trainer.is_global_zero:
             return
-        for name, figure in self.draw(module, data).items():
+        with trainer.precision_plugin.forward_context():  # in the precision of the training
+            figures = self.draw(module, data)
+        for name, figure in figures.items():
             log_figure(trainer, name, figure)
             if self.folder is not None:
                 save_figure(figure, self.folder / f"{name}.png")

@@ -226,9 +226,12 @@ def test_levels_share_the_passes_of_a_timestep(
     ]
     passes: list[None] = []
     usual = denoiser.forward_intermediates
-    monkeypatch.setattr(
-        denoiser, "forward_intermediates", lambda *given: passes.append(None) or usual(*given)
-    )
+
+    def counting(*given: Any) -> Any:
+        passes.append(None)
+        return usual(*given)
+
+    monkeypatch.setattr(denoiser, "forward_intermediates", counting)
     found = compute_together(denoiser, SCHEDULE, scene(), wanted, store=store)
     assert len(passes) == len(SETTINGS.timesteps)
     for together, alone in zip(found, apart, strict=True):

@@ -133,7 +133,9 @@ def noise_covariance(
         SceneError: There are not more pairs left than bands.
     """
     bands = cube.shape[2]
-    counts = [difference.any(axis=1) for difference in _differences(cube, mask)]
+    counts: list[NDArray[np.bool_]] = [
+        np.asarray(difference.any(axis=1)) for difference in _differences(cube, mask)
+    ]
     stops = np.cumsum([0, *(int(count.sum()) for count in counts)])
     places = [slice(*pair) for pair in pairwise(stops.tolist())]
     calm, pairs = counts, int(stops[-1])
@@ -171,7 +173,7 @@ def _differences(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.fl
     exact = np.can_cast(cube.dtype, np.float32)  # else large values lose what differs
     for rows in row_slices(cube):
         below = slice(rows.start, rows.stop + 1)  # one row more, for the vertical pairs
-        block = cube[below].astype(np.float32 if exact else np.float64)
+        block: Array = cube[below].astype(np.float32 if exact else np.float64)
         valid = mask[below]
         size = rows.stop - rows.start
         for first, second in (
