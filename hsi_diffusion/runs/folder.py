@@ -29,8 +29,9 @@ CONTENT: Final = BEGUN | {
     "split.npz",
     "classification_map.npy",
     *IMAGES.values(),
+    *(str(Path(name).with_suffix(".pdf")) for name in IMAGES.values()),
 }
-"""Everything that a run writes."""
+"""Everything that a run writes, but for the maps of several images."""
 
 FOLLOWED: Final = frozenset({"logger", "group"})
 """Settings of the logger, which do not change results."""
@@ -172,7 +173,8 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 def _is_content(name: str) -> bool:
     """Whether a run writes ``name``, or left it behind when it was killed while writing."""
     temporary = re.fullmatch(r"\.(.+)-\w+(\.\w+)", name)
-    return (name if temporary is None else temporary[1] + temporary[2]) in CONTENT
+    whole = name if temporary is None else temporary[1] + temporary[2]
+    return whole in CONTENT or re.fullmatch(r"classification_map-.+\.npy", whole) is not None
 
 
 def _only_begun(names: set[str]) -> bool:
