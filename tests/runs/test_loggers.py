@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -8,13 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import pytest
-import torch
 import wandb
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from matplotlib.figure import Figure
+from lightning.pytorch.loggers import WandbLogger
 
 from hsi_diffusion import (
     DiffusionPretrainModule,
@@ -24,6 +19,7 @@ from hsi_diffusion import (
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.modules import ReconstructionFigures
 from hsi_diffusion.runs.loggers import RunLogger, check_logger
+from tests.runs.logged import CONFIG, Line, drawn, make_trainer
 from tests.runs.wandb_file import read_finished, read_parts
 
 if TYPE_CHECKING:
@@ -32,71 +28,9 @@ if TYPE_CHECKING:
 
     from tests.runs.wandb_file import Written
 
-CONFIG = {"seed": 3, "classifier": {"patch_size": 5, "steps": 4}}
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_PROJECT", "of_the_user")
-
-
-@pytest.fixture
-def open_logger(tmp_path: Path, offline: None) -> Callable[..., RunLogger]:
-    """Builds loggers of the same run."""
-
-    def build(kind: str = "wandb", **others: Any) -> RunLogger:
-        return RunLogger(kind, tmp_path, "my run", CONFIG, **others)
-
-    return build
-
-
-def drawn() -> Figure:
-    figure = Figure(figsize=(2, 2))
-    figure.subplots().plot([0, 1], [1, 0])
-    return figure
-
-
-def make_trainer(logger: Any, **settings: Any) -> L.Trainer:
-    """A Trainer that logs every step, with the learning rate."""
-    callbacks = [*settings.pop("callbacks", ()), LearningRateMonitor("step")]
-    defaults: dict[str, Any] = {
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
-    return L.Trainer(
-        accelerator="cpu",
-        logger=logger,
-        log_every_n_steps=1,
-        callbacks=callbacks,
-        **defaults | settings,
-    )
-
 
 def build_data(**settings: Any) -> SimulatedSceneDataModule:
     return SimulatedSceneDataModule(24, 20, 8, 3, **{"split": "10", "batch_size": 16, **settings})
-
-
-class Line(L.LightningModule):
-    """One weight and a curve that is easy to check: ``train/loss`` is its step."""
-
-    def __init__(self, slope: float = 1.0) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def train_dataloader(self) -> Any:
-        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(3, 1)))
-
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
-        self.log("train/loss", self.hparams["slope"] * self.global_step)
-        return (self.weight - batch[0]).square().sum()
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -341,90 +275,6 @@ def test_other_processes_than_the_first_have_no_wandb_run(tmp_path: Path) -> Non
     environment = {**os.environ, "LOCAL_RANK": "1"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
     assert not list(tmp_path.iterdir())
-
-
-def rows_of(folder: Path, stage: str = "pretrain") -> list[dict[str, str]]:
-    with (folder / "logs" / stage / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_csv_holds_one_file_per_stage(
-    open_logger: Callable[..., RunLogger], tmp_path: Path
-) -> None:
-    with open_logger("csv") as logger:
-        for stage, slope in (("pretrain", 1.0), ("classifier", 2.0)):
-            own = logger.stage(stage)
-            assert isinstance(own, CSVLogger)
-            make_trainer(own, max_steps=3).fit(Line(slope))
-        logger.metrics("test", {"overall_accuracy": 0.9})
-        logger.figure("map", drawn())
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
-        "metrics.csv",
-        "hparams.yaml",
-    }
-    for stage, slope in (("pretrain", 1.0), ("classifier", 2.0)):
-        rows = rows_of(tmp_path, stage)
-        losses = {int(row["step"]): float(row["train/loss"]) for row in rows if row["train/loss"]}
-        assert losses == {0: 0, 1: slope, 2: 2 * slope}
-        rates = [float(row["lr-SGD"]) for row in rows if row["lr-SGD"]]
-        assert rates == [0.5, 0.5, 0.5]
-        assert f"slope: {slope}" in (tmp_path / "logs" / stage / "hparams.yaml").read_text()
-
-
-def test_a_resumed_stage_continues_its_curve_in_csv(
-    open_logger: Callable[..., RunLogger], tmp_path: Path
-) -> None:
-    keep = ModelCheckpoint(tmp_path / "kept", every_n_train_steps=4, filename="last")
-    with open_logger("csv") as logger:
-        make_trainer(
-            logger.stage("pretrain"), max_steps=6, callbacks=[keep], enable_checkpointing=True
-        ).fit(Line())
-    checkpoint = tmp_path / "kept" / "last.ckpt"
-    with open_logger("csv") as logger:
-        # trained on otherwise, so that the rows of both sessions can be told apart
-        make_trainer(logger.stage("pretrain"), max_steps=9).fit(
-            Line(10.0), ckpt_path=checkpoint, weights_only=True
-        )
-    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["pretrain"]
-    losses = [(int(row["step"]), float(row["train/loss"])) for row in _with_loss(tmp_path)]
-    assert losses == [*((step, step) for step in range(4)), *((s, 10 * s) for s in range(4, 9))]
-
-
-def test_a_stage_that_begins_again_replaces_its_curve_in_csv(
-    open_logger: Callable[..., RunLogger], tmp_path: Path
-) -> None:
-    for slope in (1.0, 10.0):
-        with open_logger("csv") as logger:
-            make_trainer(logger.stage("pretrain"), max_steps=2).fit(Line(slope))
-    assert [float(row["train/loss"]) for row in _with_loss(tmp_path)] == [0, 10]
-
-
-def test_new_columns_and_a_row_cut_short_in_csv(
-    open_logger: Callable[..., RunLogger], tmp_path: Path
-) -> None:
-    path = tmp_path / "logs" / "pretrain" / "metrics.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("old,step,train/loss\n5,1,0.5\n,2")
-    with open_logger("csv") as logger:
-        own = logger.stage("pretrain")
-        assert isinstance(own, CSVLogger)
-        own.log_metrics({"train/loss": 0.25}, 3)
-        own.save()
-        own.log_metrics({"val/loss": torch.tensor(0.125)}, 3)
-        own.save()
-        own.log_metrics({"val/loss": 1.0}, 4)
-        own.finalize("success")
-    empty = {"old": "", "train/loss": "", "val/loss": ""}
-    assert rows_of(tmp_path) == [
-        {**empty, "old": "5", "step": "1", "train/loss": "0.5"},
-        {**empty, "step": "3", "train/loss": "0.25"},
-        {**empty, "step": "3", "val/loss": "0.125"},
-        {**empty, "step": "4", "val/loss": "1.0"},
-    ]
-
-
-def _with_loss(folder: Path) -> list[dict[str, str]]:
-    return [row for row in rows_of(folder) if row["train/loss"]]
 
 
 def test_none_writes_nothing(open_logger: Callable[..., RunLogger], tmp_path: Path) -> None:

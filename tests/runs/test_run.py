@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,25 +30,12 @@ from hsi_diffusion.runs import (
     show_result,
     write_outputs,
 )
-from tests.runs.tiny import TINY
-from tests.runs.wandb_file import read_parts
+from tests.runs.tiny import MNF, TINY, WHOLE, metrics_of, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MNF = {"transform": {"class_path": "MNF", "init_args": {"components": 5}}}
-WHOLE = merge(
-    TINY,
-    {
-        # curves have a point every 10 steps
-        "pretrain": {"steps": 10},
-        "features": {"levels": [0, 1]},
-        "classifier": {"steps": 10},
-        "raw_bands": [MNF],
-        "logger": "csv",
-    },
-)
 BASELINE = merge(
     TINY,
     {
@@ -59,19 +45,6 @@ BASELINE = merge(
         "raw_bands": [{**MNF, "blur": 2.0}],
     },
 )
-
-
-def start(folder: Path, changes: dict[str, Any], **options: Any) -> RunResult:
-    """Run with these changes of the tiny settings."""
-    settings = RunSettings.from_dict(merge(TINY, changes))
-    result = run(settings, folder, progress=False, say=lambda _: None, **options)
-    assert result is not None
-    return result
-
-
-def metrics_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return found
 
 
 def report_of(folder: Path) -> str:
@@ -258,10 +231,6 @@ def test_a_run_is_finished_only_when_all_is_written(
     with pytest.raises(OSError, match="full"):
         written(finished[1], tmp_path)
     assert not (tmp_path / "metrics.json").exists()
-
-
-def stop(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_is_resumed(
@@ -455,50 +424,3 @@ def test_only_the_first_of_several_processes_does_what_one_does(
     assert said == []
     expected = "several processes were started, but the settings pretrain on one"
     assert any(expected in str(warning.message) for warning in recwarn) == warns
-
-
-def test_one_wandb_run_with_sections_for_method_and_control(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    out = tmp_path / "tracked"
-    result = start(out, merge(WHOLE, {"logger": "wandb", "group": "ours"}))
-    (part,) = read_parts(out)
-    assert (part.name, part.group, part.exit_code) == ("tracked", "ours", 0)
-    found = metrics_of(out)
-    method, control = found["overall_accuracy"], found["raw_bands"]["overall_accuracy"]
-    assert part.summary["test/overall_accuracy"] == pytest.approx(method)
-    assert part.summary["control/test/overall_accuracy"] == pytest.approx(control)
-    assert part.summary["difference/overall_accuracy"] == pytest.approx(method - control)
-    assert (part.summary["timesteps"], part.summary["levels"]) == (
-        found["timesteps"],
-        found["levels"],
-    )
-    logged = {name for row in part.history for name in row}
-    for stage in ("pretrain", "classifier", "control"):
-        assert any(name.startswith(f"{stage}/train/loss") for name in logged), stage
-        assert any(name.startswith(f"{stage}/lr-") for name in logged), stage
-    for name in ("classification_map", "false_colour", "confusion_matrix", "split"):
-        assert any(key.startswith(f"{name}.") for key in logged), name
-    assert any(key.startswith("pretrain/reconstruction") for key in logged)
-    assert any(key.startswith("test/accuracy_of_each_class") for key in logged)
-    assert part.config["seed"] == result.settings.seed
-    kind, files = part.artifacts[f"model-{part.id}"]
-    assert (kind, "model.json" in files) == ("model", True)
-
-
-def test_a_resumed_run_is_the_same_in_wandb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    with monkeypatch.context() as patch:
-        patch.setattr(SceneClassifier, "fit", stop)
-        with pytest.raises(KeyboardInterrupt):
-            start(tmp_path / "cut", {"logger": "wandb"})
-    start(tmp_path / "cut", {"logger": "wandb"}, resume=True)
-    first, second = read_parts(tmp_path / "cut")
-    assert first.id == second.id
-    assert (first.exit_code, second.exit_code) == (1, 0)
-    assert "test/overall_accuracy" in second.summary

@@ -1,8 +1,15 @@
-"""Settings of a whole run that takes two seconds."""
+"""Settings of whole runs that take seconds, and how they are started, stopped and read."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
+
+from hsi_diffusion.recipes import merge
+from hsi_diffusion.runs import RunResult, RunSettings, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY: dict[str, Any] = {
     "logger": "none",
@@ -29,3 +36,33 @@ TINY: dict[str, Any] = {
     "classifier": {"network": "CNN2D", "patch_size": 3, "batch_size": 16, "steps": 4},
     "raw_bands": [],
 }
+
+MNF = {"transform": {"class_path": "MNF", "init_args": {"components": 5}}}
+WHOLE = merge(
+    TINY,
+    {
+        # curves have a point every 10 steps
+        "pretrain": {"steps": 10},
+        "features": {"levels": [0, 1]},
+        "classifier": {"steps": 10},
+        "raw_bands": [MNF],
+        "logger": "csv",
+    },
+)
+
+
+def start(folder: Path, changes: dict[str, Any], **options: Any) -> RunResult:
+    """Run with these changes of the tiny settings."""
+    settings = RunSettings.from_dict(merge(TINY, changes))
+    result = run(settings, folder, progress=False, say=lambda _: None, **options)
+    assert result is not None
+    return result
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,124 @@
+"""Products of sensors, in files made like theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from hsi_diffusion.scenes import Georeference, open_raster
+from tests.scenes.formats import (
+    BANDS,
+    COLUMNS,
+    CUBE,
+    ENVI,
+    PLACE,
+    ROWS,
+    WAVES,
+    write_tiff,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_enmap(tmp_path: Path) -> None:
+    stem = "ENMAP01-____L2A-DT0000_20230101T000000Z_001_V010400_20230101T000000Z-"
+    cube = CUBE.copy()
+    cube[0, 0] = -32768
+    write_tiff(tmp_path / f"{stem}SPECTRAL_IMAGE.TIF", cube, nodata=-32768)
+    bands = "".join(
+        f'<bandID number="{n}"><wavelengthCenterOfBand>{wave}</wavelengthCenterOfBand>'
+        f"<FWHMOfBand>7</FWHMOfBand><GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand>"
+        "</bandID>"
+        for n, wave in enumerate(WAVES, 1)
+    )
+    path = tmp_path / f"{stem}METADATA.XML"
+    path.write_text(
+        f"<level_X><specific><backgroundValue>-32768</backgroundValue><bandCharacterisation>{bands}"
+        "</bandCharacterisation></specific></level_X>"
+    )
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == WAVES
+    assert raster.fwhm == (7.0,) * BANDS
+    assert not valid[0, 0]
+    assert valid.sum() == valid.size - 1
+    assert_allclose(values[valid], CUBE[valid] / 1e4, rtol=1e-6)
+
+
+def test_prisma(tmp_path: Path) -> None:
+    path = tmp_path / "PRS_L2D_STD_20230101000000_20230101000004_0001.he5"
+    stored = CUBE.astype(np.uint16) * 10
+    with h5py.File(path, "w") as file:
+        fields = "HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"
+        # descending in the file, with a band that was not recorded
+        file[f"{fields}/VNIR_Cube"] = stored[:, :, [2, 1, 0]].transpose(0, 2, 1)
+        swir = np.concatenate([stored[:, :, [4, 3]], stored[:, :, :1]], axis=2)
+        file[f"{fields}/SWIR_Cube"] = swir.transpose(0, 2, 1)
+        file.attrs["List_Cw_Vnir"] = np.array([650.0, 550.0, 450.0])
+        file.attrs["List_Cw_Swir"] = np.array([1600.0, 850.0, 2000.0])
+        file.attrs["List_Cw_Swir_Flags"] = np.array([1, 1, 0])
+        for name in ("Vnir", "Swir"):
+            file.attrs[f"L2Scale{name}Min"], file.attrs[f"L2Scale{name}Max"] = 0.0, 0.5
+        corners = {"UL": (600001.0, 5299999.0), "LR": (600011.0, 5299987.0)}
+        for corner, (x, y) in corners.items():
+            file.attrs[f"Product_{corner}corner_easting"] = x
+            file.attrs[f"Product_{corner}corner_northing"] = y
+        file.attrs["Epsg_Code"] = 32632
+    raster = open_raster(path)
+    assert raster.wavelengths == WAVES
+    assert raster.shape == CUBE.shape
+    assert_allclose(raster.read(ROWS, COLUMNS)[0], stored[ROWS, COLUMNS] * (0.5 / 65535), rtol=1e-6)
+    assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+def test_aviris_ng(tmp_path: Path) -> None:
+    # a file of numbers without an ending, and a map that is turned
+    path = tmp_path / "ang20190712t231624_rfl_v2v2_img.hdr"
+    cube = CUBE.astype(np.float32)
+    cube[0, 0] = -9999
+    cube.transpose(0, 2, 1).tofile(path.with_suffix(""))
+    path.write_text(
+        ENVI.format(interleave="bil").replace("data type = 2", "data type = 4")
+        + "wavelength units = Nanometers\ndata ignore value = -9999\n"
+        f"wavelength = {{{', '.join(map(str, WAVES))}}}\nfwhm = {{5, 5, 5, 5, 5}}\n"
+        "map info = {UTM, 1, 1, 600000, 5300000, 2, 2, 32, North, WGS-84, rotation=30}\n"
+    )
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == WAVES
+    assert raster.fwhm == (5.0,) * BANDS
+    assert not valid[0, 0]
+    assert_array_equal(values[valid], CUBE[valid])
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(path.with_suffix("")) as file:
+        expected = tuple(file.transform)[:6]
+    assert raster.georeference is not None
+    assert_allclose(raster.georeference.transform, expected, rtol=1e-9, atol=1e-6)
+
+
+def test_emit(tmp_path: Path) -> None:
+    path = tmp_path / "EMIT_L2A_RFL_001_20230101T000000_0000000_001.nc"
+    raw = CUBE.astype(np.float32) / 1e4
+    rows, columns = np.zeros((2, 4, 4), dtype=np.int32)
+    rows[1:3, 1:3], columns[1:3, 1:3] = [[3, 3], [4, 5]], [[1, 2], [2, 6]]
+    with h5py.File(path, "w") as file:
+        file["reflectance"] = raw
+        file["reflectance"].attrs["_FillValue"] = np.float32(-9999)
+        file["sensor_band_parameters/wavelengths"] = np.array(WAVES, dtype=np.float32)
+        file["sensor_band_parameters/fwhm"] = np.full(BANDS, 8.5, dtype=np.float32)
+        file["sensor_band_parameters/good_wavelengths"] = np.array([1.0, 1, 0, 1, 1])
+        file["location/glt_x"], file["location/glt_y"] = columns, rows
+        file.attrs["geotransform"] = np.array([10.0, 0.0005, 0.0, 50.0, 0.0, -0.0005])
+        file.attrs["spatial_ref"] = "EPSG:4326"
+    raster = open_raster(path)
+    values, valid = raster.read()
+    assert raster.wavelengths == (450.0, 550.0, 850.0, 1600.0)
+    assert_array_equal(valid, rows > 0)
+    assert_array_equal(values[valid], raw[rows - 1, columns - 1][valid][:, [0, 1, 3, 4]])
+    assert raster.georeference == Georeference("EPSG:4326", (5e-4, 0.0, 10.0, 0.0, -5e-4, 50.0))
+    assert not open_raster(path).read(slice(0, 1))[1].any()
