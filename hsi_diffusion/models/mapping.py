@@ -209,11 +209,9 @@ def plan_windows(
     Raises:
         ConfigurationError: The memory does not suffice for the smallest window.
     """
-    height, width, bands = raster.shape
+    height, width, _ = raster.shape
     room, reach = SHARE * memory, model.reach
-    each = model.bytes_per_pixel + 2 * bands * (
-        raster.dtype.itemsize + raster.stored_dtype.itemsize
-    )
+    each = model.bytes_per_pixel + raster.bytes_per_pixel
     tile = model.tile_for(room)
     if height * width * each <= room and max(height, width) <= SIDE:
         return ((0, height, 0, width),), tile

@@ -162,7 +162,9 @@ class CustomSceneDataModule(SceneDataModule):
     ) -> None:
         super().__init__(**settings)
         self._given = (cube, labels)
-        self._facts: dict[str, Any] = {
+        masks = {"train_labels": self.train_mask, "test_labels": self.test_mask}
+        self.train_mask = self.test_mask = None  # they come with the scene, on its grid
+        self._facts: dict[str, Any] = masks | {
             "name": name,
             "class_names": class_names,
             "wavelengths": wavelengths,

@@ -110,6 +110,29 @@ def field_split(
     )
 
 
+def validation_fields(
+    labels: NDArray[Any], fields: NDArray[np.int64], *, val_fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Draw whole fields that validate: land that training doesn't see either.
+
+    Args:
+        labels: Label map of what is learned, shape (H, W), 0 = unlabelled.
+        fields: Number of each pixel's field or polygon, shape (H, W).
+        val_fraction: Fraction of each class's fields; at least one of two.
+        seed: Names the draw.
+
+    Returns:
+        The validation pixels, shape (H, W).
+    """
+    check_val_fraction(val_fraction)
+    chosen: list[int] = []
+    for number in np.unique(labels[labels > 0]).tolist():
+        own = np.unique(fields[labels == number])
+        drawn = own[shuffled_pixels(np.ones(len(own), dtype=bool), seed, number)]
+        chosen += set_aside(drawn, val_fraction)[1].tolist()
+    return np.isin(fields, chosen) & (labels > 0)
+
+
 def labelled_field_share(split: Split, labels: NDArray[Any]) -> float:
     """Fraction of the test pixels in a field that also holds training or validation pixels.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, SplitError
-from hsi_diffusion.patches.fields import field_split
+from hsi_diffusion.patches.fields import field_map, field_split, validation_fields
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.splits import fixed_split, make_split
 from hsi_diffusion.scenes import read_mask
@@ -117,7 +116,7 @@ def _is(split: SplitSetting | None, name: str) -> bool:
 
 
 def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Split:
-    """Test whole images of several that were joined."""
+    """Test whole images of several that were joined; whole fields of the others validate."""
     images = scene.images or {}
     tested = [name.strip() for name in names.split(",")] if names else list(images)[-1:]
     unknown = [name for name in tested if name not in images]
@@ -131,11 +130,22 @@ def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Sp
     test = np.zeros(scene.labels.shape, dtype=np.bool_)
     for name in tested:
         test[images[name]] = True
-    known = scene.labels > 0
-    split = fixed_split(
-        scene.labels, known & ~test, known & test, val_fraction=val_fraction, seed=seed
+    known, learned = scene.labels > 0, np.where(test, 0, scene.labels)
+    fields = field_map(learned) if scene.polygons is None else scene.polygons
+    val = validation_fields(learned, fields, val_fraction=val_fraction, seed=seed)
+    split = fixed_split(scene.labels, known & ~test, known & test, val_fraction=0, seed=seed)
+    return Split.from_labels(
+        scene.labels,
+        train=np.setdiff1d(split.train, np.flatnonzero(val)),
+        val=np.flatnonzero(val),
+        test=split.test,
+        settings={
+            **split.settings,
+            "kind": "images",
+            "tested": tested,
+            "val_fraction": val_fraction,
+        },
     )
-    return replace(split, settings={**split.settings, "kind": "images", "tested": tested})
 
 
 def _stored_split(path: str | Path) -> Split:

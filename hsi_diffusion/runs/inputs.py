@@ -41,11 +41,12 @@ def read_split(settings: RunSettings, scene: Scene) -> Split:
     Raises:
         SplitError: The scene has no labels, or no test pixels are left.
     """
+    own = settings.cube is not None  # whose masks came with the scene, on its grid
     split = scene_split(
         scene,
         settings.split_kind,
-        train_mask=settings.train_mask,
-        test_mask=settings.test_mask,
+        train_mask=None if own else settings.train_mask,
+        test_mask=None if own else settings.test_mask,
         guard=settings.guard,
         # one split for all stages: its guard must fit the classifier's patches
         patch_size=settings.classifier.patch_size,

@@ -99,7 +99,8 @@ def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
     if ndim == 3:
         own = dims[axes.index("C")]
         for name in ("wavelength", "wavelengths", own):
-            if name in coords and np.asarray(coords[name]).dtype.kind == "f":
+            kinds = "f" if name == own else "iuf"  # bands may just be numbered
+            if name in coords and np.asarray(coords[name]).dtype.kind in kinds:
                 units = str(coords[name].attrs.get("units", ""))
                 facts["wavelengths"] = in_nanometres(coords[name].values, units)
                 break

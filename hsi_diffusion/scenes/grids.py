@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes.raster import Raster
 
 IGNORED: Final = 255
-"""What 8-bit label rasters hold where nothing is known, if they hold other classes too."""
+"""What 8-bit label rasters hold where nothing is known, if they hold a class too."""
 
 MOST_COLOURS: Final = 64
 """A picture of more colours is a photograph."""
@@ -59,9 +60,10 @@ def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Lab
         return _of_pictures(source, image, error)
     values, valid = raster.read()
     labels = as_label_map(np.where(valid, values[:, :, 0], 0))
-    if values.dtype == np.uint8 and (labels == IGNORED).any() and len(np.unique(labels)) > 3:
+    ignored = (labels == IGNORED) & (values.dtype == np.uint8)
+    if ignored.any() and (labels[~ignored] > 0).any():
         warnings.warn(f"labels: {IGNORED} is taken for unlabelled, not for a class", stacklevel=4)
-        labels[labels == IGNORED] = 0
+        labels[ignored] = 0
     if raster.georeference is not None and image.georeference is not None:
         labels = _onto(labels, raster.georeference, image)
     check_same_size(image.shape, labels, "labels")
@@ -89,9 +91,10 @@ def _of_pictures(source: Any, image: Raster, refused: Exception) -> Labels:
             black = int(not colours[0].any())  # they are sorted, so black comes first
             labels = number.reshape(values.shape[:2]).astype(np.int64) + 1 - black
             shown = dict(enumerate(map(tuple, colours[black:].tolist()), 1))
+            name = source if isinstance(source, str | Path) else "the array"
             warnings.warn(
-                f"labels: {source if isinstance(source, str) else 'the array'} is a picture of "
-                f"{len(shown)} colours, each of which is taken for a class, black for unlabelled",
+                f"labels: {name} is a picture of {len(shown)} colours, each of which is taken for "
+                "a class, black for unlabelled",
                 stacklevel=4,
             )
             return Labels(labels, {}, shown)

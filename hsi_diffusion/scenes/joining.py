@@ -30,8 +30,8 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
 
     Whatever learns it learns all of them: one transform, patches from all, one graph. Between the
     images lie pixels without data, in which each image is mirrored at its border, so that no patch
-    sees two of them. Classes of the same name are one class. Memory holds the images twice while
-    they are joined.
+    sees two of them. Classes of the same name are one class. Memory holds the images twice; where
+    :func:`~hsi_diffusion.scenes.load_custom_scene` joins files, it holds one of them twice.
 
     Args:
         scenes: The images; further ones have the bands of the first.
@@ -51,6 +51,11 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
         >>> scene.cube.shape, scene.labels[scene.images["simulated-2"]].shape
         ((50, 30, 8), (20, 30))
     """
+    return join_and_drop(list(scenes), gap)
+
+
+def join_and_drop(scenes: list[Scene], gap: int = GAP) -> Scene:
+    """As :func:`join_scenes`, but takes each image out of the list once it is copied."""
     if not scenes:
         raise SceneError("there must be at least one scene, got none")
     first = scenes[0]
@@ -76,7 +81,10 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
     masks = {"fixed_train": valid.copy(), "fixed_test": valid.copy()}
     places: dict[str, tuple[slice, slice]] = {}
     start = 0
-    for name, one, lookup in zip(_names(scenes), scenes, lookups, strict=True):
+    known, polygonal = first.info, all(one.polygons is not None for one in scenes)
+    del first
+    for name, lookup in zip(_names(scenes), lookups, strict=True):
+        one = scenes.pop(0)
         place = [slice(0, one.height), slice(0, one.width)]
         place[along] = slice(start, start + one.labels.shape[along])
         where = places[name] = place[0], place[1]
@@ -91,7 +99,7 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
     both = all(mask.any() for mask in masks.values())
     height, width = map(int, shape)
     info = replace(
-        first.info, name="+".join(places), title=" + ".join(places), height=height, width=width,
+        known, name="+".join(places), title=" + ".join(places), height=height, width=width,
         default_split="0.1", split_class_order=None, files=(), **classes,
     )  # fmt: skip
     return Scene(
@@ -99,7 +107,7 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
         labels,
         info,
         valid=valid,
-        polygons=polygons if all(one.polygons is not None for one in scenes) else None,
+        polygons=polygons if polygonal else None,
         images=places,
         fixed_train=masks["fixed_train"] if both else None,
         fixed_test=masks["fixed_test"] if both else None,
@@ -120,7 +128,7 @@ def _fill(
     place[along] = slice(offset, offset + image.shape[along])
     inside[place[0], place[1]] = True
     cell[place[0], place[1]] = image
-    cell[:] = fill_nodata(cell, inside)
+    fill_nodata(cell, inside, copy=False)
 
 
 def _names(scenes: Sequence[Scene]) -> list[str]:

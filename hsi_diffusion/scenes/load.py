@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.grids import read_labels
 from hsi_diffusion.scenes.info import SceneInfo
-from hsi_diffusion.scenes.joining import join_scenes
+from hsi_diffusion.scenes.joining import join_and_drop
 from hsi_diffusion.scenes.labels import as_label_map, close_gaps
 from hsi_diffusion.scenes.nodata import warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
@@ -122,9 +123,9 @@ def load_custom_scene(
             those of a torchgeo sample. For several images a list of as many, or one file of
             polygons for all.
         name: Short name.
-        train_labels: In place of ``labels``: two maps of a fixed split, with the classes of the
-            training pixels,
-        test_labels: and those of the test pixels.
+        train_labels: A fixed split: the training pixels, whatever holds labels. Without ``labels``
+            it holds their classes.
+        test_labels: Likewise the test pixels.
         label_attribute: For polygons and points: the column that holds the class.
         nodata: The value that means "no data here" in the image, if its file doesn't say it.
         axes: Order of the image's axes, such as "CHW"; None: HWC.
@@ -161,19 +162,22 @@ def load_custom_scene(
     raster = open_raster(cube, nodata=nodata, axes=axes)
     if labels is None and isinstance(cube, Mapping) and "mask" in cube:
         labels = cube
+    if (train_labels is None) != (test_labels is None):
+        raise SceneError(
+            "train_labels and test_labels (--train_mask, --test_mask) go together: give both or "
+            "neither"
+        )
+    found = Labels(np.zeros(raster.shape[:2], dtype=np.int64), {}, {})
     fixed: list[NDArray[np.int64]] = []
+    if train_labels is not None:
+        attribute = label_attribute if labels is None else None
+        parts = [read_labels(part, raster, attribute) for part in (train_labels, test_labels)]
+        fixed = [part.values for part in parts]
+        if shared := int(np.count_nonzero((fixed[0] > 0) & (fixed[1] > 0))):
+            raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
+        found = _both(*parts)
     if labels is not None:
         found = read_labels(labels, raster, label_attribute)
-    elif train_labels is not None and test_labels is not None:
-        train, test = (read_labels(part, raster) for part in (train_labels, test_labels))
-        fixed = [train.values, test.values]
-        if shared := int(np.count_nonzero((train.values > 0) & (test.values > 0))):
-            raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
-        found = train._replace(
-            values=train.values + test.values, names=test.names | train.names, polygons=None
-        )
-    else:
-        found = Labels(np.zeros(raster.shape[:2], dtype=np.int64), {}, {})
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
     if sample is None:
         values, valid = raster.read()
@@ -183,7 +187,11 @@ def load_custom_scene(
     if nodata is None:
         warn_of_nodata(values, valid)
     label_map, polygons = maps[0], None if found.polygons is None else maps[1]
-    train_map, test_map = [one > 0 for one in maps[-2:]] if fixed else (None, None)
+    masks = [(one > 0) & (label_map > 0) for one in maps[-2:]] if fixed else [None, None]
+    if lost := sum(np.count_nonzero(one) for one in maps[-2:] if fixed) - sum(
+        np.count_nonzero(one) for one in masks if one is not None
+    ):
+        warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=2)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
     waves = raster.wavelengths if wavelengths is None else read_wavelengths(wavelengths)
     own_names = [found.names.get(value, f"Class {value}") for value in class_ids]
@@ -202,17 +210,33 @@ def load_custom_scene(
         ),
         rgb_bands=default_rgb_bands(raster.bands, waves) if rgb_bands is None else rgb_bands,
         sensor=raster.sensor,
+        default_split="fixed" if fixed else "0.1",
     )
     return Scene(
         values,
         close_gaps(label_map, class_ids),
         info,
-        fixed_train=train_map,
-        fixed_test=test_map,
+        fixed_train=masks[0],
+        fixed_test=masks[1],
         valid=None if valid.all() else valid,
         georeference=raster.georeference if sample is None else None,
         polygons=polygons,
     )
+
+
+def _both(train: Labels, test: Labels) -> Labels:
+    """Labels of training and test pixels as one; a name has one class in both."""
+    pairs = {*train.names.items(), *test.names.items()}
+    names = dict(pairs)
+    if not len(pairs) == len(names) == len(set(names.values())):
+        names = dict(enumerate(sorted({name for _, name in pairs}), 1))
+        numbers = {name: value for value, name in names.items()}
+        for part in (train, test):
+            values = np.arange(part.values.max() + 1)
+            for value, name in part.names.items():
+                values[value] = numbers[name]
+            part.values[:] = values[part.values]
+    return Labels(train.values + test.values, names, test.palette | train.palette)
 
 
 def _load_several(
@@ -240,7 +264,8 @@ def _load_several(
             raster = resample_bands(raster, wanted)
         name = parse_location(cube)[0].stem
         scenes.append(load_custom_scene(raster, own, name=name, wavelengths=wavelengths, **facts))
-    return join_scenes(scenes)
+
+    return join_and_drop(scenes)
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:

@@ -43,7 +43,7 @@ def is_data(values: NDArray[Any], nodata: float | None = None) -> NDArray[np.boo
     return valid
 
 
-def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_], *, copy: bool = True) -> NDArray[Any]:
     """Fill pixels without data by the image mirrored at the nearest pixel with data.
 
     This is what patches see beyond the border of an image (``padding="reflect"``). Where the
@@ -52,11 +52,12 @@ def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     Args:
         cube: Shape (H, W, ...).
         valid: Which pixels hold data, shape (H, W).
+        copy: False fills the array itself.
 
     Returns:
-        A filled copy; zeros where no pixel holds data.
+        The filled array; zeros where no pixel holds data.
     """
-    filled = np.ascontiguousarray(cube).copy()
+    filled = np.array(cube, order="C") if copy else cube
     if not valid.any():
         filled[:] = 0
         return filled
@@ -68,7 +69,7 @@ def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     inside = ((mirrored >= 0) & (mirrored < size)).all(axis=0)
     inside[inside] = valid[tuple(mirrored[:, inside])]
     source = np.where(inside, mirrored, near)
-    filled.reshape(-1, *filled.shape[2:])[missing] = cube[tuple(source)]
+    filled[np.divmod(missing, valid.shape[1])] = cube[tuple(source)]
     return filled
 
 

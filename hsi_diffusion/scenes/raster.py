@@ -45,6 +45,7 @@ class Raster:
         class_names: For a label raster: name of each value that its header names.
         palette: Likewise the colours, (red, green, blue) in 0..255.
         sensor: Instrument; empty where unknown.
+        held: Bytes per pixel that a read takes beside stored and read values.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Raster:
     class_names: dict[int, str] | None = None
     palette: dict[int, tuple[int, int, int]] | None = None
     sensor: str = ""
+    held: int = 0
 
     @classmethod
     def of(cls, cube: NDArray[Any], valid: NDArray[np.bool_] | None = None, **facts: Any) -> Self:
@@ -106,6 +108,12 @@ class Raster:
         return np.dtype(np.float64 if self.stored_dtype.itemsize > 4 else np.float32)
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that reading a pixel takes, about, with a copy of what is read."""
+        stored = self.stored_bands * self.stored_dtype.itemsize
+        return self.held + 2 * (stored + self.bands * self.dtype.itemsize)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, bands)."""
         return self.height, self.width, self.bands
@@ -127,7 +135,8 @@ class Raster:
         """
         values, valid = self._stored(rows, columns)
         if not valid.all():
-            values = fill_nodata(values, valid)
+            # what owns its memory is no view of an array of the user's
+            values = fill_nodata(values, valid, copy=not values.flags.owndata)
         return values, valid
 
     def _stored(self, rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:

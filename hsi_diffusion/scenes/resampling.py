@@ -64,6 +64,7 @@ def resample_bands(
         fwhm=None if fwhm is None else tuple(fwhm),
         georeference=image.georeference,
         sensor=image.sensor,
+        held=image.bytes_per_pixel + 4 * image.bands,
     )
 
 

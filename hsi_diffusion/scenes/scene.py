@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -174,23 +175,24 @@ def check_same_size(shape: tuple[int, ...], image: NDArray[Any], name: str) -> N
         name: What to call the image in a message.
 
     Raises:
-        SceneError: If it has not; the message says where the transpose would fit, or a cube with
-            its bands at the end.
+        SceneError: If it has not; the message says which order of the cube's axes would fit.
     """
     size = tuple(shape[:2])
     if image.shape == size:
         return
-    hint = ""
+    hint, orders = "", itertools.permutations("HWC") if len(shape) == 3 else ()
     if image.shape == size[::-1]:
         hint = (
-            "; its transpose would fit: give it transposed (numpy: array.T), or the cube with rows "
-            "and columns swapped"
+            "; its transpose would fit: give it transposed (numpy: array.T), or the cube with "
+            "axes='WHC' (--axes WHC)"
         )
-    elif image.shape == tuple(shape[1:]):
-        hint = (
-            f"; the cube has shape {shape}, where the bands seem to come first: give it with "
-            "the bands last (numpy: moveaxis(cube, 0, -1))"
-        )
+    for order in orders:
+        fits = image.shape == tuple(shape[order.index(axis)] for axis in "HW")
+        if fits and not hint:
+            axes = "".join(order)
+            hint = (
+                f"; the cube's axes seem to be in another order: give axes={axes!r} (--axes {axes})"
+            )
     raise SceneError(
         f"{name} must have the height and width of the cube, {size}, got {image.shape}{hint}"
     )

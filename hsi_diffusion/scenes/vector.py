@@ -95,6 +95,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     column = _column(path, [name for name in table.columns if name != "geometry"], attribute)
     table = table[table[column].notna()]
     classes, names = _classes(path, column, table[column].tolist())
+    names = names or _names_beside(classes, table)
     values, polygons = _draw(path, image, reference, list(table.geometry), classes)
     areal = bool((table.geometry.area > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
@@ -230,6 +231,20 @@ def _column(path: Path, names: list[str], attribute: str | None) -> str:
         f"which column of {path} holds the class? Give label_attribute (--label_attribute), one of "
         f"{', '.join(names) or 'none'}"
     )
+
+
+def _names_beside(classes: NDArray[np.int64], table: Any) -> dict[int, str]:
+    """Names of numbered classes from a usual column of texts that has one for each."""
+    for column in (name for name in table.columns if str(name).lower() in (*_USUAL, "name")):
+        pairs = {
+            (number, name)
+            for number, name in zip(classes.tolist(), table[column].tolist(), strict=True)
+            if isinstance(name, str)
+        }
+        names = dict(pairs)
+        if len(pairs) == len(set(names.values())) == len(set(classes.tolist())):
+            return names
+    return {}
 
 
 def _classes(path: Path, column: str, found: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:

@@ -81,7 +81,7 @@ def draw_windows(
         raise SceneError(f"no pixel of {len(chosen)} windows of the image holds data")
     for one in found:
         one[~there] = 0
-    return fill_nodata(cube, there), there, found
+    return fill_nodata(cube, there, copy=False), there, found
 
 
 def _chosen(

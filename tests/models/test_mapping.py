@@ -13,7 +13,7 @@ import pytest
 from hsi_diffusion import simulate_scene
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.models import map_image, mapping
-from hsi_diffusion.scenes import Georeference, Raster, open_raster
+from hsi_diffusion.scenes import Georeference, Raster, open_raster, resample_bands
 from tests.models.tiny import KINDS
 
 if TYPE_CHECKING:
@@ -182,4 +182,6 @@ def test_an_image_of_another_sensor_is_resampled(
         map_image(saved.folder, image, [out])
     map_image(saved.folder, image, [out], resample=True)
     found, expected = np.load(out), saved.model.predict(IMAGE).ids
+    both = [resample_bands(open_raster(image), waves.tolist()), Raster.of(values.astype("f4"))]
+    assert both[0].bytes_per_pixel > both[1].bytes_per_pixel  # --memory heeds what is resampled
     assert (found == expected).mean() > 0.999  # bands as wide as the model's: only picked out

@@ -14,6 +14,7 @@ from hsi_diffusion import SceneClassifier, load_custom_scene, simulate_scene
 from hsi_diffusion.errors import SceneError, SplitError
 from hsi_diffusion.modules import CustomSceneDataModule
 from hsi_diffusion.patches import scene_split
+from hsi_diffusion.patches.fields import field_map
 from hsi_diffusion.scenes import Raster, join_scenes, resample_bands
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def test_a_split_by_images_tests_another_image() -> None:
     assert np.isin(split.labelled, numbers[scene.images["first"]]).all()
     assert len(split.test) == (scene.labels[scene.images["second"]] > 0).sum()
     assert split.leakage(9) == 0
+    fields = field_map(scene.labels).ravel()  # whole fields validate
+    assert len(split.val)
+    assert not np.isin(fields[split.val], fields[split.train]).any()
     other = scene_split(scene, "images:first", patch_size=9)
     assert other is not None
     assert_array_equal(other.test, split.labelled)

@@ -37,6 +37,7 @@ from tests.scenes.formats import (
     write_envi,
     write_tiff,
 )
+from tests.scenes.mat73 import write_mat73
 
 
 def write(kind: str, folder: Path) -> Path:
@@ -48,6 +49,8 @@ def write(kind: str, folder: Path) -> Path:
             np.savez(path, cube=CUBE, other=np.arange(3))
         case "mat":
             savemat(path, {"cube": CUBE})
+        case "mat73":
+            write_mat73(path, {"cube": CUBE})
         case "h5":
             with h5py.File(path, "w") as file:
                 file["cube"] = CUBE
@@ -58,7 +61,7 @@ def write(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "mat", "h5", "tif", "bsq", "bil", "bip"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "mat", "mat73", "h5", "tif", "bsq", "bil", "bip"])
 def test_windows_of_every_format(kind: str, tmp_path: Path) -> None:
     raster = open_raster(write(kind, tmp_path))
     assert raster.shape == CUBE.shape
@@ -199,6 +202,8 @@ def test_data_array() -> None:
         attrs={"crs": "EPSG:32632"},
     )
     raster = open_raster(array)
+    counted = array.assign_coords(wavelength=("band", [450, 500, 550, 600, 650][: len(WAVES)]))
+    assert open_raster(counted).wavelengths == (450, 500, 550, 600, 650)[: len(WAVES)]
     found, valid = raster.read()
     assert_array_equal(found[valid], values[valid])
     assert (~valid).sum() == 1
@@ -293,9 +298,24 @@ def test_label_rasters_of_other_grids(tmp_path: Path) -> None:
     assert_array_equal(found, LABELS)
     with pytest.raises(SceneError, match="don't lie on the image"):
         read("away", wide, transform=(2.0, 0, 0.0, 0, -2.0, 0.0))
+    warp, affine = (pytest.importorskip(f"rasterio.{name}") for name in ("warp", "transform"))
+    box = (600000.0, 5300000.0 - 2 * HEIGHT, 600000.0 + 2 * WIDTH, 5300000.0)
+    place, width, height = warp.calculate_default_transform(
+        "EPSG:32632", "EPSG:4326", WIDTH, HEIGHT, *box, resolution=1e-6
+    )
+    turned = np.zeros((height, width), dtype=np.uint8)
+    warp.reproject(
+        LABELS.astype(np.uint8), turned, src_crs="EPSG:32632", dst_crs="EPSG:4326",
+        src_transform=affine.Affine(*PLACE), dst_transform=place,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="another grid"):
+        found = read("degrees", turned[:, :, None], crs="EPSG:4326", transform=place[:6])
+    assert_array_equal(found, LABELS)
     labels[0] = 255
     with pytest.warns(UserWarning, match="255 is taken for unlabelled"):
         assert not read("ignored", labels)[0].any()
+    with pytest.warns(UserWarning, match="255 is taken for unlabelled"):
+        assert set(np.unique(read("one", np.where(labels == 255, labels, 1)))) == {0, 1}
     assert not read("declared", labels.astype(np.int16), nodata=255)[0].any()
 
 
@@ -310,6 +330,10 @@ def test_pictures_as_labels() -> None:
     assert found.palette[3] == (200, 0, 7)
     with pytest.raises(SceneError, match="looks like probabilities"):
         read_labels(one_hot * 0.5, image)
+
+
+def masks(folder: Path) -> dict[str, Any]:
+    return {"train_labels": folder / "train.shp", "test_labels": folder / "test.shp"}
 
 
 def test_polygons_and_points(tmp_path: Path) -> None:
@@ -339,6 +363,27 @@ def test_polygons_and_points(tmp_path: Path) -> None:
         read_labels(path, image)
     with pytest.raises(SceneError, match="but array has none"):
         read_labels(path, open_raster(CUBE), "crop")
+    table["class_id"] = [7, 3]
+    table.to_file(tmp_path / "id.gpkg")
+    assert read_labels(tmp_path / "id.gpkg", image, "class_id").names == {}
+    table.rename(columns={"crop": "name"}).to_file(tmp_path / "id.gpkg")
+    assert read_labels(tmp_path / "id.gpkg", image).names == {7: "wheat", 3: "oats"}
+    # training and test polygons for a scene without a label map; classes are known by their names
+    parts = {"train": table.iloc[:1], "test": table.set_geometry(table.translate(2)).iloc[[0, 1]]}
+    for name, part in parts.items():
+        part[["crop", "geometry"]].to_file(tmp_path / f"{name}.shp")
+    with pytest.raises(SceneError, match="must be disjoint, they share 3"):
+        load_custom_scene(image, **masks(tmp_path))
+    parts["test"].iloc[[1]][["crop", "geometry"]].to_file(tmp_path / "test.shp")
+    scene = load_custom_scene(image, **masks(tmp_path))
+    assert scene.info.class_names == ("oats", "wheat")
+    assert scene.fixed_train is not None
+    assert scene.fixed_test is not None
+    assert_array_equal(scene.labels[scene.fixed_train], 2)
+    assert_array_equal(scene.labels[scene.fixed_test], 1)
+    with pytest.warns(UserWarning, match=r"\d+ pixels of the masks are unlabelled"):
+        known = load_custom_scene(image, expected * (expected == 2), **masks(tmp_path))
+    assert_array_equal(known.fixed_train, expected == 2)
     table.set_geometry(table.translate(1e5)).to_file(tmp_path / "off.gpkg")
     with pytest.raises(SceneError, match="none of the 2 shapes"):
         read_labels(tmp_path / "off.gpkg", image, "crop")

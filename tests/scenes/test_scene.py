@@ -58,7 +58,7 @@ def test_real_types_are_kept_without_a_copy(dtype: str) -> None:
         (np.zeros((3, 4, 5), object), "real numbers .* got object"),
         (np.zeros((4, 3, 5)), r"labels .* \(4, 3\), got \(3, 4\); its transpose would fit"),
         (np.zeros((9, 4, 5)), r"labels .* \(9, 4\), got \(3, 4\)$"),
-        (np.zeros((5, 3, 4)), r"labels .* \(5, 3\), got \(3, 4\); .* bands seem to come first"),
+        (np.zeros((5, 3, 4)), r"labels .* \(5, 3\), got \(3, 4\); .* axes=.CHW."),
         (np.arange(72.0).reshape(3, 4, 6), r"'toy' must have shape \(3, 4, 5\) .*got \(3, 4, 6\)"),
     ],
 )
