@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: str | Path) -> None:
+    """Remove what killed processes were writing; for where nobody else is writing.
+
+    Args:
+        path: The file that they were writing, or a folder with everything below it.
+    """
+    path = Path(path)
+    near = path.rglob(".*") if path.is_dir() else path.parent.glob(f".{glob.escape(path.stem)}-*")
+    for one in near:
+        if re.fullmatch(r"\..+-[0-9a-f]{16}(\.\w+)?", one.name) and one.is_file():
+            one.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

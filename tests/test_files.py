@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsi_diffusion.files import atomic_path, digest_of, write_text
+from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,17 @@ def test_a_file_appears_whole_with_usual_rights(tmp_path: Path) -> None:
     assert path.read_text() == "a,b"
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_only_what_was_being_written_is_removed(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".gitignore", ".map-0a.tif", "map.tif", "map-areas.csv")]
+    written = [tmp_path / f".{stem}-{'0a' * 8}.tif" for stem in ("map", "other")]
+    for path in (*kept, *written):
+        path.touch()
+    remove_temporaries(tmp_path / "map.tif")
+    assert [path.exists() for path in written] == [False, True]
+    remove_temporaries(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:

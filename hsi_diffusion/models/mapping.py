@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingDependencyError
-from hsi_diffusion.files import atomic_path, digest_of, write_text
+from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
 from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
 from hsi_diffusion.scenes import Raster, open_raster, resample_bands
@@ -163,6 +163,8 @@ def map_image(
             f"The image is mapped in {len(windows)} windows, and this model's labels are spread "
             "inside each of them; with more --memory they are spread over the whole image"
         )
+    for file in (*maps, *extra.values()):
+        remove_temporaries(file)
     _begin(job, raster, say)
     _HELD[job.folder] = fitted, raster
     try:

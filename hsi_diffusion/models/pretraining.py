@@ -166,12 +166,9 @@ def pretrain(
         together=True,
         callbacks=[figures],
     )
-    if done >= settings.steps:  # stopped after the training, maybe before its figures
-        module.learns(data)
-        trainer.validate(module, data, ckpt_path=resumed, weights_only=True, verbose=False)
-        figures.on_train_end(trainer, module)
-        return module.eval()
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    if done >= settings.steps:  # killed after the last step, maybe before its figures
+        figures.on_train_end(trainer, module)
     # Lightning stops before it validates
     if settings.steps * parts % trainer.num_training_batches:
         trainer.validate(module, data, verbose=False)

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.files import remove_temporaries
 from hsi_diffusion.metrics import HSIMetrics
 from hsi_diffusion.models import SceneClassifier, Stopwatch
 from hsi_diffusion.modules.runtime import Runtime
@@ -75,7 +76,9 @@ def run(
         check_output(folder, overwrite=overwrite, inputs=settings.inputs())
     planned = _plan(settings, folder, say if first else _say_nothing, progress=progress)
     # nothing was written or removed until here, where nearly all that can be wrong has been found
-    if first and not resume:
+    if first and resume:
+        remove_temporaries(folder)
+    elif first:
         prepare_output(folder, overwrite=overwrite, inputs=settings.inputs())
     try:
         if first and not resume:

@@ -248,11 +248,16 @@ def test_an_interrupted_run_is_resumed(
     figure.unlink()  # killed between the checkpoint and its figures
     # as a process that was killed leaves it
     (out / "features" / ".spool-x1_").mkdir(parents=True)
+    half = out / f".reconstruction-{'0a' * 8}.png"
+    half.touch()
     with pytest.raises(ConfigurationError, match=r"had other settings \(seed\)"):
         start(out, {**WHOLE, "seed": 4}, resume=True)
     start(out, WHOLE, resume=True)
     assert checkpoint.stat().st_mtime_ns == trained
     assert figure.read_bytes() == drawn
+    assert not half.exists()
+    curve = "logs/pretrain/metrics.csv"
+    assert (out / curve).read_text() == (finished[0] / curve).read_text()
     assert all(path.suffix == ".h5" for path in (out / "features").iterdir())
     whole, resumed = metrics_of(finished[0]), metrics_of(out)
     assert (whole.pop("resumed"), resumed.pop("resumed")) == (False, True)
