@@ -249,7 +249,7 @@ def angles(sizes: Sizes) -> Row:
     """Features with spectral angles, beside features alone."""
     module = untrained("diffcrn", sizes.bands)
     cube = torch.randn(sizes.side, sizes.side, module.denoiser.num_bands)
-    wanted = FeatureSettings((100,), (1,), precision=resolve_precision("auto", CPU))
+    wanted = FeatureSettings((100,), (1, 2), precision=resolve_precision("auto", CPU))
     ours, peer = by_turns(
         2 * sizes.repeats,
         lambda: module.extract_features(cube, wanted, angles=True),

@@ -135,12 +135,8 @@ class Optimisation:
                 )
         make = cast("Callable[..., Optimizer] | None", self.own["optimizer"])
         if make is None:
-            weights = list(parameters)
-            # one kernel for all weights; on a card PyTorch's choice is as good, and a fused one
-            # would rule out clipping in float16
-            fused = all(weight.device.type == "cpu" for weight in weights) or None
             optimizer: Optimizer = torch.optim.AdamW(
-                weights, lr=self.learning_rate, weight_decay=self.weight_decay, fused=fused
+                parameters, lr=self.learning_rate, weight_decay=self.weight_decay
             )
         else:
             optimizer = make(parameters)

@@ -1,11 +1,15 @@
-"""How fast the recipes train on this machine, and what memory they take.
+"""What a graphics card does with the recipes: their pace, their memory, and bfloat16's loss.
 
 For each method, with the sizes of its preset: some steps of the pretraining, the features of one
 candidate over the whole scene, some steps of the classifier. Nothing is learned to an end; the
 scene is simulated, as large as a real one. "All of it" is what the preset's steps, or all of its
-candidates, would take at that pace. On a graphics card the peak of its memory is told, and whether
-a card of 24 GB would do. With --compile the networks are compiled in all three stages, and the time
-that this takes is not counted. Further flags are settings, as those of run.py.
+candidates, would take at that pace; "of matmul" is the share of the rate of a product of two large
+matrices in the same precision that products and convolutions reach. The peak of the card's memory
+is told, and whether a card of 24 GB would do. Then the pretraining learns a few steps in float32
+and in bfloat16, from the same weights and noise, and both losses are told. With --compile the
+networks are compiled in all three stages, and the time that this takes is not counted. Nothing new
+is begun after --minutes. It runs on a processor, too. Further flags are settings, as those of
+run.py.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from hsi_diffusion import FeatureStore
 from hsi_diffusion.classifiers import NetworkClassifier
@@ -27,7 +32,12 @@ from hsi_diffusion.console import quieten
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.hardware import describe_hardware, resolve_precision
 from hsi_diffusion.models import DiffusionRepresentation
-from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
+from hsi_diffusion.models.pretraining import (
+    build_pretraining,
+    pretrain,
+    pretraining_data,
+    share_of_step,
+)
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.networks import Ensemble
 from hsi_diffusion.recipes import PRESETS, from_flags, merge, preset_for, read_preset
@@ -48,11 +58,14 @@ METHODS = ("spectraldiff", "diffspectralnet", "diffcrn")
 CARD = 24 * 1e9
 """Bytes of the graphics cards that the recipes are made for."""
 
-HEADER = ("method", "stage", "precision", "parameters", "per second", "all of it", "peak, GB")
+HEADER = (
+    "method", "stage", "precision", "parameters", "per second", "of matmul", "all of it", "peak, GB"
+)  # fmt: skip
+LOSSES = ("method", "loss in float32", "in bfloat16", "at the first step", "in bfloat16")
 EXAMPLES = """\
 examples:
-  python experiments/throughput.py --preset paper
-  python experiments/throughput.py --preset paper --scene houston2013 --precision bfloat16 --compile
+  python experiments/card.py --preset paper
+  python experiments/card.py --preset paper --scene houston2013 --precision bfloat16 --compile
 """
 
 
@@ -68,6 +81,7 @@ class Pace:
         unit: What that is.
         total: Seconds for all that the preset asks for.
         memory: Peak of the card's memory in bytes; None on a CPU.
+        share: Part of the rate of a large product that is reached; None where it is not counted.
     """
 
     stage: str
@@ -77,6 +91,7 @@ class Pace:
     unit: str
     total: float
     memory: int | None
+    share: float | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Its cells of the table."""
@@ -86,6 +101,7 @@ class Pace:
             self.precision,
             "-" if self.parameters is None else f"{self.parameters:,}",
             f"{rate} {self.unit}",
+            "-" if self.share is None else f"{self.share:.0%}",
             f"{self.total / 60:.1f} min",
             "-" if self.memory is None else f"{self.memory / 1e9:.1f}",
         )
@@ -137,6 +153,59 @@ class CompiledClassifier(NetworkClassifier):
         return module
 
 
+class LossCurve(L.Callback):
+    """The loss of every training step."""
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, *given: Any
+    ) -> None:
+        """Keep it on its device: nothing waits."""
+        del trainer, module
+        outputs = given[0]
+        self.losses.append(outputs["loss"].detach())
+
+
+def arithmetic(train: Callable[[TimedRuntime], object], runtime: TimedRuntime) -> float:
+    """Operations of the products and convolutions of a training step."""
+    with FlopCounterMode(display=False) as counter:
+        train(replace(runtime, clock=Clock(0, 1)))
+    return float(counter.get_total_flops())
+
+
+def matmul_rate(device: torch.device, precision: str, side: int = 4096) -> float:
+    """Operations per second of a product of two large matrices."""
+    side = side if device.type == "cuda" else side // 8
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    one = torch.randn(side, side, device=device).to(dtype)
+    one @ one
+    start = now(device)
+    for _ in range(20):
+        one @ one
+    return 20 * 2 * side**3 / (now(device) - start)
+
+
+def losses(settings: RunSettings, steps: int) -> tuple[str, ...]:
+    """The mean loss of the last fifth of some steps, and the first one, in both precisions."""
+    scene, found = read_scene(settings), dict[str, torch.Tensor]()
+    for precision in ("float32", "bfloat16"):
+        learning = replace(settings.pretrain, precision=precision, steps=steps)
+        runtime = Runtime(accelerator=settings.accelerator, deterministic=settings.deterministic)
+        transform = learning.transform().fit(scene.cube)
+        module = build_pretraining(learning, transform.num_components, settings.seed)
+        data = pretraining_data(scene, transform, learning, runtime, None, seed=settings.seed)
+        curve = LossCurve()
+        runtime.make_trainer(
+            steps=steps, precision=precision, gradient_clip=learning.gradient_clip,
+            accumulate=share_of_step(learning, 1).parts, callbacks=[curve],
+        ).fit(module, data)  # fmt: skip
+        found[precision] = torch.stack(curve.losses).float().cpu()
+    ends = [f"{one[-(len(one) // 5 or 1) :].mean():.4f}" for one in found.values()]
+    return (settings.method, *ends, *(f"{one[0]:.4f}" for one in found.values()))
+
+
 def now(device: torch.device) -> float:
     """A clock in seconds, read when the device has done what it was given."""
     if device.type == "cuda":
@@ -180,11 +249,13 @@ def measure(
         stage: PretrainSettings | ClassifierSettings,
         module: nn.Module,
         runtime: TimedRuntime,
+        flops: float,
     ) -> Pace:
         trained = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
         precision, rate = resolve_precision(stage.precision, device), steps / runtime.clock.seconds
         unit = f"steps of {stage.batch_size}"
-        return Pace(name, precision, trained, rate, unit, stage.steps / rate, memory())
+        share = flops * rate / matmul_rate(device, precision) if flops else None
+        return Pace(name, precision, trained, rate, unit, stage.steps / rate, memory(), share)
 
     runtime, learning = timed(), settings.pretrain
     transform = learning.transform().fit(scene.cube)
@@ -193,9 +264,14 @@ def measure(
         for network in {module.denoiser, module.trained_denoiser}:
             network.forward_levels = torch.compile(network.forward_levels)  # type: ignore[method-assign]
     data = pretraining_data(scene, transform, learning, runtime, None, seed=seed)
+
+    def train(runtime: TimedRuntime) -> None:
+        pretrain(module, data, learning, runtime)
+
+    flops = 0.0 if compiled else arithmetic(train, runtime)
     begin(device)
-    pretrain(module, data, learning, runtime)
-    found = [pace("pretraining", learning, module, runtime)]
+    train(runtime)
+    found = [pace("pretraining", learning, module, runtime, flops)]
 
     candidates = settings.features.candidates()
     precision = resolve_precision(settings.features.precision, device)
@@ -216,12 +292,17 @@ def measure(
     if settings.classifier.estimator is None:  # else no network learns the labels
         runtime = timed()
         kind = CompiledClassifier if compiled else NetworkClassifier
-        learner = kind(settings.classifier, runtime, seed=seed)
         pixels = read_split(settings, scene).labelled
+
+        def learn(runtime: TimedRuntime) -> NetworkClassifier:
+            learner = kind(settings.classifier, runtime, seed=seed)
+            return learner.fit(features, scene.labels, pixels, scene.num_classes)
+
+        flops = 0.0 if compiled else arithmetic(learn, runtime)
         begin(device)
-        learner.fit(features, scene.labels, pixels, scene.num_classes)
-        assert learner.module is not None  # noqa: S101  (fitted above)
-        found.append(pace("classifier", settings.classifier, learner.module, runtime))
+        learned = learn(runtime).module
+        assert learned is not None  # noqa: S101  (fitted above)
+        found.append(pace("classifier", settings.classifier, learned, runtime, flops))
     return found
 
 
@@ -261,6 +342,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--compile", action="store_true", help="compile the networks of all stages")
     add("--steps", type=int, default=30, help="steps that are timed")
     add("--warmup", type=int, default=5, help="steps before them")
+    add("--losses", type=int, default=200, help="steps whose loss is compared; 0 = none")
+    add("--minutes", type=float, default=8, help="begin nothing new after them")
     options, settings = parser.parse_known_args(arguments)
     options.settings = settings
     for name in ("steps", "warmup"):
@@ -274,6 +357,8 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     options = parse_arguments(arguments)
     quieten()
     rows: list[tuple[str, ...]] = []
+    curves: list[tuple[str, ...]] = []
+    end = time.monotonic() + 60 * options.minutes
     peaks: dict[str, float | None] = {}
     how = {"steps": options.steps, "warmup": options.warmup, "compiled": options.compile}
     try:
@@ -283,6 +368,9 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
         compiled = ", compiled" if options.compile else ""
         say(f"preset {options.preset}{compiled}, {size.height} x {size.width} x {size.bands}")
         for settings in runs:
+            if time.monotonic() > end:
+                say(f"no time is left for {settings.method}; give more --minutes")
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     paces = measure(settings, folder=Path(folder), **how)
@@ -292,10 +380,18 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
                     continue
             rows += [(settings.method, *pace.cells()) for pace in paces]
             peaks |= {f"{settings.method}, {pace.stage}": pace.memory for pace in paces}
+        for settings in runs if options.losses else ():
+            if time.monotonic() > end:
+                say(f"no time is left for the losses of {settings.method}; give more --minutes")
+                continue
+            curves.append(losses(settings, options.losses))
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     say("\n" + TextTable(HEADER, tuple(rows)).to_markdown())
+    if curves:
+        say(f"\nmean of the last fifth of {options.losses} steps:\n")
+        say(TextTable(LOSSES, tuple(curves)).to_markdown())
     if large := [name for name, peak in peaks.items() if (peak or 0) > CARD]:
         say(f"\ntoo large for a card of 24 GB: {'; '.join(large)}")
     elif any(peaks.values()):

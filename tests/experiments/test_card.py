@@ -1,4 +1,4 @@
-"""The script that times the recipes, on networks that take seconds."""
+"""The script for graphics cards, on a processor and with networks that take seconds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SMALL = [
     *("--preset", "quick", "--steps", "2", "--warmup", "1", "--accelerator", "cpu"),
+    *("--losses", "0"),
     "--simulated={height: 24, width: 20, bands: 20, num_classes: 3}",
     "--pretrain.transform.components=8",
     *("--pretrain.patch_size=8", "--pretrain.batch_size=4", "--pretrain.steps=3"),
@@ -36,7 +37,7 @@ STAGED = [
 
 @pytest.fixture(scope="module")
 def script(repository: Path) -> ModuleType:
-    return load_script(repository, "throughput")
+    return load_script(repository, "card")
 
 
 def test_every_stage_is_timed(script: ModuleType) -> None:
@@ -49,9 +50,10 @@ def test_every_stage_is_timed(script: ModuleType) -> None:
     ]
     assert [row[1] for row in rows] == ["pretraining", "features", "classifier"]
     assert [row[4].split(" ", 1)[1] for row in rows] == ["steps of 4", "pixels", "steps of 64"]
+    assert [row[5][-1] for row in rows] == ["%", "-", "%"]
     for row in rows:
         assert float(row[4].split(" ")[0].replace(",", "")) > 0
-        assert row[6] == "-", "the memory of a processor is not measured"
+        assert row[7] == "-", "the memory of a processor is not measured"
 
 
 def test_all_of_a_stage_follows_from_its_pace(script: ModuleType, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_a_step_that_is_taken_in_parts_is_timed_whole(script: ModuleType, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DiffusionPretrainModule, "training_step", counting)
         paces = script.measure(settings, steps=2, warmup=1, compiled=False, folder=tmp_path)
-    assert sizes == [2] * 6
+    assert sizes == [2] * 8, "one step is counted, three are run"
     assert paces[0].unit == "steps of 4"
     assert paces[0].total == pytest.approx(3 / paces[0].rate)
 
@@ -126,6 +128,25 @@ def test_the_networks_of_every_stage_are_compiled(
     # three steps on both views at once; at least one tile, twice; three steps of two members
     for part, calls in ((training, 3), (warmup, 1), (features, 1), (classifier, 6)):
         assert part.count("compiled code") >= calls
+
+
+def test_losses_of_both_precisions_are_told(script: ModuleType) -> None:
+    said: list[str] = []
+    assert (
+        script.main(["--methods", "spectraldiff", *SMALL, *UNET, "--losses=5"], say=said.append)
+        == 0
+    )
+    [row] = [line.split("|")[2:-1] for line in said[-1].splitlines() if "| spectraldiff" in line]
+    last, last_half, first, first_half = map(float, row)
+    assert first == pytest.approx(first_half, rel=0.05)
+    assert last == pytest.approx(last_half, rel=0.1)
+    assert last != first
+
+
+def test_nothing_is_begun_when_the_time_is_over(script: ModuleType) -> None:
+    said: list[str] = []
+    script.main(["--methods", "spectraldiff", *SMALL, *UNET, "--minutes=0"], say=said.append)
+    assert any("no time is left for spectraldiff" in line for line in said)
 
 
 def test_what_cannot_be_timed_is_told(
