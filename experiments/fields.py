@@ -237,7 +237,7 @@ def line(kind: str, how: str, sides: list[dict[int, float]]) -> str:
 
 def picture(cubes: Cubes, developed: Results) -> None:
     """Accuracy by blur on the development splits, and each field when all others are known."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     *panels, last = figure.subplots(1, 4)
     series = {space: [f"{space}, blur {blur}" for blur in (0, 1, 2, 3)] for space in SPACES} | {
         "DiffGraph's features": cubes.methods[:3]
@@ -247,7 +247,8 @@ def picture(cubes: Cubes, developed: Results) -> None:
             best = [developed.best(kind, [one]) for one in names]
             means = [np.mean([developed.rows[kind, *b, s][1] for s in DEVELOPMENT]) for b in best]
             panel.plot(range(len(names)), 100 * np.array(means), marker="o", label=name)
-        panel.set(title=TITLES[kind], xlabel="blur (pixels)", ylabel="OA (%)")
+        panel.set(title=TITLES[kind], xlabel="blur (pixels)")
+    panels[0].set_ylabel("OA (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     labels, rows = cubes.scene.labels, cubes("whitened in superpixels, 24, blur 1", 0)
     fields, right = field_map(labels), np.full(labels.shape, np.nan)
@@ -261,7 +262,7 @@ def picture(cubes: Cubes, developed: Results) -> None:
         own = fields == number
         right[own] = machine.score(rows[own], labels[own])
     print(f"each field, all others known: {right[used].mean():.2%} of the pixels")
-    image = last.imshow(100 * right, cmap="RdYlGn", vmin=0, vmax=100)
+    image = last.imshow(100 * right, cmap="cividis", vmin=0, vmax=100)
     last.set(title="Right (%) in each field,\nall other fields known", xticks=[], yticks=[])
     figure.colorbar(image, ax=last, shrink=0.8)
     save_figure(figure, OUT / "fields.png")

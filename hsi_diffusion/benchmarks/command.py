@@ -5,7 +5,7 @@ Runs that can share a pretraining do; finished ones are kept, so that a benchmar
 goes on where it stopped; failed runs are reported and skipped. Runs are done one after the other,
 by --workers N processes of this machine, or by the workers of any Dask cluster (--scheduler
 tcp://HOST:PORT) that see the same folders. Writes benchmark.md, .tex and .csv, per_class.csv,
-maps-N.png and differences.png into --out; they hold all finished runs of the plan.
+maps, differences and learning curves (PNG and PDF) into --out; they hold all finished runs.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,14 @@ from hsi_diffusion.reports import (
     comparison_table,
     differences_figure,
     grid_table,
+    learning_curves,
     map_gallery,
     measurements_csv,
     paper_table,
     per_class_csv,
-    save_figure,
+    save_both,
     significance_table,
+    verdicts,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +87,9 @@ def write_benchmark(
     text, latex = [f"# {settings.title}"], list[str]()
     if settings.note is not None:
         text.append(" ".join(settings.note.split()))
+    pairs = _pairs(settings, found)
     if settings.reference is None:
+        text += verdicts(found, pairs)
         text.append(LEGEND.format(seeds=seeds))
         text += _overview(settings, found)
         for number, column in enumerate(settings.columns, start=1):
@@ -92,8 +97,9 @@ def write_benchmark(
             if own:
                 maps = folder / f"maps-{number}.png"
                 text += _column(settings, column, own, results, maps=maps, latex=latex)
-        if pairs := _pairs(settings, found):
-            save_figure(differences_figure(found, pairs), folder / "differences.png")
+        text += _curves(settings, found, folder)
+        if pairs:
+            save_both(differences_figure(found, pairs), folder / "differences.png")
             text.append("## All differences\n\n![Differences of OA, seed by seed](differences.png)")
     else:
         text.append(ABLATION.format(seeds=seeds, reference=settings.reference))
@@ -159,6 +165,25 @@ def _overview(settings: BenchmarkSettings, found: Sequence[Measurement]) -> list
     return ["## Overall accuracy", comparison_table(rows).to_markdown()]
 
 
+def _curves(settings: BenchmarkSettings, found: Sequence[Measurement], folder: Path) -> list[str]:
+    """Learning curves of each scene that was split by several numbers of labels per class."""
+    scenes: dict[str, dict[str, str]] = {}
+    for column in settings.columns:
+        if (labels := str(column.split.get("kind"))).isdigit():
+            scenes.setdefault(str(column.scene), {})[column.name] = labels
+    text, grid = [], _grid_rows(settings)
+    for number, of in enumerate(scenes.values(), start=1):
+        own = [
+            replace(m, column=of[m.column]) for m in found if m.column in of and m.row not in grid
+        ]
+        several = len({m.column for m in own}) > 1
+        if several and len({(m.row, m.column, m.seed) for m in own}) == len(own):
+            name = f"learning-curves-{number}.png"
+            save_both(learning_curves(own), folder / name)
+            text.append(f"![Labels per class: {', '.join(of)}]({name})")
+    return text
+
+
 def _notes(here: Sequence[CellResult]) -> list[str]:
     """What a reader of a column must know of its split, and of who had help with few labels."""
     kind, guard = here[0].cell.split
@@ -212,13 +237,17 @@ def _grids(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]
 
 
 def _pairs(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[tuple[str, str]]:
-    """Every method with its control, and the pairs that are asked for."""
+    """Every method with its control, and the pairs that are asked for.
+
+    Without any, the first method with each of the others.
+    """
     rows = list(dict.fromkeys(m.row for m in own))
     pairs = [(row, control_row(row)) for row in rows if control_row(row) in rows]
     pairs += [
         (first, second) for first, second in settings.pairs if first in rows and second in rows
     ]
-    return pairs
+    rows = [row for row in rows if row not in _grid_rows(settings)]
+    return pairs or [(rows[0], row) for row in rows[1:]]
 
 
 def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
@@ -250,5 +279,5 @@ def _gallery(
             path = file.parent / "cells" / cell.name / "classification_map.npy"
             title = f"{cell.row} ({100 * metrics['overall_accuracy']:.1f} %)"
             maps[title] = np.load(path, allow_pickle=False).astype(np.int64)
-    save_figure(map_gallery(maps, scene.info, scene.labels), file)
+    save_both(map_gallery(maps, scene.info, scene.labels), file)
     return [f"![Maps of seed {seed}]({file.name})"]

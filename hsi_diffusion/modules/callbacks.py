@@ -23,6 +23,7 @@ from hsi_diffusion.reports import (
     classification_map,
     reconstruction_images,
     reconstruction_spectra,
+    save_both,
     save_figure,
 )
 from hsi_diffusion.scenes import default_palette
@@ -86,7 +87,7 @@ class ReconstructionFigures(L.Callback):
             that is shown; None: the middle pixel, in reading order, of the three largest classes
             there (or three pixels where nothing is labelled).
         side: Largest side of the part of the scene that is shown, cut from its middle.
-        folder: Also write both figures here as PNG.
+        folder: Also write both figures here, as PNG and PDF.
 
     Raises:
         ConfigurationError: When a training begins that is not one of a
@@ -128,7 +129,7 @@ class ReconstructionFigures(L.Callback):
         for name, figure in figures.items():
             log_figure(trainer, name, figure)
             if self.folder is not None:
-                save_figure(figure, self.folder / f"{name}.png")
+                save_both(figure, self.folder / f"{name}.png")
 
     def draw(self, module: DiffusionPretrainModule, data: SceneDataModule) -> dict[str, Figure]:
         """Both figures by name; the module is used in evaluation mode and left as it was."""
@@ -158,7 +159,13 @@ class ReconstructionFigures(L.Callback):
         ]
         inside = [(row - rows.start, column - columns.start) for row, column in pixels]
         return {
-            "reconstruction": reconstruction_images(clean, noised, restored, data.info),
+            "reconstruction": reconstruction_images(
+                clean,
+                noised,
+                restored,
+                data.info,
+                None if data.valid is None else data.valid[rows, columns],
+            ),
             "reconstruction_spectra": reconstruction_spectra(
                 clean, noised, restored, inside, data.info, names=names
             ),

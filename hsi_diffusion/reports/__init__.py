@@ -9,7 +9,7 @@ from hsi_diffusion.reports.comparison import (
 )
 from hsi_diffusion.reports.confusion import confusion_matrix
 from hsi_diffusion.reports.differences import differences_figure
-from hsi_diffusion.reports.figures import save_figure
+from hsi_diffusion.reports.figures import save_both, save_figure
 from hsi_diffusion.reports.gallery import map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
 from hsi_diffusion.reports.maps import (
@@ -35,7 +35,7 @@ from hsi_diffusion.reports.report import (
     render_report,
     write_report,
 )
-from hsi_diffusion.reports.significance import PairedTest, paired, significance_table
+from hsi_diffusion.reports.significance import PairedTest, paired, significance_table, verdicts
 from hsi_diffusion.reports.spectra import (
     class_spectra,
     embedding,
@@ -86,6 +86,7 @@ __all__ = [
     "reconstruction_spectra",
     "render_report",
     "results_table",
+    "save_both",
     "save_figure",
     "significance_table",
     "spectral_angle",
@@ -94,5 +95,6 @@ __all__ = [
     "spread",
     "timestep_map",
     "timestep_table",
+    "verdicts",
     "write_report",
 ]

@@ -93,6 +93,12 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     return path
 
 
+def save_both(figure: Figure, path: Path) -> None:
+    """Write a figure as ``path``, a .png, and as a PDF beside it."""
+    for suffix in (".png", ".pdf"):
+        save_figure(figure, path.with_suffix(suffix))
+
+
 def legend_height(legend: Mapping[str, Colour], page_width: float) -> float:
     """Height in inches of a legend on a page of so many inches."""
     return 0.2 * math.ceil(len(legend) / _legend_columns(legend, page_width))

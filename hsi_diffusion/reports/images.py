@@ -60,18 +60,20 @@ def class_colours(
 
 
 def colour_limits(
-    cube: NDArray[Any], info: SceneInfo
+    cube: NDArray[Any], info: SceneInfo, valid: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The values between which the colours of ``cube`` are stretched, for each colour by itself.
 
     Args:
         cube: Shape (H, W, C).
         info: The scene's facts.
+        valid: Which pixels hold data, shape (H, W); None: all.
 
     Returns:
         The 2nd and 98th percentiles, shown as black and as nearly full colour, each of shape (3,).
     """
-    bands = cube[..., list(colour_bands(cube.shape[-1], info))].reshape(-1, 3)
+    bands = cube[..., list(colour_bands(cube.shape[-1], info))]
+    bands = bands.reshape(-1, 3) if valid is None else bands[valid]
     low, high = np.percentile(bands, (2, 98), axis=0)
     return low, high
 
@@ -80,6 +82,7 @@ def false_colour_image(
     cube: NDArray[Any],
     info: SceneInfo,
     limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """A colour picture of a cube.
 
@@ -88,18 +91,21 @@ def false_colour_image(
         info: The scene's facts; see :func:`colour_bands`.
         limits: As :func:`colour_limits` gives them, to show several cubes alike; None takes the
             2nd and 98th percentile of this cube.
+        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
 
     Returns:
         uint8, shape (H, W, 3). The brightest fifth is compressed more and more, so that what is
         brighter than the 98th percentile is still told apart.
     """
-    low, high = colour_limits(cube, info) if limits is None else limits
+    low, high = colour_limits(cube, info, valid) if limits is None else limits
     bands = cube[..., list(colour_bands(cube.shape[-1], info))].astype(np.float32)
     # a constant band has no contrast to stretch and is shown black
     scaled = (bands - low) / np.where(high > low, high - low, np.inf)
     bright = np.maximum(scaled - SHOULDER, 0)
     room = 1 - SHOULDER
     scaled = np.minimum(scaled, SHOULDER) + room * (1 - np.exp(-bright / room))
+    if valid is not None:
+        scaled[~valid] = 0
     return np.asarray(np.rint(255 * np.clip(scaled, 0, 1)), dtype=np.uint8)
 
 

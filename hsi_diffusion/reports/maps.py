@@ -81,6 +81,8 @@ def classification_map(
     for axis, (name, labels) in zip(axes, panels, strict=True):
         axis.imshow(label_image(labels, info), interpolation="nearest")
         axis.set_title(name, fontsize=TITLE_FONT)
+    if metres is not None or georeference is not None:
+        figure.set_figheight(figure.get_figheight() + 0.3)  # room below the map
     if metres is not None:
         _scale_bar(axes[-1], prediction.shape, metres)
     if georeference is not None:
@@ -170,7 +172,9 @@ def _north_arrow(axis: Axes, georeference: Georeference) -> None:
     )
 
 
-def false_colour(cube: NDArray[Any], info: SceneInfo) -> Figure:
+def false_colour(
+    cube: NDArray[Any], info: SceneInfo, valid: NDArray[np.bool_] | None = None
+) -> Figure:
     """A false-colour picture, each colour stretched by percentiles.
 
     The title names the scene and what is shown as red, green and blue.
@@ -178,9 +182,10 @@ def false_colour(cube: NDArray[Any], info: SceneInfo) -> Figure:
     Args:
         cube: Shape (H, W, C); see :func:`~hsi_diffusion.reports.images.colour_bands`.
         info: The scene's facts.
+        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
     """
     figure, (axis,) = image_page(1, cube.shape[:2])
-    axis.imshow(false_colour_image(cube, info), interpolation="nearest")
+    axis.imshow(false_colour_image(cube, info, valid=valid), interpolation="nearest")
     bands = colour_bands(cube.shape[-1], info)
     if info.wavelengths is not None and cube.shape[-1] == info.bands:
         shown = ", ".join(f"{info.wavelengths[band]:.0f}" for band in bands) + " nm"

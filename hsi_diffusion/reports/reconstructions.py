@@ -47,7 +47,11 @@ def spectral_angle(first: Cube, second: Cube) -> NDArray[np.float64]:
 
 
 def reconstruction_images(
-    x0: Cube, noised: Mapping[int, Cube], restored: Mapping[int, Cube], info: SceneInfo
+    x0: Cube,
+    noised: Mapping[int, Cube],
+    restored: Mapping[int, Cube],
+    info: SceneInfo,
+    valid: NDArray[np.bool_] | None = None,
 ) -> Figure:
     """The clean, the noised and the restored image at several timesteps, in false colour.
 
@@ -59,12 +63,13 @@ def reconstruction_images(
         noised: x_t for each timestep t.
         restored: Prediction of x_0 for the same timesteps.
         info: The scene's facts.
+        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
 
     Raises:
         ConfigurationError: If timesteps or shapes don't agree.
     """
     timesteps = _check(x0, noised, restored)
-    limits = colour_limits(x0, info)
+    limits = colour_limits(x0, info, valid)
     height, width = x0.shape[:2]
     # a column is at least wide enough for its title
     panel_width = max(1.7, min(2.4, 2.4 * width / height))
@@ -78,15 +83,15 @@ def reconstruction_images(
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-    axes[0, 0].imshow(false_colour_image(x0, info, limits), interpolation="nearest")
+    axes[0, 0].imshow(false_colour_image(x0, info, limits, valid), interpolation="nearest")
     axes[0, 0].set_title("$x_0$", fontsize=TITLE_FONT)
     axes[1, 0].set_visible(False)
     for column, t in enumerate(timesteps, start=1):
         above, below = axes[:, column]
-        above.imshow(false_colour_image(noised[t], info, limits), interpolation="nearest")
+        above.imshow(false_colour_image(noised[t], info, limits, valid), interpolation="nearest")
         above.set_title(f"$x_t$, t = {t}", fontsize=TITLE_FONT)
-        below.imshow(false_colour_image(restored[t], info, limits), interpolation="nearest")
-        angle = float(spectral_angle(x0, restored[t]).mean())
+        below.imshow(false_colour_image(restored[t], info, limits, valid), interpolation="nearest")
+        angle = float(spectral_angle(x0, restored[t]).mean(where=True if valid is None else valid))
         below.set_title(rf"$\hat{{x}}_0$, {angle:.1f}° off", fontsize=TITLE_FONT)
     return figure
 

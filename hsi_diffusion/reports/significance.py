@@ -26,7 +26,7 @@ from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.tables import NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hsi_diffusion.reports.comparison import Measurement
 
@@ -126,30 +126,18 @@ def significance_table(
         ConfigurationError: If a pair names a row that was not measured, no measurement holds
             ``figure``, or two tell of the same row, column and seed.
     """
-    rows = list(dict.fromkeys(m.row for m in measurements))
-    columns = list(dict.fromkeys(m.column for m in measurements))
-    for pair in pairs:
-        for row in pair:
-            if row not in rows:
-                raise ConfigurationError(
-                    f"pairs must name measured rows, {', '.join(rows) or 'none'}; got {row!r}"
-                )
-    values = fractions(measurements, figure)
-    lines = []
-    for first, second in pairs:
-        for column in columns:
-            test = paired(values.get((first, column), {}), values.get((second, column), {}))
-            lines.append(
-                (
-                    f"{first} - {second}",
-                    column,
-                    str(test.pairs),
-                    _difference(test),
-                    _interval(test),
-                    _p(test.p_t),
-                    _p(test.p_wilcoxon),
-                )
-            )
+    lines = [
+        (
+            f"{first} - {second}",
+            column,
+            str(test.pairs),
+            _difference(test),
+            _interval(test),
+            _p(test.p_t),
+            _p(test.p_wilcoxon),
+        )
+        for first, second, column, test in _tests(measurements, pairs, figure)
+    ]
     header = (
         f"{SCORES.get(figure, figure)}, first - second",
         "on",
@@ -160,6 +148,53 @@ def significance_table(
         "p (Wilcoxon)",
     )
     return TextTable(header, tuple(lines))
+
+
+def verdicts(measurements: Sequence[Measurement], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence for each pair on each column that have seeds in common: is it more than chance?
+
+    Args:
+        measurements: Measurements of all methods, on one split or several.
+        pairs: Names of two rows each; the second one is taken from the first.
+
+    Raises:
+        ConfigurationError: As :func:`significance_table` does.
+    """
+    told = []
+    for first, second, column, test in _tests(measurements, pairs, "overall_accuracy"):
+        if test.pairs:
+            seeds = "1 seed" if test.pairs == 1 else f"{test.pairs} seeds"
+            if math.isnan(test.p_t):
+                verdict = "which is too little to tell it from chance"
+            else:
+                more = test.p_t < 1 - CONFIDENCE
+                verdict = f"p {_p(test.p_t)} by the paired t-test: " + (
+                    "more than chance" if more else "it may be chance"
+                )
+            told.append(
+                f"**{first} against {second}, {column}: {test.mean:+.2f} points** of overall "
+                f"accuracy over {seeds}, {verdict}."
+            )
+    return told
+
+
+def _tests(
+    measurements: Sequence[Measurement], pairs: Sequence[tuple[str, str]], figure: str
+) -> Iterator[tuple[str, str, str, PairedTest]]:
+    """Every pair on every column, with its test."""
+    rows = list(dict.fromkeys(m.row for m in measurements))
+    columns = list(dict.fromkeys(m.column for m in measurements))
+    for pair in pairs:
+        for row in pair:
+            if row not in rows:
+                raise ConfigurationError(
+                    f"pairs must name measured rows, {', '.join(rows) or 'none'}; got {row!r}"
+                )
+    values = fractions(measurements, figure)
+    for first, second in pairs:
+        for column in columns:
+            test = paired(values.get((first, column), {}), values.get((second, column), {}))
+            yield first, second, column, test
 
 
 def _difference(test: PairedTest) -> str:

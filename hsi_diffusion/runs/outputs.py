@@ -25,7 +25,7 @@ from hsi_diffusion.reports import (
     confusion_matrix,
     false_colour,
     results_table,
-    save_figure,
+    save_both,
     split_map,
     timestep_map,
     timestep_table,
@@ -78,7 +78,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
             metres=_metres(scene),
             georeference=scene.georeference,
         ),
-        "false_colour": false_colour(scene.cube, scene.info),
+        "false_colour": false_colour(scene.cube, scene.info, scene.valid),
         "class_spectra": class_spectra(scene.cube, scene.labels, scene.info),
         "confusion_matrix": confusion_matrix(confusion, scene.info.class_names),
         "split": split_map(scene.labels, split.train, split.val, split.test),
@@ -95,8 +95,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     if weights is not None:
         pictures["timesteps"] = timestep_map(weights, timesteps)
     for name, figure in pictures.items():
-        for suffix in ("png", "pdf"):
-            save_figure(figure, folder / f"{name}.{suffix}")
+        save_both(figure, folder / f"{name}.png")
         logger.figure(name, figure)
     write_report(
         folder / "report.md",

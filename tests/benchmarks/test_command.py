@@ -95,7 +95,9 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
         "SpectralDiff: raw bands",
     ]
     for part in (
-        "# A tiny benchmark\n\nOf no use, but quick.\n",
+        "# A tiny benchmark\n\nOf no use, but quick.\n\n",
+        "**SpectralDiff against SpectralDiff: raw bands, ten: ",
+        "over 2 seeds, ",
         "## ten",
         "## tenth",
         "Published OA",
@@ -112,6 +114,20 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
     for name in ("maps-1", "maps-2", "differences"):
         with Image.open(finished / f"{name}.png") as image:
             image.verify()
+        assert (finished / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_two_methods_on_two_numbers_of_labels(tmp_path: Path) -> None:
+    plan = tmp_path / "two.yaml"
+    columns = [{"scene": SCENE, "split": split} for split in ("5", "10")]
+    plan.write_text(yaml.safe_dump({"methods": ["knn", "random_forest"], "columns": columns}))
+    assert benchmark([str(plan), "--seeds", "0", "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    for split in ("5", "10"):
+        assert f"**knn against random_forest, simulated, {split}: " in text
+    assert text.count("over 1 seed, which is too little to tell it from chance.") == 2
+    assert "(learning-curves-1.png)" in text
+    assert (tmp_path / "out" / "learning-curves-1.pdf").is_file()
 
 
 def test_all_methods_on_all_splits_stand_in_one_table(finished: Path) -> None:

@@ -48,7 +48,8 @@ def test_reconstructions_are_drawn_in_the_units_of_the_scene(
     logger = CSVLogger(tmp_path, name="logs", version="first")
     quiet_trainer(max_steps=2, callbacks=[callback], logger=logger).fit(module, data)
     for name in ("reconstruction", "reconstruction_spectra"):
-        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
+        for suffix in ("png", "pdf"):
+            assert (tmp_path / "out" / f"{name}.{suffix}").stat().st_size > 5_000
         assert (tmp_path / "logs" / "first" / "figures" / f"{name}.png").is_file()
 
     spectra = callback.draw(module, data)["reconstruction_spectra"]

@@ -16,7 +16,7 @@ from hsi_diffusion.reports.maps import (
     false_colour,
     split_map,
 )
-from hsi_diffusion.scenes import simulate_scene
+from hsi_diffusion.scenes import Georeference, simulate_scene
 from tests.reports.layout import check_layout, shown_texts
 
 if TYPE_CHECKING:
@@ -60,6 +60,27 @@ def test_classification_map_alone_has_no_unlabelled_entry(scene: Scene) -> None:
 def test_truth_of_another_size_is_refused(scene: Scene) -> None:
     with pytest.raises(SceneError, match=r"truth must have the shape .*\(40, 36\), got \(36, 40\)"):
         classification_map(scene.labels, scene.info, truth=scene.labels.T)
+
+
+@pytest.mark.parametrize("size", [(96, 80), (80, 96), (64, 64), (40, 80)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_bar_and_an_arrow_push_nothing_off_the_page(size: tuple[int, int], beside: bool) -> None:
+    scene = simulate_scene(*size, 20, 5)
+    place = Georeference("EPSG:32633", (2.0, 0.0, 0.0, 0.0, -2.0, 0.0))
+    truth = scene.labels if beside else None
+    check_layout(
+        classification_map(scene.labels, scene.info, truth=truth, metres=2.0, georeference=place)
+    )
+
+
+def test_pixels_without_data_are_black_and_stretch_nothing(scene: Scene) -> None:
+    valid = np.ones(scene.labels.shape, np.bool_)
+    valid[:, :6] = False
+    cube = np.where(valid[..., None], scene.cube, 1e6)
+    image = image_of(false_colour(cube, scene.info, valid))
+    assert not image[~valid].any()
+    kept = dataclasses.replace(scene.info, width=30)
+    np.testing.assert_array_equal(image[:, 6:], false_colour_image(scene.cube[:, 6:], kept))
 
 
 def test_false_colour_names_the_wavelengths(scene: Scene) -> None:

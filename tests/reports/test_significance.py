@@ -10,7 +10,13 @@ import pytest
 from scipy import stats
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports import Measurement, PairedTest, paired, significance_table
+from hsi_diffusion.reports import (
+    Measurement,
+    PairedTest,
+    paired,
+    significance_table,
+    verdicts,
+)
 
 
 def of_seeds(values: list[float]) -> dict[int, float]:
@@ -120,6 +126,25 @@ def test_table_has_a_row_per_pair_and_column() -> None:
         ("kNN - ours", "10 %", "0", "-", "-", "-", "-"),
         ("kNN - ours", "blocks", "0", "-", "-", "-", "-"),
     )
+
+
+def test_a_verdict_says_whether_it_is_more_than_chance() -> None:
+    found = [
+        Measurement(row, column, seed, {"overall_accuracy": value + seed / 1000 * (row == "a")})
+        for row, column, value in (
+            ("a", "x", 0.9),
+            ("b", "x", 0.8),
+            ("a", "y", 0.8),
+            ("b", "y", 0.801),
+        )
+        for seed in range(3)
+    ]
+    sure, unsure = verdicts(found, [("a", "b")])
+    assert sure.startswith("**a against b, x: +10.10 points** of overall accuracy over 3 seeds, p ")
+    assert sure.endswith("more than chance.")
+    assert "y: +0.00 points" in unsure
+    assert unsure.endswith("p 1.000 by the paired t-test: it may be chance.")
+    assert verdicts(found[:1] + found[3:4], [("a", "b")])[0].endswith("tell it from chance.")
 
 
 def test_tiny_p_is_not_shown_as_nothing() -> None:
