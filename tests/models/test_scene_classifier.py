@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from hsi_diffusion import Graph, Scene, SceneClassifier, Spreading, make_split, simulate_scene
+from hsi_diffusion import (
+    Graph,
+    Scene,
+    SceneClassifier,
+    Spreading,
+    load_custom_scene,
+    make_split,
+    simulate_scene,
+)
 from hsi_diffusion.classifiers import EstimatorClassifier, NetworkClassifier, SupportVectorMachine
 from hsi_diffusion.errors import NotFittedError, SceneError
 from hsi_diffusion.models import DiffusionRepresentation
@@ -137,6 +145,20 @@ def test_other_bands_wavelengths_and_values_are_refused(fitted: Callable[[str], 
             one.predict(broken)
         with pytest.raises(SceneError, match=r"got \(24, 22\)"):
             one.predict(other.cube[:, :, 0])
+
+
+@pytest.mark.parametrize(
+    "kind", ["two networks, a joint reduction", "an estimator for each, restored", "blurred bands"]
+)
+def test_recipes_for_many_bands_run_on_three(kind: str) -> None:
+    few = simulate_scene(24, 22, 4, 3)
+    few = load_custom_scene(few.cube[:, :, :3], few.labels)
+    found = (
+        SceneClassifier(recipe(KINDS[kind]))
+        .fit(few, make_split(few.labels, "10", patch_size=1, seed=0))
+        .predict(few)
+    )
+    assert 1 <= found.classes.min() <= found.classes.max() <= 3
 
 
 def test_what_was_learned_is_known(fitted: Callable[[str], Saved]) -> None:

@@ -21,6 +21,7 @@ from hsi_diffusion.patches.transforms import (
     base,
     transform_from_state,
 )
+from hsi_diffusion.scenes import Raster, fill_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,21 @@ def test_mask_chooses_the_pixels_to_learn_from(make: Callable[[], BandTransform]
     expected = make().fit(cube[:10]).transform(cube[:10])
     np.testing.assert_array_equal(transform.transform(spoilt[:10]), expected)
     assert transform.fitted_on == "110 pixels (mask over 154 pixels)"
+
+
+@every_transform
+def test_a_raster_read_in_strips_gives_the_same_bits(
+    make: Callable[[], BandTransform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube, valid = make_cube(), np.ones((14, 11), dtype=bool)
+    valid[:2] = valid[9, 4:] = False
+    filled = fill_nodata(cube, valid)
+    expected = make().fit(filled, valid).state_dict()
+    monkeypatch.setattr(base, "READ_BYTES", 3 * cube[0].nbytes)
+    found = make().fit(Raster.of(filled, valid)).state_dict()
+    for key, value in expected.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(found[key], value)
 
 
 def test_fitted_on_tells_the_source() -> None:
