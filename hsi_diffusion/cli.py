@@ -247,8 +247,7 @@ def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespa
     from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import read_yaml
 
-    others = [argument for argument in rest if argument.startswith("--")]
-    others += [f"--{name}" for name in ("out", "overwrite") if getattr(options, name)]
+    others = rest + [f"--{name}" for name in ("out", "overwrite") if getattr(options, name)]
     if others:
         raise ConfigurationError(
             f"--resume goes on with the run's own settings; leave out {others[0].split('=')[0]}"

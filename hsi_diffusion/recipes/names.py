@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_names
 
 if TYPE_CHECKING:
@@ -22,11 +23,15 @@ def check_flags(kind: str, flags: Sequence[str]) -> None:
         flags: ``--pretrain.steps 500`` or ``--pretrain.steps=500``, any number of times.
 
     Raises:
-        ConfigurationError: A flag names no setting.
+        ConfigurationError: A flag names no setting, or a word belongs to no flag.
     """
     known = _settings()
-    for flag in flags:
+    for before, flag in zip(("", *flags), flags, strict=False):
         if not flag.startswith("--"):
+            if not before.startswith("--") or "=" in before:
+                raise ConfigurationError(
+                    f"settings are flags such as --pretrain.steps 500, got {flag}"
+                )
             continue
         section, where = kind, ""
         for name in flag[2:].partition("=")[0].replace("-", "_").split("."):
