@@ -47,7 +47,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _global_state_stays() -> Iterator[None]:
-    """A process group or a seed that a test leaves behind would change every test after it.
+    """A process group, threads or a seed that a test leaves would change every test after it.
 
     Lightning's command line keeps its seed in the environment, where processes that later tests
     start would find it.
@@ -56,6 +56,7 @@ def _global_state_stays() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in seeds}
     yield
     assert not torch.distributed.is_initialized()
+    assert torch.get_num_threads() == 1
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

@@ -230,13 +230,16 @@ def _descended(rows: Tensor, number: int) -> Tensor:
     import numba  # noqa: PLC0415  (seconds, for large scenes only)
     from pynndescent import NNDescent  # noqa: PLC0415
 
-    threads = int(vars(numba.config)["NUMBA_NUM_THREADS"])
-    search = NNDescent(
-        rows.numpy(),
-        n_neighbors=max(CANDIDATES, number + 1),
-        random_state=0,
-        n_jobs=min(2, threads),  # what it finds depends on their number
-    )
+    most, before = int(vars(numba.config)["NUMBA_NUM_THREADS"]), torch.get_num_threads()
+    try:
+        search = NNDescent(
+            rows.numpy(),
+            n_neighbors=max(CANDIDATES, number + 1),
+            random_state=0,
+            n_jobs=min(2, most),  # what it finds depends on their number
+        )
+    finally:  # Numba's threads are those of OpenMP, and so PyTorch's
+        torch.set_num_threads(before)
     found = torch.from_numpy(search.neighbor_graph[0]).long() % len(rows)  # -1 stands for nothing
     itself = found == torch.arange(len(rows))[:, None]
     return found.gather(1, itself.long().argsort(dim=1, stable=True)[:, :number])

@@ -143,6 +143,7 @@ def test_nearly_all_of_the_nearest_are_found_among_many(monkeypatch: pytest.Monk
     _, found = nearest_rows(pixel_rows(cube, 5), 5)
     _, again = nearest_rows(pixel_rows(cube, 5), 5)
     assert torch.equal(found, again)
+    assert torch.get_num_threads() == 1, "as the tests set it"
     assert not (found == torch.arange(len(found))[:, None]).any()
     right = [len(set(a) & set(b)) for a, b in zip(found.tolist(), nearest(cube, 5), strict=True)]
     assert np.mean(right) / 5 >= 0.98
