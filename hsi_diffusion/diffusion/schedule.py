@@ -94,11 +94,10 @@ class NoiseSchedule(Recorded, nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # `.half()` or a Trainer with precision "bf16-true" must not round the tables
-        before = dict(self._buffers)
+        before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, table in before.items():
-            moved = self._buffers[name]
-            if table is not None and moved is not None and moved.dtype != table.dtype:
+            if (moved := self.get_buffer(name)).dtype != table.dtype:
                 self._buffers[name] = table.to(moved.device)
         return self
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from hsi_diffusion.diffusion import NoiseSchedule, ScheduleKind
+from hsi_diffusion.diffusion import NoiseSchedule, ScheduleKind, build_schedule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.types import Prediction
 
@@ -218,3 +218,18 @@ def test_wrong_single_timesteps_and_predictions_are_named() -> None:
             method(x, t, x, wrong)
     with pytest.raises(ConfigurationError, match="noise, x0, v, but 'epsilon'"):
         schedule.target(x, x, t, wrong)
+
+
+def test_a_schedule_is_made_of_whatever_names_it() -> None:
+    given = NoiseSchedule(50)
+    made = build_schedule(given)
+    assert made.timesteps == 50
+    assert made is not given, "so that the user's stays on its device"
+    named = {"class_path": "NoiseSchedule", "init_args": {"timesteps": 60}}
+    assert build_schedule(named).timesteps == 60
+    assert build_schedule(None).timesteps == NoiseSchedule().timesteps
+
+
+def test_no_images_need_no_timesteps() -> None:
+    none = torch.empty(0, 3)
+    assert NoiseSchedule().q_sample(none, torch.empty(0, dtype=torch.int64), none).shape == (0, 3)
