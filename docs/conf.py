@@ -18,12 +18,13 @@ import made  # noqa: E402  (beside this file)
 import hsi_diffusion  # noqa: E402
 
 project = "hsi_diffusion"
-author = "The hsi_diffusion authors"
+author = copyright = "The hsi_diffusion authors"  # noqa: A001  (Sphinx's name)
 release = hsi_diffusion.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"hsi_diffusion {release}"
+html_theme_options = {"light_css_variables": {"code-font-size": "78%"}}  # 95 columns fit
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests run the notebooks, and their outputs are kept
 napoleon_use_ivar = True  # dataclasses name their fields twice otherwise
@@ -40,7 +41,8 @@ def links(app: Any, name: str, source: list[str]) -> None:
     if name == "index":
         readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
         readme = re.sub(r"\]\((?!https?:|docs/)", "](../", readme).replace("](docs/", "](")
-        text = readme + text
+        # a page of the site is named by its title
+        text = re.sub(r"\[docs/\w+\.md\]\(", "[](", readme) + text
     text = text.replace("](../notebooks/", "](_made/notebooks/")
     # pages of the repository that are none of the site
     source[0] = re.sub(r"\[([^]]+)\]\(\.\./([^)]+\.md)\)", r"\1 (`\2`)", text)

@@ -208,7 +208,7 @@ def folders_in_order() -> list[str]:
 
 def architecture(order: list[str]) -> Figure:
     """The folders below each other; an arc for every folder that imports from one above it."""
-    figure = Figure(figsize=(10.5, 10.5 * 16 / 13.4))
+    figure = Figure(figsize=(8.5, 8.5 * 16 / 13.4))
     axis = figure.add_axes((0, 0, 1, 1))
     for (where, other), count in imports().items():
         low, high = sorted((order.index(where), order.index(other)))
@@ -231,9 +231,16 @@ def architecture(order: list[str]) -> Figure:
             (1.0, -place - 0.28), 1.4, 0.56, "round,pad=0.03", fc="white", ec="0.3"
         )
         axis.add_patch(box)
-        axis.text(1.7, -place, name, ha="center", va="center", fontsize=10, family="monospace")
+        axis.text(1.7, -place, name, ha="center", va="center", fontsize=9, family="monospace")
         what = (module.__doc__ or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
-        axis.text(7.9, -place, textwrap.fill(what, 66), va="center", fontsize=8, color="0.3")
+        axis.text(
+            7.9,
+            -place,
+            textwrap.fill(what.replace("`", ""), 44),
+            va="center",
+            fontsize=8.5,
+            color="0.3",
+        )
     axis.set_xlim(0.8, 14.2)
     axis.set_ylim(-len(order), 1)
     axis.axis("off")

@@ -20,6 +20,7 @@ import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
 from hsi_diffusion import SceneClassifier, simulate_campaign, simulate_scene
+from hsi_diffusion.benchmarks.plan import BenchmarkSettings, benchmark_cells
 from hsi_diffusion.cli import main
 from hsi_diffusion.recipes import PRESETS, preset_for, read_preset
 from hsi_diffusion.recipes.reading import FOLDER
@@ -36,6 +37,7 @@ SKIPPED = {
     "# my_parts.py": "likewise, by the program",
     "# my_network.py": "likewise, by the program",
     "MyDenoiser, network=": "likewise, after the run that it reads",
+    "feature_maps(features": "likewise",
     "register_scene(": "likewise, in a process of its own",
     "SLURMCluster": "needs a cluster",
     "push_to_hub": "needs an account; tests/models/test_hub.py",
@@ -90,7 +92,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own_parts(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The modules that README and docs/extending.md write, in the folder ``elsewhere``."""
+    """The modules that README and docs/own_classifier.md write, in the folder ``elsewhere``."""
     for name in ("my_parts", "my_network"):
         (elsewhere / f"{name}.py").write_text(block("python", f"# {name}.py"))
     monkeypatch.syspath_prepend(elsewhere)
@@ -182,6 +184,9 @@ def test_an_own_estimator_and_optimiser_run_and_map_another_image(elsewhere: Pat
     few = ["--classifier.estimator.n_estimators", "3"]
     assert main(["run", "--config", "own.yaml", *few, *TINY, "--out", "run"]) == 0
     np.save("next.npy", simulate_scene(24, 30, 20, 3, image=1).cube)
+    code = block("python", "feature_maps(features").replace("runs/mine/", "run/")
+    exec(code.replace("simulate_scene()", "simulate_scene(24, 24, 20, 3)"), {})
+    assert all(Path(f"{name}.pdf").is_file() for name in ("features", "embedding"))
     line = next(line for line in COMMANDS if line.startswith("hsi-diffusion map"))
     given = dict(zip(*[iter(shlex.split(line)[2:])] * 2, strict=True))
     given |= {"--model": "run/model", "--image": "next.npy"}
@@ -241,7 +246,7 @@ def test_python_blocks_run(one: Block, elsewhere: Path) -> None:
 def test_a_sweep_sets_settings_that_there_are(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweep = yaml.safe_load(block("yaml", "${args}"))
+    sweep = yaml.safe_load((REPOSITORY / "experiments" / "sweep.yaml").read_text(encoding="utf-8"))
     program, command, *given = sweep["command"]
     assert (program, command, given.pop()) == ("hsi-diffusion", "run", "${args}")
     for name, allowed in sweep["parameters"].items():
@@ -251,6 +256,13 @@ def test_a_sweep_sets_settings_that_there_are(
     assert settings["pretrain"]["steps"] == 1600
     assert settings["logger"] == "wandb"
     assert sweep["metric"]["name"] == "test/overall_accuracy"
+
+
+def test_a_plan_varies_settings_without_a_network() -> None:
+    plan = BenchmarkSettings.from_dict(yaml.safe_load(block("yaml", "# steps.yaml")))
+    settings = [cell.settings.pretrain for cell in benchmark_cells(plan)]
+    assert len(settings) == 2 * 4
+    assert {one.steps for one in settings} == {400, 800}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
