@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 
 SKIPPED = {
-    "L.Trainer": "run by a test of its own below, which reads what it prints",
+    "PretrainedFeaturesDataModule(": "run by a test of its own below, which reads what it prints",
     "simulate_scene(48": "likewise, with a method that takes a second",
     "# my_parts.py": "likewise, by the program",
     "# my_network.py": "likewise, by the program",
@@ -158,7 +158,7 @@ def test_one_object_is_the_model(elsewhere: Path, capsys: pytest.CaptureFixture[
 def test_the_modules_pretrain_and_classify(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = block("python", "L.Trainer")
+    code = block("python", "PretrainedFeaturesDataModule(")
     assert len(code.splitlines()) <= 20
     exec(code, {})
     found = re.search(r"test/overall_accuracy\W+([\d.]+)", capsys.readouterr().out)
