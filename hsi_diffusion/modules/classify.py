@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, PlainModule
@@ -29,6 +30,7 @@ from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from torch import Tensor
 
@@ -279,9 +281,9 @@ class FeatureClassifierModule(PlainModule):
         self.train(training)
         return weights.permute(1, 2, 0)
 
-    def configure_callbacks(self) -> StopOnDivergence:
-        """Stop where the loss is no number any more, in any Trainer."""
-        return StopOnDivergence()
+    def configure_callbacks(self) -> list[Callback]:
+        """Stop where the loss is no number any more, and count steps, in any Trainer."""
+        return [StopOnDivergence(), CurveSteps()]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

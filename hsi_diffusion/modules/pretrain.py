@@ -22,6 +22,7 @@ from hsi_diffusion.diffusion import (
 from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
+from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.draws import FixedDraws
 from hsi_diffusion.modules.optimisation import (
@@ -39,6 +40,7 @@ from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the co
 
 if TYPE_CHECKING:
     import numpy as np
+    from lightning.pytorch import Callback
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from numpy.typing import NDArray
     from torch import Tensor
@@ -291,9 +293,9 @@ class DiffusionPretrainModule(PlainModule):
         row, column = image.shape[2] // 2, image.shape[3] // 2
         return {"index": batch["index"], "restored": restored[:, :, row, column].float()}
 
-    def configure_callbacks(self) -> StopOnDivergence:
-        """Stop where the loss is no number any more, in any Trainer."""
-        return StopOnDivergence()
+    def configure_callbacks(self) -> list[Callback]:
+        """Stop where the loss is no number any more, and count steps, in any Trainer."""
+        return [StopOnDivergence(), CurveSteps()]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

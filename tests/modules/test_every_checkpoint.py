@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from hsi_diffusion import DiffusionPretrainModule, FeatureClassifierModule, NoiseSchedule
 from hsi_diffusion.denoisers import UNet2D
@@ -14,7 +17,6 @@ from hsi_diffusion.networks import CNN2D
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hsi_diffusion import SimulatedSceneDataModule
     from hsi_diffusion.types import PatchBatch
@@ -80,16 +82,20 @@ def test_every_checkpoint_goes_on_exactly(
 ) -> None:
     """Of the middle and the end of epochs, twice in a row, in a training that ends by its steps."""
 
-    def train(folder: Path, start: Path | None) -> tuple[Module, list[list[int]]]:
+    def train(folder: Path, start: Path | None) -> tuple[Module, list[list[int]], list[str]]:
         seen: list[list[int]] = []
         module, data = build(small_scene, task, seen)
+        logger = CSVLogger(folder, flush_logs_every_n_steps=1)
         quiet_trainer(
-            max_epochs=-1, max_steps=9, callbacks=[Keep(folder)],
-            accumulate_grad_batches=accumulate,
+            max_epochs=-1, max_steps=9, callbacks=[Keep(folder)], logger=logger,
+            accumulate_grad_batches=accumulate, log_every_n_steps=1,
         ).fit(module, data, ckpt_path=start, weights_only=True)  # fmt: skip
-        return module, seen
+        with Path(logger.experiment.metrics_file_path).open(encoding="utf-8") as file:
+            curve = [f"{row['step']}: {row['train/loss']}" for row in csv.DictReader(file)]
+        return module, seen, [row for row in curve if row[-1] != " "]
 
-    whole, seen = train(tmp_path / "0", None)
+    whole, seen, curve = train(tmp_path / "0", None)
+    assert [row.partition(":")[0] for row in curve] == [*map(str, range(9))]
     each = 4 // accumulate
     names = {path.stem for path in (tmp_path / "0").iterdir()}
     assert {f"step={each}-val", f"step={each}-epoch", f"step={each}-batch"} <= names
@@ -98,8 +104,9 @@ def test_every_checkpoint_goes_on_exactly(
         again = tmp_path / f"{number}-again"
         start = tmp_path / "0" / f"{name}.ckpt"
         for _ in range(2):
-            resumed, rest = train(again, start)
+            resumed, rest, curve_of_rest = train(again, start)
             assert rest == seen[-len(rest) :]
+            assert curve_of_rest == curve[-len(curve_of_rest) :]
             for key, value in whole.state_dict().items():
                 assert torch.equal(value, resumed.state_dict()[key]), (name, key)
             steps = {int(path.stem[5:-4]): path for path in again.glob("*-val.ckpt")}
