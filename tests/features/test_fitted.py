@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -132,3 +132,16 @@ def test_impossible_statistics_and_features_are_refused() -> None:
         FittedReduction.from_tensors(REDUCTIONS[0], {"0.directions": tensors["0.directions"]})
     with pytest.raises(ConfigurationError, match="block must be"):
         fitted(np.zeros((2, 2, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"components": 0}, "components must be at least 1"), ({"scale": "log"}, "scale must be one")],
+)
+def test_an_impossible_reduction_is_refused_at_once(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Reduction(**{"components": 3, **settings})
+
+
+def test_a_reduction_keeps_variances_and_takes_all_channels_together() -> None:
+    assert Reduction(3) == Reduction(3, scale="minmax", whiten=False, per_timestep=False)

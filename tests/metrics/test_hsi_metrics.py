@@ -158,6 +158,13 @@ def test_refuses_fewer_than_two_classes() -> None:
         HSIMetrics(1)
 
 
+def test_two_classes_are_enough_and_more_is_better() -> None:
+    metrics = HSIMetrics(2)
+    metrics.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))
+    assert metrics.compute()["overall_accuracy"].item() == pytest.approx(2 / 3)
+    assert metrics.higher_is_better, "so a MetricTracker keeps the highest"
+
+
 @pytest.mark.parametrize(
     ("preds", "target", "message"),
     [
