@@ -217,7 +217,7 @@ def test_a_baseline_is_told_without_diffusion(
     assert "Learned from raw bands as mnf-5, blur 2;" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("failing", ["write_report", "save_figure"])
+@pytest.mark.parametrize("failing", ["write_report", "save_both"])
 def test_a_run_is_finished_only_when_all_is_written(
     finished: tuple[Path, RunResult],
     tmp_path: Path,
