@@ -45,7 +45,7 @@ class StageWandbLogger(WandbLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log what was measured at a step of the stage; None: at the latest step."""
-        super().log_metrics(metrics if step is None else {**metrics, "step": step})
+        super().log_metrics(_by_step(metrics) | ({} if step is None else {"step": step}))
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -70,6 +70,11 @@ class StageCSVLogger(CSVLogger):
     def __init__(self, folder: str | Path, stage: str) -> None:
         # every row at once: what a killed run had not written would be a hole in its curves
         super().__init__(folder, name="logs", version=stage, flush_logs_every_n_steps=1)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log what was measured at a step of the stage."""
+        super().log_metrics(_by_step(metrics), step)
 
     @property
     @rank_zero_experiment
@@ -113,6 +118,11 @@ class CurveWriter(ExperimentWriter):
             writer.writeheader()
             writer.writerows([*earlier, *rows])
         self.metrics_keys = columns
+
+
+def _by_step(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, without Lightning's epoch: it depends on where a training went on."""
+    return {name: value for name, value in metrics.items() if name != "epoch"}
 
 
 def _read(path: Path) -> list[dict[str, str]]:

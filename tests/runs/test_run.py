@@ -258,6 +258,7 @@ def test_an_interrupted_run_is_resumed(
     assert not half.exists()
     curve = "logs/pretrain/metrics.csv"
     assert (out / curve).read_text() == (finished[0] / curve).read_text()
+    assert "epoch" not in (out / curve).read_text(), "it depends on where a training went on"
     assert all(path.suffix == ".h5" for path in (out / "features").iterdir())
     whole, resumed = metrics_of(finished[0]), metrics_of(out)
     assert (whole.pop("resumed"), resumed.pop("resumed")) == (False, True)
