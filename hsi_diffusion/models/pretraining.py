@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EPOCH_STEPS = 100
 """Steps between two validations, checkpoints and lines of the log."""
 
+SHOWN = 64
+"""Side in pixels of the part of a scene whose reconstructions are drawn; on a card twice that."""
+
 STAGE = "pretrain"
 """Name of the training in logs, and of its checkpoint."""
 
@@ -155,7 +158,9 @@ def pretrain(
     resumed = checkpoint if resume and checkpoint is not None and checkpoint.is_file() else None
     done = 0 if resumed is None else _check_checkpoint(resumed, module)
     parts = share_of_step(settings, runtime.processes).parts
-    figures = ReconstructionFigures(folder=runtime.folder)
+    # on a processor the whole scene, five times, would take as long as many steps
+    side = SHOWN if runtime.device.type == "cpu" else 2 * SHOWN
+    figures = ReconstructionFigures(folder=runtime.folder, side=side)
     trainer = runtime.make_trainer(
         steps=settings.steps,
         accumulate=parts,
