@@ -52,6 +52,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def written_name(name: str) -> str:
+    """The name of the file that a temporary of :func:`atomic_path` is for; others as they are."""
+    temporary = re.fullmatch(r"\.(.+)-[0-9a-f]{16}(\.\w+)?", name)
+    return name if temporary is None else temporary[1] + (temporary[2] or "")
+
+
 def remove_temporaries(path: str | Path) -> None:
     """Remove what killed processes were writing; for where nobody else is writing.
 
@@ -61,7 +67,7 @@ def remove_temporaries(path: str | Path) -> None:
     path = Path(path)
     near = path.rglob(".*") if path.is_dir() else path.parent.glob(f".{glob.escape(path.stem)}-*")
     for one in near:
-        if re.fullmatch(r"\..+-[0-9a-f]{16}(\.\w+)?", one.name) and one.is_file():
+        if written_name(one.name) != one.name and one.is_file():
             one.unlink()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, OutputExistsError
+from hsi_diffusion.files import written_name
 from hsi_diffusion.recipes import read_yaml
 from hsi_diffusion.reports import IMAGES
 
@@ -172,8 +173,7 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 def _is_content(name: str) -> bool:
     """Whether a run writes ``name``, or left it behind when it was killed while writing."""
-    temporary = re.fullmatch(r"\.(.+)-\w+(\.\w+)", name)
-    whole = name if temporary is None else temporary[1] + temporary[2]
+    whole = written_name(name)
     return whole in CONTENT or re.fullmatch(r"classification_map-.+\.npy", whole) is not None
 
 
