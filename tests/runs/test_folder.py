@@ -21,7 +21,14 @@ from hsi_diffusion.runs.folder import (
 
 BEGUN = ("config.yaml", "logs/pretrain/metrics.csv")
 STOPPED = (*BEGUN, "checkpoints/pretrain.ckpt")
-FINISHED = (*STOPPED, "metrics.json", "report.md", "split.png", "features/1.h5", f".split-{'0a' * 8}.npz")
+FINISHED = (
+    *STOPPED,
+    "metrics.json",
+    "report.md",
+    "split.png",
+    "features/1.h5",
+    f".split-{'0a' * 8}.npz",
+)
 
 
 @pytest.fixture
