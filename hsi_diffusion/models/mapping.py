@@ -158,7 +158,7 @@ def map_image(
     fitted.known.check_bands(raster.shape, raster.wavelengths)
     windows, tile = plan_windows(fitted, raster, memory)
     job = MapJob(**{**vars(job), "windows": windows, "tile": tile})
-    if len(windows) > 1 and fitted.spreads:
+    if len(windows) > 1 and fitted.predictor.spreads:
         say(
             f"The image is mapped in {len(windows)} windows, and this model's labels are spread "
             "inside each of them; with more --memory they are spread over the whole image"
@@ -212,12 +212,13 @@ def plan_windows(
         ConfigurationError: The memory does not suffice for the smallest window.
     """
     height, width, _ = raster.shape
-    room, reach = SHARE * memory, model.reach
-    each = model.bytes_per_pixel + raster.bytes_per_pixel
-    tile = model.tile_for(room)
+    predictor = model.predictor
+    room, reach = SHARE * memory, predictor.reach
+    each = predictor.bytes_per_pixel + raster.bytes_per_pixel
+    tile = predictor.tile_for(room)
     if height * width * each <= room and max(height, width) <= SIDE:
         return ((0, height, 0, width),), tile
-    if model.spreads and height * width * each <= room:
+    if predictor.spreads and height * width * each <= room:
         return ((0, height, 0, width),), tile
     side = math.isqrt(int(room / each)) - 2 * reach
     side = min(SIDE, side - side % GRAIN)
@@ -247,7 +248,7 @@ def map_window(job: MapJob, number: int) -> None:
     model, raster = _HELD[job.folder]
     top, bottom, left, right = job.windows[number]
     rows, columns = slice(top, bottom), slice(left, right)
-    found, valid = model.predict_window(raster, rows, columns, tile=job.tile)
+    found, valid = model.predictor.predict_window(raster, rows, columns, tile=job.tile)
     ids = np.asarray(model.known.class_ids)
     held = {"classes": np.where(valid, ids[found.argmax(axis=2)], 0).astype(_id_type(ids))}
     if "entropy" in job.kept:

@@ -46,18 +46,18 @@ def write_image(path: Path, valid: np.ndarray[Any, Any] | None = None) -> Path:
 
 def memory_for(model: SceneClassifier, image: Raster) -> int:
     """What windows of 64 pixels need."""
-    each = model.bytes_per_pixel + 4 * image.bands * image.dtype.itemsize
-    return int(2 * each * (65 + 2 * model.reach) ** 2)
+    each = model.predictor.bytes_per_pixel + 4 * image.bands * image.dtype.itemsize
+    return int(2 * each * (65 + 2 * model.predictor.reach) ** 2)
 
 
 @pytest.mark.parametrize("kind", LOCAL)
 def test_windows_say_what_the_whole_image_says(fitted: Callable[[str], Saved], kind: str) -> None:
     model = fitted(kind).model
     whole, image = model.predict(IMAGE).probabilities, Raster.of(IMAGE.cube)
-    assert not model.spreads
+    assert not model.predictor.spreads
     for rows in (slice(0, 33), slice(33, 70)):
         for columns in (slice(0, 20), slice(20, 90)):
-            found, valid = model.predict_window(image, rows, columns, tile=8)
+            found, valid = model.predictor.predict_window(image, rows, columns, tile=8)
             assert valid.all()
             np.testing.assert_allclose(found, whole[rows, columns], atol=2e-6)
 
@@ -67,7 +67,7 @@ def test_labels_are_spread_inside_overlapping_windows(
 ) -> None:
     saved = fitted("label propagation")
     np.save(tmp_path / "image.npy", IMAGE.cube)
-    monkeypatch.setattr("hsi_diffusion.models.scene_classifier.OVERLAP", 4)
+    monkeypatch.setattr("hsi_diffusion.models.predictor.OVERLAP", 4)
     memory = memory_for(saved.model, Raster.of(IMAGE.cube))
     said: list[str] = []
     files = tmp_path / "image.npy", [tmp_path / "map.npy"]
