@@ -2,8 +2,9 @@
 
 The sizes are those of Indian Pines (145 x 145 x 200) and, for graphs, of Houston 2013 (349 x 1905 x
 144); the scenes are simulated, and weights are random where speed does not depend on them. The two
-sides of a row run by turns, and the faster run of each counts. On a processor computing time is
-measured, of all threads, which other programs change little; on a card the time on the clock.
+sides of a row run by turns, and the faster run of each counts. Computing time on a processor is
+measured, of all threads, which other programs change less than the time on the clock; card.py is
+for graphics cards.
 
 The matmul of a row is what the products and convolutions of the same work would take at the rate
 of a product of two large matrices in the same precision: the ratio is the share of that rate.
@@ -228,7 +229,7 @@ def staged_features(sizes: Sizes) -> Row:
 
 
 def unet3d_features(sizes: Sizes) -> Row:
-    """Layer 0 of the 3-D U-Net, computed as far as it needs, beside its whole float32 pass."""
+    """Layer 0 of the 3-D U-Net, computed as far as it needs, beside all three layers in float32."""
     network, schedule = UNet3D(sizes.bands).eval(), NoiseSchedule()
     cube, precision = (
         torch.randn(sizes.side, sizes.side, sizes.bands),
