@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
-from einops import rearrange, repeat
+from einops import einsum, rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
@@ -74,11 +74,10 @@ class Attention(nn.Module):
         """
         # sequences stand beside the heads: as items of the batch they would outgrow what a CUDA
         # grid can hold
-        query, key, value = rearrange(
-            self.to_qkv(self.norm(tokens)),
-            "b ... n (three h d) -> three b (... h) n d",
-            three=3,
-            h=self.heads,
+        normed = self.norm(tokens)
+        query, key, value = (
+            rearrange(F.linear(normed, weight), "b ... n (h d) -> b (... h) n d", h=self.heads)
+            for weight in self.to_qkv.weight.chunk(3)
         )
         mask = None
         if bias is not None:
@@ -89,7 +88,11 @@ class Attention(nn.Module):
         return out
 
     def at(self, tokens: Tensor, wanted: Sequence[int]) -> Tensor:
-        """What :meth:`forward` gives at some tokens only, for a part of the work.
+        """What :meth:`forward` gives at some tokens only, for a small part of the work.
+
+        Keys and values of all tokens are never made. Queries are carried through the key weights
+        once and compared with the tokens themselves, and the value weights are applied to what the
+        queries gathered; the result is the same up to rounding.
 
         Args:
             tokens: Shape (B, N, dim).
@@ -99,16 +102,15 @@ class Attention(nn.Module):
             Shape (B, M, dim), without the residual.
         """
         normed = self.norm(tokens)
-        inner = self.to_qkv.out_features // 3
-        query_weight, context_weight = self.to_qkv.weight[:inner], self.to_qkv.weight[inner:]
-        query = rearrange(
-            F.linear(normed[:, wanted], query_weight), "b m (h d) -> b h m d", h=self.heads
+        to_query, to_key, to_value = (
+            rearrange(weight, "(h d) c -> h d c", h=self.heads)
+            for weight in self.to_qkv.weight.chunk(3)
         )
-        key, value = rearrange(
-            F.linear(normed, context_weight), "b n (two h d) -> two b h n d", two=2, h=self.heads
-        )
-        mixed = attend(query, key, value)
-        out: Tensor = self.to_out(rearrange(mixed, "b h m d -> b m (h d)"))
+        query = einsum(normed[:, wanted], to_query, to_key, "b m c, h d c, h d e -> b h m e")
+        logits = einsum(query, normed, "b h m e, b n e -> b h m n") * to_query.shape[1] ** -0.5
+        gathered = einsum(logits.softmax(dim=-1), normed, "b h m n, b n e -> b h m e")
+        mixed = einsum(gathered, to_value, "b h m e, h d e -> b m h d")
+        out: Tensor = self.to_out(mixed.flatten(2))
         return out
 
 
