@@ -50,6 +50,7 @@ SETTINGS: dict[str, Any] = merge(
     TINY,
     {
         "logger": "csv",
+        "figures": True,
         "pretrain": {"steps": 230, "ema_decay": 0.9, "augmentation": {"dihedral": 1.0}},
         "features": {"timesteps": [10, 50, 100], "levels": [0, 1]},
         "choice": {"steps": 5},

@@ -426,6 +426,7 @@ def test_the_folder_of_the_caller_is_searched_last_and_not_in_safe_mode(here: Pa
 
 def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> None:
     given = [*FLAGS, "--raw_bands=[{transform: MinMax}]", "--split=10", "--devices=2"]
+    given.append("--figures=true")
     done = subprocess.run(
         [sys.executable, "experiments/run.py", *given, "--no-progress", "--out", tmp_path / "ddp"],
         check=False,

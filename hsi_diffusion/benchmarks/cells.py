@@ -48,7 +48,7 @@ GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", "scenes", "few_s
 """Settings that a benchmark or its columns give, the same for all methods."""
 
 ELSEWHERE = (
-    *("logger", "group", "accelerator", "deterministic", "method", "preset"),
+    *("logger", "group", "figures", "accelerator", "deterministic", "method", "preset"),
     *("root", "download"),
 )
 """Settings that are names, or say where files lie, a run is followed, and how a card computes."""
@@ -111,6 +111,14 @@ class Cell:
         return self.settings.spreading.active
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws figures: only for W&B.
+
+        They may take longer than all the rest, and nobody looks through hundreds of folders.
+        """
+        return self.settings.logger == "wandb"
+
+    @property
     def pretraining(self) -> RunSettings:
         """Settings of the run that pretrains for it."""
         if self.pretraining_seed is None:
@@ -157,7 +165,8 @@ class Cell:
             return
         resumed = (folder / "checkpoints").exists()  # how long it took before is not known
         start = time.monotonic()
-        pretrain_alone(self.pretraining, folder, progress=progress)
+        settings = replace(self.pretraining, figures=self.draws)
+        pretrain_alone(settings, folder, progress=progress)
         seconds = None if resumed else round(time.monotonic() - start, 2)
         write_text(done, json.dumps({"pretraining": seconds}))
 
@@ -177,7 +186,8 @@ class Cell:
             checkpoint = str(place / "checkpoints" / "pretrain.ckpt")
             settings = replace(settings, pretrained=checkpoint)
         # the features of many cells would fill a disk; they can be had again from the denoiser
-        settings = replace(settings, features=replace(settings.features, keep="none"))
+        features = replace(settings.features, keep="none")
+        settings = replace(settings, features=features, figures=self.draws)
         resumable = (folder / "config.yaml").is_file()
         if not resumable:  # a process that was killed may have left the beginning of a file
             shutil.rmtree(folder, ignore_errors=True)

@@ -158,22 +158,26 @@ def pretrain(
     resumed = checkpoint if resume and checkpoint is not None and checkpoint.is_file() else None
     done = 0 if resumed is None else _check_checkpoint(resumed, module)
     parts = share_of_step(settings, runtime.processes).parts
-    # on a processor the whole scene, five times, would take as long as many steps
-    side = SHOWN if runtime.device.type == "cpu" else 2 * SHOWN
-    figures = ReconstructionFigures(folder=runtime.folder, side=side)
+    logger = runtime.logger(STAGE)
+    figures = []
+    if runtime.figures and (logger or runtime.folder is not None):
+        # on a processor the whole scene, five times, would take as long as many steps
+        side = SHOWN if runtime.device.type == "cpu" else 2 * SHOWN
+        figures.append(ReconstructionFigures(folder=runtime.folder, side=side))
     trainer = runtime.make_trainer(
         steps=settings.steps,
         accumulate=parts,
         precision=settings.precision,
         gradient_clip=settings.gradient_clip,
-        logger=runtime.logger(STAGE),
+        logger=logger,
         checkpoint=checkpoint,
         together=True,
-        callbacks=[figures],
+        callbacks=figures,
     )
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     if done >= settings.steps:  # killed after the last step, maybe before its figures
-        figures.on_train_end(trainer, module)
+        for callback in figures:
+            callback.on_train_end(trainer, module)
     # Lightning stops before it validates
     if settings.steps * parts % trainer.num_training_batches:
         trainer.validate(module, data, verbose=False)

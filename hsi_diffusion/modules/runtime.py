@@ -50,6 +50,7 @@ class Runtime:
         num_nodes: Machines that pretrain together.
         loggers: Gives every stage its logger; None: nothing is logged.
         progress: Show progress bars.
+        figures: Draw what a pretrained denoiser restores, for the folder and the loggers.
         deterministic: Have a graphics card take PyTorch's deterministic algorithms, and warn where
             there is none; a CPU gives the same numbers twice anyway.
     """
@@ -60,6 +61,7 @@ class Runtime:
     num_nodes: int = 1
     loggers: StageLoggers | None = None
     progress: bool = False
+    figures: bool = True
     deterministic: bool = True
 
     @property

@@ -95,8 +95,9 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
 
 def save_both(figure: Figure, path: Path) -> None:
     """Write a figure as ``path``, a .png, and as a PDF beside it."""
-    for suffix in (".png", ".pdf"):
-        save_figure(figure, path.with_suffix(suffix))
+    save_figure(figure, path.with_suffix(".png"))
+    figure.set_layout_engine("none")  # it has been laid out; again takes as long as drawing it
+    save_figure(figure, path.with_suffix(".pdf"))
 
 
 def legend_height(legend: Mapping[str, Colour], page_width: float) -> float:

@@ -34,8 +34,8 @@ CONTENT: Final = BEGUN | {
 }
 """Everything that a run writes, but for the maps of several images."""
 
-FOLLOWED: Final = frozenset({"logger", "group"})
-"""Settings of the logger, which do not change results."""
+FOLLOWED: Final = frozenset({"logger", "group", "figures"})
+"""Settings of what is logged and drawn, which do not change results."""
 
 
 def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from hsi_diffusion.models import FitRecord, FittedModel
     from hsi_diffusion.reports import ChoiceReport
     from hsi_diffusion.runs.loggers import RunLogger
@@ -69,34 +71,10 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
             np.save(path, result.method.predicted[where].astype(kind), allow_pickle=False)
     weights = record.timestep_weights
     timesteps: tuple[int, ...] = getattr(record.choice.best, "timesteps", ())
-    confusion = result.method.metrics.confusion_matrix.numpy()
-    pictures = {
-        "classification_map": classification_map(
-            result.method.predicted,
-            scene.info,
-            truth=scene.labels,
-            metres=_metres(scene),
-            georeference=scene.georeference,
-        ),
-        "false_colour": false_colour(scene.cube, scene.info, scene.valid),
-        "class_spectra": class_spectra(scene.cube, scene.labels, scene.info),
-        "confusion_matrix": confusion_matrix(confusion, scene.info.class_names),
-        "split": split_map(scene.labels, split.train, split.val, split.test),
-    }
-    if result.control is not None:
-        pictures["comparison"] = compared_maps(
-            result.method.predicted,
-            result.control.predicted,
-            scene.labels,
-            scene.info,
-            test=split.test,
-            confidence=result.method.confidence,
-        )
-    if weights is not None:
-        pictures["timesteps"] = timestep_map(weights, timesteps)
-    for name, figure in pictures.items():
-        save_both(figure, folder / f"{name}.png")
-        logger.figure(name, figure)
+    if settings.figures:
+        for name, figure in _figures(result, timesteps).items():
+            save_both(figure, folder / f"{name}.png")
+            logger.figure(name, figure)
     write_report(
         folder / "report.md",
         {
@@ -132,6 +110,38 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     )
     _log(result, results, folder, logger)
     write_text(folder / "metrics.json", json.dumps(_summary(result, results, leakage), indent=2))
+
+
+def _figures(result: RunResult, timesteps: tuple[int, ...]) -> dict[str, Figure]:
+    """All figures of a finished run, by the names of their files."""
+    scene, split, predicted = result.scene, result.split, result.method.predicted
+    confusion = result.method.metrics.confusion_matrix.numpy()
+    figures = {
+        "classification_map": classification_map(
+            predicted,
+            scene.info,
+            truth=scene.labels,
+            metres=_metres(scene),
+            georeference=scene.georeference,
+        ),
+        "false_colour": false_colour(scene.cube, scene.info, scene.valid),
+        "class_spectra": class_spectra(scene.cube, scene.labels, scene.info),
+        "confusion_matrix": confusion_matrix(confusion, scene.info.class_names),
+        "split": split_map(scene.labels, split.train, split.val, split.test),
+    }
+    if result.control is not None:
+        figures["comparison"] = compared_maps(
+            predicted,
+            result.control.predicted,
+            scene.labels,
+            scene.info,
+            test=split.test,
+            confidence=result.method.confidence,
+        )
+    weights = _record(result.method).timestep_weights
+    if weights is not None:
+        figures["timesteps"] = timestep_map(weights, timesteps)
+    return figures
 
 
 def show_result(result: RunResult, folder: Path) -> None:

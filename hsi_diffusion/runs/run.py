@@ -205,6 +205,7 @@ def _runtime(
         num_nodes=settings.nodes,
         loggers=logger,
         progress=progress,
+        figures=settings.figures,
         deterministic=settings.deterministic,
     )
 

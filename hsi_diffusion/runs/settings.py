@@ -87,6 +87,8 @@ class RunSettings(Recipe):
             instead of a new pretraining.
         logger: Logger: ``"csv"``, ``"wandb"`` or ``"none"``.
         group: Name of the group of runs in W&B; None: no group.
+        figures: Draw maps, spectra, the confusion matrix and what the denoiser restores. Without
+            figures a run leaves its numbers, its report, the map as an array, and the model.
         accelerator: auto, cpu, gpu, ... as in Lightning.
         devices: Processes per machine that pretrain together (DDP); everything else runs on one.
         nodes: Machines that pretrain together, started by torchrun or a cluster manager.
@@ -121,6 +123,7 @@ class RunSettings(Recipe):
     pretrained: str | None = None
     logger: LoggerName = "csv"
     group: str | None = None
+    figures: bool = True
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1

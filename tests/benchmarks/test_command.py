@@ -194,6 +194,10 @@ def test_what_was_measured_elsewhere_is_not_run_again(
     assert benchmark([str(plan), *missing, "--also", str(tmp_path)]) == 2
 
 
+def test_cells_draw_nothing_of_their_own(finished: Path) -> None:
+    assert {path.parent for path in finished.rglob("*.png")} == {finished}
+
+
 def test_one_pretraining_serves_all_that_can_use_it(finished: Path) -> None:
     assert len(list((finished / "pretrained").glob("*/checkpoints/pretrain.ckpt"))) == 2
 
@@ -320,3 +324,5 @@ def test_runs_are_followed_as_one_group(tmp_path: Path, monkeypatch: pytest.Monk
     # two cells, and a pretraining that others might share
     assert groups == ["A tiny benchmark"] * 3
     assert len(list((tmp_path / "out").rglob("offline-run-*"))) == 3
+    for name in ("classification_map.png", "reconstruction.png"):
+        assert list((tmp_path / "out").rglob(name)), "W&B shows figures"

@@ -94,6 +94,13 @@ def test_everything_is_written(finished: tuple[Path, RunResult]) -> None:
     assert len(list((folder / "features").glob("*.h5"))) == 1, "only the chosen features stay"
 
 
+def test_a_run_draws_only_where_figures_are_wanted(baseline: tuple[Path, RunResult]) -> None:
+    folder, _ = baseline
+    assert (folder / "classification_map.npy").is_file()
+    assert [path.name for path in folder.rglob("*") if path.suffix in (".png", ".pdf")] == []
+    assert ".png" not in report_of(folder)
+
+
 def test_figures_agree_with_scikit_learn(finished: tuple[Path, RunResult]) -> None:
     folder, result = finished
     metrics = metrics_of(folder)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TINY: dict[str, Any] = {
     "logger": "none",
+    "figures": False,
     "accelerator": "cpu",
     "simulated": {"height": 24, "width": 24, "bands": 16, "num_classes": 3},
     "split": "10",
@@ -41,6 +42,7 @@ MNF = {"transform": {"class_path": "MNF", "init_args": {"components": 5}}}
 WHOLE = merge(
     TINY,
     {
+        "figures": True,
         # curves have a point every 10 steps
         "pretrain": {"steps": 10},
         "features": {"levels": [0, 1]},
