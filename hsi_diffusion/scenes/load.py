@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes.search import LabelLocation
 
 
+MANY_BANDS = 600
+"""More than any imaging spectrometer has: AVIRIS-NG has 425, EMIT 285, PRISMA 239."""
+
+
 def load_scene(
     name: str | SceneInfo,
     root: str | Path,
@@ -194,6 +198,12 @@ def load_custom_scene(
         warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=2)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
     waves = raster.wavelengths if wavelengths is None else read_wavelengths(wavelengths)
+    if axes is None and waves is None and raster.height < MANY_BANDS < raster.bands:
+        warnings.warn(
+            f"the image has {raster.height} rows and {raster.bands} bands, more than any imaging "
+            "spectrometer; if its bands come first, give axes='CHW' (--axes CHW)",
+            stacklevel=2,
+        )
     own_names = [found.names.get(value, f"Class {value}") for value in class_ids]
     palette = default_palette(len(class_ids))
     info = SceneInfo(

@@ -36,6 +36,14 @@ def test_custom_scene_without_labels() -> None:
     assert not scene.labels.any()
 
 
+def test_bands_that_seem_to_come_first_are_asked_about() -> None:
+    first = np.random.default_rng(0).random((20, 30, 700), dtype=np.float32)
+    with pytest.warns(UserWarning, match=r"20 rows and 700 bands.*axes='CHW' \(--axes CHW\)"):
+        load_custom_scene(first)
+    assert load_custom_scene(first, axes="CHW").bands == 20
+    assert load_custom_scene(first, wavelengths=[400 + band for band in range(700)]).bands == 700
+
+
 def test_custom_scene_of_files(tmp_path: Path) -> None:
     path = tmp_path / "scene.mat"
     scipy.io.savemat(path, {"a": CUBE, "b": CUBE + 1, "truth": LABELS, "other": LABELS * 0})
