@@ -49,7 +49,7 @@ TINY = shlex.split(
     "--pretrain.steps 2 --pretrain.transform.components 4 --pretrain.patch_size 8 "
     "--features.timesteps [50] --features.components 4 --choice.steps 2 --classifier.steps 2 "
     "--raw_bands '[]' "
-    "--logger none --no-progress"
+    "--logger none --figures false --no-progress"
 )
 """Flags that make a run of the program short."""
 
