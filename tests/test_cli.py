@@ -71,6 +71,8 @@ def test_help_lists_the_commands_and_answers_at_once(capsys: pytest.CaptureFixtu
         ("run spectraldiff", "settings are flags such as --pretrain.steps 500, got spectraldiff"),
         ("run --seed=3 4", "500, got 4"),
         ("run --resume runs/x y", "leave out y"),
+        ("run --seed x", "error: seed must be of type int, got 'x'"),
+        ("run --classifier.learning_rate=fast", "learning_rate must be of type float, got 'fast'"),
         ("map --nonsense", "required: --model"),
         ("benchmark --nonsense", "unrecognized arguments: --nonsense"),
     ],

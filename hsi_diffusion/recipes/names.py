@@ -1,8 +1,12 @@
-"""Names of the settings, read from the source: a wrong flag is told without waiting for torch."""
+"""Names of the settings, read from the source: a wrong flag is told without waiting for torch.
+
+So is a word where a number belongs. All else about values is checked later, by their types.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +20,19 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def check_flags(kind: str, flags: Sequence[str]) -> None:
-    """Refuse flags that name no setting; values, and what is inside a part, are not looked at.
+    """Refuse flags that name no setting, and words in the place of numbers.
+
+    What is inside a part is not looked at.
 
     Args:
         kind: Name of the dataclass of the settings.
         flags: ``--pretrain.steps 500`` or ``--pretrain.steps=500``, any number of times.
 
     Raises:
-        ConfigurationError: A flag names no setting, or a word belongs to no flag.
+        ConfigurationError: A flag names no setting, a word belongs to no flag, or is no number.
     """
     known = _settings()
-    for before, flag in zip(("", *flags), flags, strict=False):
+    for before, flag, after in zip(("", *flags), flags, (*flags[1:], ""), strict=False):
         if not flag.startswith("--"):
             if not before.startswith("--") or "=" in before:
                 raise ConfigurationError(
@@ -34,12 +40,21 @@ def check_flags(kind: str, flags: Sequence[str]) -> None:
                 )
             continue
         section, where = kind, ""
-        for name in flag[2:].partition("=")[0].replace("-", "_").split("."):
+        path, equals, value = flag[2:].partition("=")
+        for name in path.replace("-", "_").split("."):
             fields = _fields(known, section)
             check_names([name], sorted(fields), where)
             section, where = fields[name], f"{where}.{name}".lstrip(".")
             if section not in known:
                 break
+        if section in ("int", "float"):
+            _check_number(where, section, value if equals else after)
+
+
+def _check_number(name: str, kind: str, text: str) -> None:
+    """Refuse what nobody could take for a number."""
+    if re.fullmatch(r"[A-Za-z]+", text) and text.lower() not in ("null", "inf", "nan"):
+        raise ConfigurationError(f"{name} must be of type {kind}, got {text!r}")
 
 
 def _settings() -> dict[str, ast.ClassDef]:
