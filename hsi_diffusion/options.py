@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,10 @@ allowed are heads, depth
     prefix = f"{where}." if where else ""
     if unknown := sorted(map(str, set(given) - set(allowed))):
         names = ", ".join(f"{prefix}{name}" for name in unknown)
+        near = difflib.get_close_matches(unknown[0], allowed, n=1)
+        hint = f"; did you mean {prefix}{near[0]}?" if near else ""
         raise ConfigurationError(
-            f"unknown setting {names}; allowed are {', '.join(allowed) or 'none'}"
+            f"unknown setting {names}; allowed are {', '.join(allowed) or 'none'}{hint}"
         )
 
 

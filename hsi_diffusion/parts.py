@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.options import check_options
 
 Part = TypeVar("Part")
@@ -119,7 +119,7 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: o
     Returns:
         ``{"class_path": ..., "init_args": ...}`` for parts of the library;
         ``{"foreign_class": "package.Name"}``, which :func:`build_part` refuses with what to do, for
-        others; None for None.
+        others, with their ``init_args`` where these are known; None for None.
     """
     if part is None:
         return None
@@ -133,9 +133,45 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: o
         options, maker = dict(getattr(part, "init_args", {})), type(part)
     name = getattr(maker, "__qualname__", repr(maker))
     if known.get(name) is not maker:
-        return {FOREIGN: f"{getattr(maker, '__module__', '')}.{name}"}
+        foreign = {FOREIGN: f"{getattr(maker, '__module__', '')}.{name}"}
+        recorded = isinstance(maker, type) and issubclass(maker, Recorded)
+        return foreign | ({"init_args": _all_options(maker, options, given)} if recorded else {})
     kept = {key: item for key, item in options.items() if key not in given or given[key] != item}
     return {"class_path": name, "init_args": {key: _plain(item) for key, item in kept.items()}}
+
+
+def check_same_options(given: Any, stored: Any, where: str) -> None:
+    """Refuse an own part whose weights would fit, but that was made with other arguments.
+
+    Args:
+        given: What :func:`plain_part` makes of it.
+        stored: Likewise of the part that was saved.
+        where: The argument that holds it, for messages.
+
+    Raises:
+        CheckpointError: An argument differs.
+    """
+    now, then = (one.get("init_args", {}) for one in (given, stored))
+    if differ := sorted(name for name in now.keys() & then.keys() if now[name] != then[name]):
+        name = differ[0]
+        raise CheckpointError(
+            f"{where} must be made as the one that was saved, with {name}={then[name]!r}, got "
+            f"{name}={now[name]!r}: give its init_args, or the object"
+        )
+
+
+def _all_options(maker: Any, options: dict[str, Any], given: dict[str, object]) -> dict[str, Any]:
+    """What something is made with, defaults included, as far as a file can hold it."""
+    takes = inspect.signature(maker).parameters
+    usual = {name: one.default for name, one in takes.items() if one.default is not one.empty}
+    plain = {key: _plain(item) for key, item in (usual | options).items() if key not in given}
+    simple = (str, int, float, bool, type(None))
+    return {
+        key: item
+        for key, item in plain.items()
+        if isinstance(item, simple)
+        or (isinstance(item, list) and all(isinstance(one, simple) for one in item))
+    }
 
 
 def by_name(*classes: type[Part]) -> dict[str, type[Part]]:

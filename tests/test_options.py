@@ -60,5 +60,9 @@ def test_names_at_the_top_have_no_prefix() -> None:
     check_names(["b", "a"], ["a", "b"])
     with pytest.raises(ConfigurationError, match=r"unknown setting 3, c; allowed are a, b$"):
         check_names({"c": 0, 3: 0, "a": 0}, ["a", "b"])
+    with pytest.raises(
+        ConfigurationError, match=r"allowed are nodata, axes; did you mean nodata\?"
+    ):
+        check_names(["nodta"], ["nodata", "axes"])
     with pytest.raises(ConfigurationError, match=r"unknown setting empty\.c; allowed are none"):
         check_names(["c"], [], "empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import textwrap
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -139,7 +140,9 @@ class NetworkClassifier(PixelClassifier):
             validate_every=None if watched is None else max(1, settings.steps // CURVE_POINTS),
         )
         held_out = None if watched is None else self._batches(cube, labels, watched)
-        trainer.fit(module, loader, held_out)
+        with warnings.catch_warnings():  # only where a curve is drawn it validates
+            warnings.filterwarnings("ignore", "You defined a `validation_step`")
+            trainer.fit(module, loader, held_out)
         self.module = module.eval()
         return self
 

@@ -19,6 +19,7 @@ from hsi_diffusion.models.fitted import FittedModel, FittedOn
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
 from hsi_diffusion.models.saving import read_folder, write_folder
 from hsi_diffusion.modules import DiffusionPretrainModule
+from hsi_diffusion.parts import check_same_options
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ def _load_denoiser(
     settings = {**plain["module"], **given}
     require_own(settings["denoiser"], "denoiser")
     module = DiffusionPretrainModule(**settings)
+    check_same_options(module.hparams["denoiser"], plain["module"]["denoiser"], "denoiser")
     load_weights(module.denoiser, _section(tensors, "denoiser"), "denoiser")
     module.transform = BandRepresentation.load(
         plain, _section(tensors, "transform"), "cpu"

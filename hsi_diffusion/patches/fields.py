@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,10 +71,11 @@ def field_split(
     """
     labels = check_labels(labels)
     check_val_fraction(val_fraction)
+    kind = "fields" if polygons is None else "polygons"
     if not 0 < train_fraction < 1:
         raise SplitError(
-            f"the fraction of fields that are labelled must lie between 0 and 1, got "
-            f"{train_fraction}; write fields or, for a fifth, fields:0.2"
+            f"the fraction of {kind} that are labelled must lie between 0 and 1, got "
+            f"{train_fraction}; write {kind} or, for a fifth, {kind}:0.2"
         )
     fields = field_map(labels) if polygons is None else polygons
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
@@ -92,15 +94,17 @@ def field_split(
             parts[part] += some.tolist()
     if len(counts) < 2:
         raise SplitError(
-            f"a split by fields needs two classes with two fields (connected areas), got "
-            f"{len(counts)}; use blocks, or a fraction such as 0.1"
+            f"a split by {kind} needs two classes with two {kind}, got {len(counts)}; use blocks, "
+            "or a fraction such as 0.1"
         )
     notes = [f"{listed(single)}: a single field; in no part"] if single else []
+    for note in notes:
+        warnings.warn(f"{note}, so neither learned nor tested", stacklevel=2)
     return Split.from_labels(
         labels,
         **{part: np.flatnonzero(np.isin(fields, some)) for part, some in parts.items()},
         settings={
-            "kind": "fields" if polygons is None else "polygons",
+            "kind": kind,
             "seed": seed,
             "train_fraction": float(train_fraction),
             "val_fraction": val_fraction,

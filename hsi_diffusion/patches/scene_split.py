@@ -10,7 +10,7 @@ import numpy as np
 from hsi_diffusion.errors import ConfigurationError, SplitError
 from hsi_diffusion.patches.fields import field_map, field_split, validation_fields
 from hsi_diffusion.patches.split import Split
-from hsi_diffusion.patches.splits import fixed_split, make_split
+from hsi_diffusion.patches.splits import fixed_split, fraction_of, make_split
 from hsi_diffusion.scenes import read_mask
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def scene_split(
         scene: The scene.
         split: ``"0.1"`` (fraction of every class), ``"10"`` (pixels per class), ``"blocks"``
             (spatially disjoint), ``"fields"`` or ``"fields:0.2"`` (whole fields), ``"polygons"``
-            (whole polygons of the labels), ``"images"`` or ``"images:line2"`` (of several images
-            the last one, or those that are named, with commas between them, are tested, and all
-            others learned), ``"fixed"`` (the masks, or the scene's published split),
+            or ``"polygons:0.2"`` (whole polygons of the labels), ``"images"`` or
+            ``"images:line2"`` (of several images the last one, or those that are named, with commas
+            between them, are tested, and all others learned), ``"fixed"`` (the masks, or the
+            scene's published split),
             the path of a stored split (.npz), or a :class:`Split`. Numbers may be given as
             numbers: 0.1, 10. None: ``"fixed"`` with masks, else ``scene.info.default_split``.
         train_mask: For ``"fixed"``: the training pixels, ``"FILE[:key]"`` or an array of shape
@@ -76,14 +77,19 @@ def scene_split(
         return fixed_split(scene.labels, train, test, val_fraction=val_fraction, seed=seed)
     if isinstance(split, str) and split.strip().partition(":")[0] == "images":
         return _image_split(scene, split.partition(":")[2], val_fraction, seed)
-    if _is(split, "polygons"):
+    kind, _, fraction = str(split).strip().partition(":")
+    if kind == "polygons":
         if scene.polygons is None:
             raise SplitError(
                 f"scene {scene.info.name!r} has no polygons: its labels came as a map; give a file "
                 "of polygons as labels, or take another split such as blocks"
             )
         return field_split(
-            scene.labels, val_fraction=val_fraction, seed=seed, polygons=scene.polygons
+            scene.labels,
+            fraction_of(fraction or "0.4"),
+            val_fraction=val_fraction,
+            seed=seed,
+            polygons=scene.polygons,
         )
     return make_split(
         scene.labels,
@@ -174,6 +180,6 @@ def _fixed_masks(
         raise SplitError(
             f"scene {scene.info.name!r} has no published split built in; give train_mask and "
             "test_mask, or another split: a share such as '0.1', pixels per class such as '10', "
-            "'blocks' or 'fields'"
+            "'blocks', 'fields' or 'polygons'"
         )
     return scene.fixed_train, scene.fixed_test

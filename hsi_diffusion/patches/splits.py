@@ -216,23 +216,27 @@ def make_split(
         )
     kind, _, fraction = text.partition(":")
     if kind == "fields":
-        return field_split(labels, _number(fraction or "0.4"), val_fraction=val_fraction, seed=seed)
+        return field_split(
+            labels, fraction_of(fraction or "0.4"), val_fraction=val_fraction, seed=seed
+        )
     if text == "fixed":
         if train_mask is None:
             raise SplitError('the split "fixed" needs train_mask: this scene or call has none')
         return fixed_split(labels, train_mask, test_mask, val_fraction=val_fraction, seed=seed)
-    number = _number(text)
+    number = fraction_of(text)
     if 0 < number < 1:
         return fraction_split(labels, number, val_fraction=val_fraction, seed=seed)
     if number >= 1 and text.isdecimal():
         return per_class_split(labels, int(text), val_fraction=val_fraction, seed=seed)
     raise SplitError(
         'split must be a fraction of every class between 0 and 1 ("0.1"), a whole number of pixels '
-        f'per class ("10"), "blocks", "fields" or "fixed", got {text!r}{_split_hint(text, number)}'
+        f'per class ("10"), "blocks", "fields" (with a share: "fields:0.2"), "polygons", "images", '
+        f'"fixed", or a stored split, FILE.npz; got {text!r}{_split_hint(text, number)}'
     )
 
 
-def _number(text: str) -> float:
+def fraction_of(text: str) -> float:
+    """The number that a text is; nan for others."""
     try:
         return float(text)
     except ValueError:

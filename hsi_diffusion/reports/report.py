@@ -242,6 +242,13 @@ def _summary(run: RunReport) -> str:
         f"**{readable(method).capitalize()}: overall accuracy {percent(reached)} %** on "
         f"{tested:,} test pixels"
     )
+    untested = [
+        run["class_names"][counts["class"] - 1]
+        for counts in run["split"]["per_class"]
+        if counts["test"] == 0
+    ]
+    if untested:
+        text += f", none of them of {', '.join(untested)}"
     if not others:
         return f"{text}; there is no control, so nothing says what the method was worth."
     control, figures = others[0]
@@ -293,8 +300,13 @@ def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
     if not math.isnan(split["labelled_fields"]):
         sections.append(
             f"{percent(split['labelled_fields'])} % of the test pixels lie in a field (connected "
-            "area of one class) that also holds training or validation pixels; on land where no "
-            "field was labelled, expect what a split by fields (--split fields) says."
+            "area of one class) that also holds training or validation pixels"
+            + (
+                "; on land where no field was labelled, expect what a split by fields "
+                "(--split fields) says."
+                if split["labelled_fields"] > 0
+                else "."
+            )
         )
     if split["fields"]:
         sections.append("Fields of each class in each part:")

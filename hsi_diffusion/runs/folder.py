@@ -117,7 +117,8 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
 def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Make the output folder, and refuse to mix a run into what is there.
 
-    A run that was stopped before it had computed anything is replaced without being asked.
+    A run that was stopped before it had computed anything is replaced without being asked. What W&B
+    measured stays, for it may not have been synchronised yet; the new run is another one there.
 
     Args:
         folder: Where the run's files go.
@@ -131,7 +132,10 @@ def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()
     check_output(folder, overwrite=overwrite, inputs=inputs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "wandb" / "run.id").unlink(missing_ok=True)
         for path in folder.iterdir():  # the folder itself may be a link
+            if path.name == "wandb":
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -14,7 +14,7 @@ import numpy as np
 from hsi_diffusion.errors import FileFormatError
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.raster import Raster
-from hsi_diffusion.scenes.wavelengths import in_nanometres
+from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,13 +73,16 @@ def open_envi(path: Path) -> Raster:
     fwhm = in_nanometres(
         of_bands("fwhm"), header.text("wavelength units"), like=of_bands("wavelength")
     )
+    names = header.items("band names")
+    names = names if kept is None or len(names) != bands else [names[band] for band in kept]
+    if wavelengths is None:  # GDAL writes them there
+        wavelengths = from_texts(names)
     gains, offsets = of_bands("data gain values"), of_bands("data offset values")
     factor = header.number("reflectance scale factor")
     if gains is None and offsets is None and factor not in (None, 0, 1):
         gains = np.full(bands if kept is None else len(kept), 1 / float(factor or 1))
     if gains is not None and (gains == 1).all() and offsets is None:
         gains = None
-    names = header.items("band names")
     return Raster.of(
         header.memmap(),
         path=path,
@@ -89,9 +92,7 @@ def open_envi(path: Path) -> Raster:
         offset=0.0 if offsets is None else offsets,
         wavelengths=wavelengths,
         fwhm=fwhm,
-        band_names=tuple(names if kept is None else [names[band] for band in kept])
-        if len(names) == bands
-        else (),
+        band_names=tuple(names) if len(names) == (bands if kept is None else len(kept)) else (),
         georeference=header.georeference,
         class_names=dict(enumerate(header.items("class names"))) or None,
         palette=header.palette,

@@ -23,6 +23,13 @@ from tests.modules.test_own_parts import NETWORK as OWN_NETWORK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DILATED = """
+class Dilated(MyDenoiser):
+    def __init__(self, num_bands, dilation=1):
+        super().__init__(num_bands)
+        self.dilation = dilation
+"""
+
 ESTIMATORS = """
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -62,7 +69,8 @@ class Probabilities(Labels):
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A module of the user's own, in a folder outside of the repository."""
     assert not tmp_path.is_relative_to(Path(__file__).parents[2])
-    (tmp_path / "my_models.py").write_text(DENOISER + "\n\n" + OWN_NETWORK + "\n\n" + ESTIMATORS)
+    parts = (DENOISER, DILATED, OWN_NETWORK, ESTIMATORS)
+    (tmp_path / "my_models.py").write_text("\n\n".join(parts))
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("my_models")
     del sys.modules["my_models"]
@@ -107,6 +115,20 @@ def test_a_denoiser(own: Any, form: str, tmp_path: Path) -> None:
     assert loaded.pretrained is not None
     assert isinstance(loaded.pretrained.denoiser, own.MyDenoiser)
     loaded.fit(scene(), split())  # all that it needs was given
+
+
+def test_a_denoiser_that_is_made_otherwise_is_refused(own: Any, tmp_path: Path) -> None:
+    """Its weights would fit: nothing else would tell."""
+    changes = {"features": {"levels": [0], "timesteps": [20]}}
+    settings = recipe(laid(FEATURES, NETWORK, changes))
+    wide = partial(own.Dilated, dilation=2)
+    settings = dataclasses.replace(
+        settings, pretrain=dataclasses.replace(settings.pretrain, denoiser=wide)
+    )
+    SceneClassifier(settings).fit(scene(), split()).save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="with dilation=2, got dilation=1: give its init_arg"):
+        SceneClassifier.from_pretrained(tmp_path / "model", denoiser=own.Dilated)
+    SceneClassifier.from_pretrained(tmp_path / "model", denoiser=own.Dilated(6, dilation=2))
 
 
 @pytest.mark.parametrize("form", ["class", "object", "YAML"])

@@ -105,7 +105,7 @@ def test_an_own_denoiser(
     trainer.fit(module, data)
     stored = save(trainer, tmp_path / "own.ckpt")
     noted = stored["hyper_parameters"]["denoiser"]
-    assert noted == {"foreign_class": "my_parts.MyDenoiser"}
+    assert noted == {"foreign_class": "my_parts.MyDenoiser", "init_args": {"width": 16}}
 
     with pytest.raises(ConfigurationError, match=r"my_parts\.MyDenoiser.*denoiser=\.\.\."):
         DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
@@ -213,7 +213,10 @@ def test_own_parts_in_yaml(own: Any, task: str, tmp_path: Path) -> None:
         assert isinstance(model, DiffusionPretrainModule)
         assert isinstance(model.denoiser, own.MyDenoiser)
         assert model.schedule.timesteps == 40
-        assert model.hparams["denoiser"] == {"foreign_class": "my_parts.MyDenoiser"}
+        assert model.hparams["denoiser"] == {
+            "foreign_class": "my_parts.MyDenoiser",
+            "init_args": {"width": 12},
+        }
     else:
         assert isinstance(model, FeatureClassifierModule)
         assert isinstance(model.classifier, own.MyNet)

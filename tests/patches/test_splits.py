@@ -218,7 +218,7 @@ def test_the_guard_arrives(field_labels: NDArray[np.int64]) -> None:
     "spec", ["0", "1.0", "1.5", "-3", "0.0", "ten", "", "nan", "inf", "5 %", 2.5, True]
 )
 def test_unknown_spec_lists_what_is_allowed(spec: str, field_labels: NDArray[np.int64]) -> None:
-    with pytest.raises(SplitError, match=r'"0\.1".*"10".*"blocks", "fields" or "fixed", got'):
+    with pytest.raises(SplitError, match=r'"0\.1".*"10".*"fields:0\.2".*"polygons".*; got'):
         make_split(field_labels, spec, seed=0, patch_size=9)
 
 

@@ -75,8 +75,9 @@ def test_report_leads_with_the_result_and_its_control(run: RunReport) -> None:
     lines = render_report(run).splitlines()
     assert lines[0] == "# spectraldiff on Indian Pines"
     assert lines[2] == (
-        "**Diffusion features: overall accuracy 97.31 %** on 9,225 test pixels, against 94.52 % of "
-        "the control (raw bands): +2.79 points, which one run can't tell from chance "
+        "**Diffusion features: overall accuracy 97.31 %** on 9,225 test pixels, none of them of "
+        "Oats, against 94.52 % of the control (raw bands): +2.79 points, which one run can't tell "
+        "from chance "
         "(`hsi-diffusion benchmark --seeds` tests it over several splits)."
     )
 
@@ -158,7 +159,8 @@ def test_single_method_without_choices(run: RunReport) -> None:
     run["metrics"] = {"raw_bands": run["metrics"]["raw_bands"]}
     run["choices"] = []
     text = render_report(run, images={})
-    assert "**Raw bands: overall accuracy 94.52 %** on 9,225 test pixels; there is no" in text
+    reached = "**Raw bands: overall accuracy 94.52 %** on 9,225 test pixels, none of them of Oats"
+    assert f"{reached}; there is no" in text
     assert "Chosen on the way" not in text
     assert "## Images" not in text
 

@@ -66,6 +66,13 @@ def test_a_run_is_replaced_only_when_asked(folder: Path, names: tuple[str, ...])
     assert files(folder) == set()
 
 
+def test_what_wandb_has_not_sent_yet_is_never_removed(folder: Path) -> None:
+    offline = "wandb/offline-run-20261129_120000-abc/run-abc.wandb"
+    fill(folder, (*FINISHED, "wandb/run.id", offline))
+    prepare_output(folder, overwrite=True)
+    assert files(folder) == {offline}, "and the next run is another one"
+
+
 def test_a_run_that_computed_nothing_does_not_stand_in_the_way(folder: Path) -> None:
     fill(folder, BEGUN)
     prepare_output(folder, overwrite=False)

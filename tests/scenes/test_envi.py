@@ -9,7 +9,7 @@ import pytest
 from spectral.io import envi
 
 from hsi_diffusion.errors import FileFormatError
-from hsi_diffusion.scenes import list_arrays, read_array
+from hsi_diffusion.scenes import list_arrays, open_raster, read_array
 from hsi_diffusion.scenes.readers import file_format
 
 if TYPE_CHECKING:
@@ -105,3 +105,13 @@ def test_spectral_library_is_no_image(tmp_path: Path) -> None:
     header.write_text(text.replace("ENVI Standard", "ENVI Spectral Library"), encoding="utf-8")
     with pytest.raises(FileFormatError, match="spectral library"):
         read_array(header)
+
+
+def test_wavelengths_in_the_names_of_bands(tmp_path: Path) -> None:
+    """Where GDAL writes them."""
+    header = write_by_hand(tmp_path, "bsq", 0)
+    names = ", ".join(f"{420 + 10 * band}.0 nm" for band in range(7))
+    header.write_text(f"{header.read_text()}band names = {{\n{names}}}\n")
+    assert open_raster(header).wavelengths == tuple(420 + 10 * band for band in range(7))
+    header.write_text(f"{header.read_text()}bbl = {{1, 0, 1, 1, 1, 1, 1}}\n")
+    assert open_raster(header).wavelengths == (420, 440, 450, 460, 470, 480)
