@@ -246,7 +246,7 @@ def require_own(part: Any, name: str) -> None:
     if isinstance(part, Mapping) and FOREIGN in part:
         raise CheckpointError(
             f"the {name} of this model is a {part[FOREIGN]}, which is not the library's, and "
-            f"nothing that a file names is imported: give {name}=..."
+            f"nothing that a file names is imported: give {name}=... (--{name} of map)"
         )
 
 

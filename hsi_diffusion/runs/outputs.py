@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes import Scene
 
 
+DESCRIBED = ("name", "rows", "channels", "each", "network", "parameters")
+"""What classifiers tell of themselves that they did not choose."""
+
+
 def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     """Write everything that a run's folder should hold, next to its checkpoints and logs.
 
@@ -302,6 +306,10 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
 def _settings(result: RunResult) -> dict[str, Any]:
     """The settings that made the result, and what few bands have made of them."""
     plain, settings = result.settings.to_dict(), result.settings
+    unused = [] if settings.pretrains else ["pretrain", "features"]
+    unused += [] if settings.scene_name == "simulated" else ["simulated"]
+    for name in unused:
+        plain.pop(name, None)
     transforms = [space.transform for space in settings.raw_bands]
     transforms += [settings.spreading.space.transform] if settings.spreading.active else []
     transforms += [settings.pretrain.transform] if settings.pretrains else []
@@ -325,6 +333,8 @@ def _choices(result: RunResult) -> list[ChoiceReport]:
         ("Space of the raw bands", _on_raw_bands(result)),
     )
     choices = [_choice(what, outcome, result) for what, outcome in named if outcome is not None]
+    choices += _own_choices("features", _on_features(result))
+    choices += _own_choices("raw bands", _on_raw_bands(result))
     spreading = result.settings.spreading
     classified = spreading.own == "classified"
     own = "the features that are classified" if classified else "the restored scenes"
@@ -333,6 +343,23 @@ def _choices(result: RunResult) -> list[ChoiceReport]:
         if outcome is not None and spreading.active:
             choices += _graph_choices(what, outcome, result)
     return choices
+
+
+def _own_choices(learned: str, outcome: Outcome | None) -> list[ChoiceReport]:
+    """What a classifier chose by itself, such as an SVM's kernel width."""
+    described = {} if outcome is None else _fitted(outcome).classifier.describe()
+    chosen = {key: described[key] for key in described if key not in DESCRIBED}
+    if not chosen:
+        return []
+    values = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in chosen.items()]
+    return [
+        {
+            "what": f"What {described['name']} chose itself on {learned}",
+            "chosen": ", ".join(values),
+            "how": "By the labels that it learned from. Test pixels were not looked at.",
+            "candidates": [],
+        }
+    ]
 
 
 def _graph_choices(what: str, outcome: Outcome, result: RunResult) -> list[ChoiceReport]:
@@ -402,6 +429,11 @@ def _metres(scene: Scene) -> float | None:
     with suppress(MissingDependencyError):
         sizes = pixel_sizes(scene.georeference, scene.height, scene.width)
     return None if sizes is None else math.sqrt(sizes[1, scene.height // 2])
+
+
+def _short(value: Any) -> str:
+    """A number in few digits; anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

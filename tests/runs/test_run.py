@@ -224,6 +224,21 @@ def test_a_baseline_is_told_without_diffusion(
     assert "Learned from raw bands as mnf-5, blur 2;" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_report_tells_what_an_svm_chose_and_no_settings_that_played_no_part(
+    tmp_path: Path,
+) -> None:
+    machine = {"estimator": "hsi_diffusion.classifiers.SupportVectorMachine"}
+    start(tmp_path, merge(BASELINE, {"method": "svm", "classifier": machine}))
+    sigma = metrics_of(tmp_path)["found"]["sigma"]
+    report = report_of(tmp_path)
+    assert f"SupportVectorMachine chose itself on raw bands: sigma {sigma:.4g}, cost " in report
+    settings = report.partition("Settings:")[2]
+    assert "raw_bands:" in settings
+    assert "simulated:" in settings
+    assert "pretrain:" not in settings
+    assert "timesteps:" not in settings
+
+
 @pytest.mark.parametrize("failing", ["write_report", "save_both"])
 def test_a_run_is_finished_only_when_all_is_written(
     finished: tuple[Path, RunResult],
