@@ -47,6 +47,17 @@ WHERE = (
 GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", "scenes", "few_shot")
 """Settings that a benchmark or its columns give, the same for all methods."""
 
+OF_COLUMN = {
+    "scene: {name: custom, cube: field.tif, labels: labels.tif}": ("cube", *OWN),
+    "scene: {name: simulated, height: 64, width: 64}": (
+        "simulated",
+        *(name for name in SIMULATED if name != "seed"),
+    ),
+    "split: {kind: blocks, guard: 8}": ("guard", "val_fraction"),
+    "split: {kind: fixed, train_mask: train.tif, test_mask: test.tif}": ("train_mask", "test_mask"),
+}
+"""Settings that a column's scene and split give, with an example of how."""
+
 ELSEWHERE = (
     *("logger", "group", "figures", "accelerator", "deterministic", "method", "preset"),
     *("root", "download"),

@@ -37,6 +37,7 @@ plans of the library:
 examples:
   %(prog)s --methods knn svm diffcrn
   %(prog)s --methods svm spectral_former --scenes salinas --root data --splits 10 blocks
+  %(prog)s --methods knn svm --cube field.tif --labels labels.tif --splits 10
   %(prog)s few_shot --preset cpu --root data --workers 2
 """
 
@@ -126,6 +127,14 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
         own = PLANS / f"{options.plan}.yaml"
         plain = read_yaml(own if own.is_file() else options.plan)
     scenes, splits = options.scenes or ["simulated"], options.splits or splits
+    image = {name: given for name in ("cube", "labels") if (given := getattr(options, name))}
+    if image:
+        if options.plan is not None or options.scenes is not None or options.cube is None:
+            raise ConfigurationError(
+                "--cube FILE --labels FILE stand in the place of --scenes, without a plan, which "
+                "says in a column scene: {name: custom, cube: FILE, labels: FILE}"
+            )
+        scenes = [{"name": "custom", **image}]
     plain.setdefault("columns", [{"scene": s, "split": kind} for s in scenes for kind in splits])
     names = ("seeds", "preset", "root", "title", "logger")
     plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
@@ -153,6 +162,9 @@ def _parser(command: str, splits: Sequence[str]) -> argparse.ArgumentParser:
         "--methods", **names, help=f"of {', '.join(methods())}; of a plan, by title: run only these"
     )
     add("--scenes", **names, help="as for run.py (default: simulated); of a plan: run only these")
+    file: dict[str, Any] = {"metavar": "FILE[:KEY]"}
+    add("--cube", **file, help="your own image in the place of --scenes, as for run.py")
+    add("--labels", **file, help="its labels; whatever else it needs is said in a plan")
     add(
         "--splits",
         **names,

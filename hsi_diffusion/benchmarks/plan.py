@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsi_diffusion.benchmarks.cells import GIVEN, Cell, build_cell
+from hsi_diffusion.benchmarks.cells import GIVEN, OF_COLUMN, Cell, build_cell
 from hsi_diffusion.benchmarks.measurements import control_row
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import from_plain, merge, read_preset
@@ -243,9 +243,19 @@ def _column_cells(settings: BenchmarkSettings, column: ColumnSettings) -> list[C
 def _check_changes(where: str, changes: Mapping[str, Any]) -> None:
     """Refuse changes of what is the same for all methods of a column and seed."""
     if wrong := sorted(set(changes) & set(GIVEN)):
+        example = _example(wrong[0])
+        how = f", in a plan such as columns: [{{{example}}}]" if example else ""
+        if wrong[0] in ("cube", "labels"):
+            how += "; without a plan: --cube FILE --labels FILE"
         raise ConfigurationError(
             f"{where} must not change {wrong[0]}: that is the benchmark's or its column's to say"
+            + how
         )
+
+
+def _example(key: str) -> str | None:
+    """How a column says a setting of its scene or split."""
+    return next((example for example, keys in OF_COLUMN.items() if key in keys), None)
 
 
 def _column(column: Any) -> Any:
@@ -254,7 +264,14 @@ def _column(column: Any) -> Any:
         raise ConfigurationError(
             f"columns must be mappings such as {{scene: salinas, split: 0.1}}, got {column!r}"
         )
+    for key in column:
+        if example := _example(key):
+            raise ConfigurationError(
+                f"{key} belongs into the column's {example.partition(':')[0]}, such as {example}"
+            )
     scene, split = column.get("scene", "simulated"), column.get("split", "0.1")
+    if isinstance(scene, dict):
+        scene = {"name": "custom" if "cube" in scene else "simulated", **scene}
     return {
         **column,
         "scene": scene if isinstance(scene, dict) else {"name": str(scene)},

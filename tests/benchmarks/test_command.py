@@ -13,11 +13,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import wandb
 import yaml
 from PIL import Image
 
+from hsi_diffusion import simulate_scene
 from hsi_diffusion.benchmarks.command import benchmark
 from tests.benchmarks.tiny import MNF, SIZE
 
@@ -326,3 +328,19 @@ def test_runs_are_followed_as_one_group(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(list((tmp_path / "out").rglob("offline-run-*"))) == 3
     for name in ("classification_map.png", "reconstruction.png"):
         assert list((tmp_path / "out").rglob(name)), "W&B shows figures"
+
+
+def test_an_own_image_needs_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = simulate_scene(24, 24, 20, 3)
+    files = [str(tmp_path / name) for name in ("field.npy", "labels.npy")]
+    for file, values in zip(files, (scene.cube, scene.labels), strict=True):
+        np.save(file, values)
+    own = ["--cube", files[0], "--labels", files[1], "--out", str(tmp_path / "out")]
+    given = ["--methods", "knn", "--seeds", "0", *own]
+    assert benchmark([*given, "--splits", "10"]) == 0
+    (run,) = figures(tmp_path / "out")[1:]
+    assert run[:3] == ["knn", "custom, 10", "0"]
+    for wrong in ([*given, "--scenes", "salinas"], ["few_shot", *own], given[:4] + own[2:]):
+        capsys.readouterr()
+        assert benchmark(wrong) == 2
+        assert "in the place of --scenes, without a plan" in capsys.readouterr().err

@@ -107,6 +107,13 @@ def test_columns_choose_methods_and_seeds_and_know_the_folder() -> None:
     assert cell.settings.test_mask == "somewhere/b.tif"
 
 
+def test_a_scene_of_settings_needs_no_name() -> None:
+    columns = [{"scene": {"cube": "a.npy", "labels": "b.npy"}}, {"scene": {"height": 24}}]
+    cells = benchmark_cells(BenchmarkSettings.from_dict({**SIMPLE, "columns": columns}))
+    assert {cell.settings.scene for cell in cells} == {"custom", "simulated"}
+    assert cells[-1].settings.simulated.height == 24
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -123,6 +130,18 @@ def test_columns_choose_methods_and_seeds_and_know_the_folder() -> None:
         ({"set": {"split": "10"}}, "set must not change split"),
         ({"set": {"guard": 9}}, "set must not change guard"),
         ({"set": {"simulated": {"seed": 9}}}, "set must not change simulated"),
+        (
+            {"set": {"simulated": {"height": 9}}},
+            r"columns: \[\{scene: \{name: simulated, height: 64",
+        ),
+        (
+            {"set": {"cube": "a.tif"}},
+            r"columns: \[\{scene: \{name: custom, .*; without a plan: --cube",
+        ),
+        ({"columns": [{"cube": "a.tif"}]}, "cube belongs into the column's scene, .*name: custom"),
+        ({"columns": [{"nodata": 0}]}, "nodata belongs into the column's scene, .*name: custom"),
+        ({"columns": [{"bands": 20}]}, "bands belongs into the column's scene, .*name: simulated"),
+        ({"columns": [{"guard": 8}]}, "guard belongs into the column's split, .*kind: blocks"),
         ({"methods": [{"method": "svm", "set": {"scene": "salinas"}}]}, "must not change scene"),
         ({"methods": [{"method": "svm", "vary": {"seed": [1]}}]}, "must not change seed"),
         ({"methods": [{"method": "svm", "vary": {"a": 3}}]}, r"methods\.vary\.a must be a list"),
