@@ -1,6 +1,6 @@
 """From a scene to its map: pretrain without labels, classify with few, and compare with raw bands.
 
-With no options it simulates a scene and needs neither data nor network (1.5 minutes on 2 cores).
+With no options it simulates a scene and needs neither data nor network (2 minutes on 2 cores).
 The same as `hsi-diffusion run`.
 """
 
