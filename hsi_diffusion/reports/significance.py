@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 
+FEWEST = 6
+"""Seeds from which Wilcoxon's test can give a p below 0.05: its least is 2 / 2^n."""
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -164,12 +167,13 @@ def verdicts(measurements: Sequence[Measurement], pairs: Sequence[tuple[str, str
     for first, second, column, test in _tests(measurements, pairs, "overall_accuracy"):
         if test.pairs:
             seeds = "1 seed" if test.pairs == 1 else f"{test.pairs} seeds"
-            if math.isnan(test.p_t):
-                verdict = "which is too little to tell it from chance"
-            else:
-                more = test.p_t < 1 - CONFIDENCE
-                verdict = f"p {_p(test.p_t)} by the paired t-test: " + (
-                    "more than chance" if more else "it may be chance"
+            verdict = f"which is too little to tell it from chance: it takes {FEWEST}"
+            if test.pairs >= FEWEST:
+                sure = [p < 1 - CONFIDENCE for p in (test.p_t, test.p_wilcoxon)]
+                answers = ("it may be chance", "the tests disagree", "more than chance")
+                verdict = (
+                    f"p {_p(test.p_t)} by the paired t-test, {_p(test.p_wilcoxon)} by Wilcoxon's: "
+                    f"{answers[sum(sure)]}"
                 )
             told.append(
                 f"**{first} against {second}, {column}: {test.mean:+.2f} points** of overall "

@@ -137,7 +137,7 @@ def test_two_methods_on_two_numbers_of_labels(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
     for split in ("5", "10"):
         assert f"**knn against random_forest, simulated, {split}: " in text
-    assert text.count("over 1 seed, which is too little to tell it from chance.") == 2
+    assert text.count("over 1 seed, which is too little to tell it from chance") == 2
     assert "(learning-curves-1.png)" in text
     assert (tmp_path / "out" / "learning-curves-1.pdf").is_file()
 

@@ -137,14 +137,26 @@ def test_a_verdict_says_whether_it_is_more_than_chance() -> None:
             ("a", "y", 0.8),
             ("b", "y", 0.801),
         )
-        for seed in range(3)
+        for seed in range(6)
     ]
     sure, unsure = verdicts(found, [("a", "b")])
-    assert sure.startswith("**a against b, x: +10.10 points** of overall accuracy over 3 seeds, p ")
-    assert sure.endswith("more than chance.")
-    assert "y: +0.00 points" in unsure
-    assert unsure.endswith("p 1.000 by the paired t-test: it may be chance.")
-    assert verdicts(found[:1] + found[3:4], [("a", "b")])[0].endswith("tell it from chance.")
+    assert sure.startswith("**a against b, x: +10.25 points** of overall accuracy over 6 seeds, p ")
+    assert sure.endswith(" by the paired t-test, 0.031 by Wilcoxon's: more than chance.")
+    assert "y: +0.15 points" in unsure
+    assert unsure.endswith("Wilcoxon's: it may be chance.")
+    few = verdicts([one for one in found if one.seed < 5], [("a", "b")])
+    assert few[0].endswith("over 5 seeds, which is too little to tell it from chance: it takes 6.")
+
+
+def test_tests_that_disagree_are_told() -> None:
+    gains = (0.001, 0.001, 0.001, 0.001, 0.001, 0.2)  # all above 0, one of them far
+    found = [
+        Measurement(row, "x", seed, {"overall_accuracy": 0.5 + (row == "a") * gain})
+        for seed, gain in enumerate(gains)
+        for row in ("a", "b")
+    ]
+    [told] = verdicts(found, [("a", "b")])
+    assert told.endswith("0.031 by Wilcoxon's: the tests disagree.")
 
 
 def test_tiny_p_is_not_shown_as_nothing() -> None:
