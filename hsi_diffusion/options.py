@@ -28,9 +28,9 @@ def check_names(given: Iterable[object], allowed: Collection[str], where: str = 
         ConfigurationError: A name is not allowed.
 
     Example:
-        >>> check_names(["depth", "width"], ["heads", "depth"], "classifier_options")
+        >>> check_names(["depth", "stride"], ["heads", "depth"], "classifier_options")
         Traceback (most recent call last):
-        hsi_diffusion.errors.ConfigurationError: unknown setting classifier_options.width; \
+        hsi_diffusion.errors.ConfigurationError: unknown setting classifier_options.stride; \
 allowed are heads, depth
     """
     prefix = f"{where}." if where else ""

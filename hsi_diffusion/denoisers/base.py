@@ -184,6 +184,6 @@ class Denoiser(Recorded, nn.Module, ABC):
         if wrong or not indices:
             levels = ", ".join(f"{i} ({level.name})" for i, level in enumerate(self.feature_info))
             raise ConfigurationError(
-                f"indices (levels, --features.levels) must name at least one level of "
-                f"{type(self).__name__}: {levels}; but {list(indices)} was given"
+                f"indices must name at least one level of {type(self).__name__}: {levels}; but "
+                f"{list(indices)} was given (--features.levels)"
             )

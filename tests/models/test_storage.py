@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from hsi_diffusion import SceneClassifier, UNet2D
+from hsi_diffusion import SceneClassifier, StagedDenoiser, UNet2D
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, OutputExistsError
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
 from hsi_diffusion.runs import RunSettings
@@ -140,8 +140,10 @@ def test_foreign_parts_have_to_be_given(fitted: Callable[[str], Saved], tmp_path
 
 def test_a_given_part_of_other_weights_is_told(fitted: Callable[[str], Saved]) -> None:
     folder = fitted("an estimator for each, classified").folder
-    with pytest.raises(CheckpointError, match=r"not those of this denoiser.*denoiser=\.\.\."):
+    with pytest.raises(CheckpointError, match=r"with channels=4, got channels=8: give its init_a"):
         SceneClassifier.from_pretrained(folder, denoiser=partial(UNet2D, channels=8))
+    with pytest.raises(CheckpointError, match=r"not those of this denoiser.*denoiser=\.\.\."):
+        SceneClassifier.from_pretrained(folder, denoiser=StagedDenoiser)
 
 
 class Unknown:
