@@ -367,6 +367,7 @@ def test_own_scene_with_gaps_in_its_class_ids(files: Path) -> None:
     assert main(["run", *given]) == 0
     out = files / "runs" / "cube-knn-10-seed0"
     assert len(json.loads((out / "metrics.json").read_text())["per_class_accuracy"]) == 3
+    assert (out / "report.md").read_text(encoding="utf-8").startswith("# knn on cube\n")
     assert not (out / "logs").exists()
     mapping = ["map", "--model", f"{out}/model", "--image", "cube.npy", "--out", "map.npy"]
     assert main(mapping) == 0

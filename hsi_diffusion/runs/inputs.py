@@ -25,6 +25,7 @@ def read_scene(settings: RunSettings) -> Scene:
     if settings.cube is not None:
         return load_custom_scene(
             settings.cube,
+            name=settings.scene_name,
             train_labels=settings.train_mask,
             test_labels=settings.test_mask,
             **{name: getattr(settings, name) for name in OWN},
