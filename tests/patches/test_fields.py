@@ -8,6 +8,7 @@ from skimage.measure import label
 
 from hsi_diffusion.errors import SplitError
 from hsi_diffusion.patches import field_map, field_split, labelled_field_share, make_split
+from hsi_diffusion.patches.fields import validation_fields
 
 LABELS = np.kron(
     [
@@ -65,3 +66,19 @@ def test_impossible_shares_are_refused(spec: str) -> None:
 def test_a_scene_needs_two_classes_with_two_fields() -> None:
     with pytest.raises(SplitError, match="two classes with two fields"):
         field_split(np.array([[1, 0, 1], [2, 2, 2]]), seed=0)
+
+
+def test_whole_fields_of_every_class_validate() -> None:
+    labels = np.zeros((3, 40), dtype=np.int64)
+    labels[1, ::4], labels[1, 2::4] = 1, 2  # ten fields of one pixel each
+    fields = field_map(labels)
+    chosen = validation_fields(labels, fields, val_fraction=0.2, seed=3)
+    assert [int(chosen[labels == number].sum()) for number in (0, 1, 2)] == [0, 2, 2]
+    other = validation_fields(labels, fields, val_fraction=0.2, seed=4)
+    assert (chosen != other).any()
+
+
+def test_of_two_fields_one_is_learned_and_one_tested() -> None:
+    labels = np.array([[1, 0, 1, 0, 2, 0, 2]])
+    split = field_split(labels, 0.9, val_fraction=0, seed=0)
+    assert [tuple(row.values()) for row in split.settings["fields"]] == [(1, 1, 0, 1), (2, 1, 0, 1)]

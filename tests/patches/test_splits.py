@@ -271,3 +271,9 @@ def test_wrong_maps_are_named(field_labels: NDArray[np.int64]) -> None:
         fixed_split(field_labels, field_labels == 0, seed=0)
     with pytest.raises(SplitError, match="test_mask must hold labelled pixels, but holds none"):
         fixed_split(field_labels, field_labels > 0, seed=0)
+
+
+def test_one_pixel_of_each_class(field_labels: NDArray[np.int64]) -> None:
+    split = make_split(field_labels, "1", seed=0, patch_size=9)
+    learned = field_labels.ravel()[split.labelled]
+    assert sorted(learned.tolist()) == np.unique(field_labels[field_labels > 0]).tolist()
