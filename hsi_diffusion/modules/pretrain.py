@@ -32,7 +32,7 @@ from hsi_diffusion.modules.optimisation import (
 )
 from hsi_diffusion.modules.plain import JOINED, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
-from hsi_diffusion.parts import plain_part
+from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
 from hsi_diffusion.scenes.wavelengths import check_wavelengths
 from hsi_diffusion.seeding import generator, joint_batch, own_rows
@@ -194,13 +194,21 @@ class DiffusionPretrainModule(PlainModule):
         self._give_transform()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the band transform with the module, and the wavelengths of its bands."""
+        """Save the band transform with the module, the wavelengths of its bands, and its parts."""
+        checkpoint["denoiser"] = self.hparams["denoiser"]
         if self.transform is not None:
             checkpoint["transform"] = self.transform.state_dict()
             checkpoint["wavelengths"] = self.wavelengths
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the band transform of the checkpoint, and give it to the Trainer's data module."""
+        """Take the band transform of the checkpoint, and give it to the Trainer's data module.
+
+        Raises:
+            CheckpointError: The denoiser was made with other arguments, though its weights may fit.
+        """
+        # hyperparameters don't tell: those that are given stand there by now
+        if "denoiser" in checkpoint:
+            check_same_options(self.hparams["denoiser"], checkpoint["denoiser"], "denoiser")
         if "transform" in checkpoint:
             self.transform = transform_from_state(checkpoint["transform"])
             self.wavelengths = checkpoint.get("wavelengths")

@@ -97,7 +97,7 @@ def field_split(
             f"a split by {kind} needs two classes with two {kind}, got {len(counts)}; use blocks, "
             "or a fraction such as 0.1"
         )
-    notes = [f"{listed(single)}: a single field; in no part"] if single else []
+    notes = [f"{listed(single)}: a single {kind[:-1]}; in no part"] if single else []
     for note in notes:
         warnings.warn(f"{note}, so neither learned nor tested", stacklevel=2)
     return Split.from_labels(

@@ -148,9 +148,20 @@ def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()
 
 
 def remove_if_only_begun(folder: Path) -> None:
-    """Remove the folder of a run that failed before it had computed anything."""
-    if folder.is_dir() and _only_begun({path.name for path in folder.iterdir()}):
+    """Remove the folder of a run that failed before it had computed anything.
+
+    Runs of W&B stay: they may be those of an earlier run that this one has replaced.
+    """
+    if not folder.is_dir() or not _only_begun({path.name for path in folder.iterdir()}):
+        return
+    if not any(folder.glob("wandb/*run-*")):
         shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != "wandb":
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink()
 
 
 def _resolved(plain: dict[str, Any]) -> dict[str, Any]:
@@ -182,4 +193,5 @@ def _is_content(name: str) -> bool:
 
 
 def _only_begun(names: set[str]) -> bool:
-    return "config.yaml" in names and names <= BEGUN
+    """Whether these are the names of what a run begins with, or what W&B alone has left."""
+    return names == {"wandb"} or ("config.yaml" in names and names <= BEGUN)

@@ -73,9 +73,10 @@ class RunSettings(Recipe):
         split: Training and validation pixels together: 0.1 = fraction of each class; 10 = pixels of
             each class, and up to 30 of them the preset's few_shot section applies; blocks =
             spatially disjoint blocks; fields = 0.4 of the fields (connected areas of a class),
-            fields:0.2 = a fifth; polygons = whole polygons of the labels; fixed = the split
-            published with the scene, or the masks; images = the last of several images is tested,
-            images:NAME = those that are named; FILE.npz = a stored split. None: the scene's usual
+            fields:0.2 = a fifth; polygons = whole polygons of the labels, likewise polygons:0.2;
+            fixed = the split published with the scene, or the masks; images = the last of several
+            images is tested, images:NAME = those that are named; FILE.npz = a stored split. None:
+            the scene's usual
             one.
         train_mask: Fixed split, ``"FILE[:key]"``: non-zero = training pixel.
         test_mask: Fixed split, ``"FILE[:key]"``: non-zero = test pixel.

@@ -74,7 +74,7 @@ def open_envi(path: Path) -> Raster:
         of_bands("fwhm"), header.text("wavelength units"), like=of_bands("wavelength")
     )
     names = header.items("band names")
-    names = names if kept is None or len(names) != bands else [names[band] for band in kept]
+    names = [names[band] for band in kept or range(bands)] if len(names) == bands else []
     if wavelengths is None:  # GDAL writes them there
         wavelengths = from_texts(names)
     gains, offsets = of_bands("data gain values"), of_bands("data offset values")
@@ -92,7 +92,7 @@ def open_envi(path: Path) -> Raster:
         offset=0.0 if offsets is None else offsets,
         wavelengths=wavelengths,
         fwhm=fwhm,
-        band_names=tuple(names) if len(names) == (bands if kept is None else len(kept)) else (),
+        band_names=tuple(names),
         georeference=header.georeference,
         class_names=dict(enumerate(header.items("class names"))) or None,
         palette=header.palette,

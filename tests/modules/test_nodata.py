@@ -92,6 +92,12 @@ def test_polygons_stay_whole() -> None:
     tested = set(polygons.ravel()[split.test].tolist())
     assert tested
     assert not tested & set(polygons.ravel()[split.labelled].tolist())
+    half = scene_split(scene, "polygons:0.7", patch_size=3, val_fraction=0)
+    assert half is not None
+    assert half.settings["train_fraction"] == 0.7
+    single = replace(scene, labels=np.where(polygons == 6, 1, labels))
+    with pytest.warns(UserWarning, match="class 3: a single polygon; in no part"):
+        scene_split(single, "polygons", patch_size=3)
 
 
 def test_graphs_and_reductions_are_those_of_the_clean_scene() -> None:

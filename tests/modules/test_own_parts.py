@@ -20,7 +20,7 @@ from hsi_diffusion import (
     SimulatedSceneDataModule,
     UNet3D,
 )
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.modules.lightning_cli import SceneCLI
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ def test_an_own_denoiser(
 
     with pytest.raises(ConfigurationError, match=r"my_parts\.MyDenoiser.*denoiser=\.\.\."):
         DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    narrow = partial(own.MyDenoiser, width=8)
+    with pytest.raises(CheckpointError, match="with width=16, got width=8"):
+        DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", denoiser=narrow)
     loaded = DiffusionPretrainModule.load_from_checkpoint(
         tmp_path / "own.ckpt", denoiser=own.MyDenoiser
     )

@@ -71,6 +71,11 @@ def test_what_wandb_has_not_sent_yet_is_never_removed(folder: Path) -> None:
     fill(folder, (*FINISHED, "wandb/run.id", offline))
     prepare_output(folder, overwrite=True)
     assert files(folder) == {offline}, "and the next run is another one"
+    fill(folder, BEGUN)
+    remove_if_only_begun(folder)
+    assert files(folder) == {offline}
+    prepare_output(folder, overwrite=False)  # it stands in nobody's way
+    assert files(folder) == {offline}
 
 
 def test_a_run_that_computed_nothing_does_not_stand_in_the_way(folder: Path) -> None:
