@@ -76,8 +76,7 @@ class RunSettings(Recipe):
             fields:0.2 = a fifth; polygons = whole polygons of the labels, likewise polygons:0.2;
             fixed = the split published with the scene, or the masks; images = the last of several
             images is tested, images:NAME = those that are named; FILE.npz = a stored split. None:
-            the scene's usual
-            one.
+            the scene's usual one.
         train_mask: Fixed split, ``"FILE[:key]"``: non-zero = training pixel.
         test_mask: Fixed split, ``"FILE[:key]"``: non-zero = test pixel.
         guard: Pixels between the training and test pixels of blocks; None: the radius of the
