@@ -255,7 +255,8 @@ def test_a_sweep_sets_settings_that_there_are(
     settings = yaml.safe_load(capsys.readouterr().out)
     assert settings["pretrain"]["steps"] == 1600
     assert settings["logger"] == "wandb"
-    assert sweep["metric"]["name"] == "test/overall_accuracy"
+    assert settings["choice"]["score"], "what the sweep goes by is there"
+    assert sweep["metric"]["name"] == "validation/overall_accuracy"
 
 
 def test_a_plan_varies_settings_without_a_network() -> None:

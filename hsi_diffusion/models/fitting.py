@@ -177,13 +177,14 @@ class Fitting:
     ) -> tuple[FittedModel, FitRecord, Prediction]:
         """Compare candidates on validation pixels, by short trainings; then learn the best one."""
         labels, classes = self.scene.labels, self.scene.num_classes
-        splits = self._choice_splits() if len(candidates) > 1 else (self.split,)
+        compared = len(candidates) > 1 or self.recipe.choice.score
+        splits = self._choice_splits() if compared else (self.split,)
 
         tried: list[Candidate] = []
         kept: list[Any] = []  # of the best so far: its rank, itself, and what was made for it
 
         def score(candidate: Candidate) -> tuple[float, float]:
-            if len(candidates) == 1:  # nothing to choose
+            if not compared:
                 return math.nan, math.nan
             representation, cube, spreading = seen_by(candidate)
             scores = []
@@ -334,7 +335,7 @@ class Fitting:
         choices = [len(recipe.features.candidates() if recipe.pretrains else recipe.raw_bands)]
         if spread.active:
             choices += [len(spread.own_shares), 1 + len(spread.other_alphas)]
-        return max(choices) > 1
+        return max(choices) > 1 or recipe.choice.score
 
     def _choice_splits(self) -> tuple[Split, ...]:
         return choice_splits(self.split, self.scene.labels, self.recipe.choice, self.seed)

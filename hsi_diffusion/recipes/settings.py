@@ -271,11 +271,14 @@ class ChoiceSettings:
             split's validation pixels where these are few; 1: always the validation pixels. A split
             into blocks always uses these: pixels of one block would validate each other.
         small: Number of validation pixels below which cross-validation is used.
+        score: Score an only candidate as well. A run then always has a figure that settings can be
+            chosen by, in a sweep for example.
     """
 
     steps: int = 100
     folds: int = 3
     small: int = 100
+    score: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""

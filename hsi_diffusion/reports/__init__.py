@@ -10,11 +10,10 @@ from hsi_diffusion.reports.comparison import (
 from hsi_diffusion.reports.confusion import confusion_matrix
 from hsi_diffusion.reports.differences import differences_figure
 from hsi_diffusion.reports.figures import save_both, save_figure
-from hsi_diffusion.reports.gallery import map_gallery
+from hsi_diffusion.reports.gallery import compared_maps, map_gallery
 from hsi_diffusion.reports.images import false_colour_image, label_image
 from hsi_diffusion.reports.maps import (
     classification_map,
-    compared_maps,
     false_colour,
     split_map,
 )

@@ -1,4 +1,4 @@
-"""The maps of many methods beside each other, as papers compare them."""
+"""The maps of several methods beside each other, as papers compare them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
 from hsi_diffusion.reports.figures import TITLE_FONT, WIDE, add_legend, legend_height
-from hsi_diffusion.reports.images import class_colours, label_image
+from hsi_diffusion.reports.images import NO_DATA, class_colours, label_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,14 @@ PANEL_WIDTH = 1.2
 LETTER, LINE = 0.088, 0.18
 """Inches of a letter and of a line of a title."""
 
+WHO_COLOURS = {
+    "both right": (0.85, 0.85, 0.85),
+    "only the method": (0.0, 0.447, 0.698),
+    "only the control": (0.902, 0.624, 0.0),
+    "both wrong": (0.25, 0.0, 0.1),
+}
+"""Colours of who is right on a test pixel."""
+
 
 def map_gallery(
     maps: Mapping[str, NDArray[Any]],
@@ -47,9 +56,9 @@ def map_gallery(
 
     Args:
         maps: For each title, such as ``"SpectralDiff\nOA 98.34 %"``, a map of shape (H, W), 0 = no
-            class (black), classes 1..K. Titles that are too long for their panel are wrapped.
+            data (white), classes 1..K. Titles that are too long for their panel are wrapped.
         info: The scene's facts: palette and class names.
-        truth: Ground truth, shape (H, W), 0 = unlabelled (black).
+        truth: Ground truth, shape (H, W), 0 = unlabelled (black where a map holds a class).
 
     Raises:
         SceneError: If the maps differ in size from the ground truth, or hold other classes.
@@ -64,19 +73,59 @@ def map_gallery(
                 f"all maps must have the shape of the ground truth, {truth.shape}, but {name!r} "
                 f"has {array.shape}"
             )
-    panels = [(name, label_image(array, info)) for name, array in labels.items()]
-    legend = class_colours(info, labels.values())
-    height, width = truth.shape
-    figure, axes = _page([name for name, _ in panels], width / height, legend)
-    for axis, (_, image) in zip(axes, panels, strict=True):
-        axis.imshow(image, interpolation="nearest")
+    valid = np.any([array > 0 for array in maps.values()], axis=0)
+    figure, axes = _page(tuple(labels), truth.shape, class_colours(info, labels.values(), valid))
+    for axis, array in zip(axes, labels.values(), strict=True):
+        axis.imshow(label_image(array, info, valid), interpolation="nearest")
+    return figure
+
+
+def compared_maps(
+    method: NDArray[Any],
+    control: NDArray[Any],
+    truth: NDArray[Any],
+    info: SceneInfo,
+    *,
+    test: NDArray[np.int64],
+    confidence: NDArray[Any],
+) -> Figure:
+    """Method and control beside the ground truth, who is right where, and how sure the method is.
+
+    Args:
+        method: Classes 1..K of the method, shape (H, W), 0 = no data (white).
+        control: Likewise of the control.
+        truth: Ground truth, shape (H, W), 0 = unlabelled.
+        info: The scene's facts: palette and class names.
+        test: Flat pixel numbers (row * W + column) of the pixels that were tested.
+        confidence: Probability of the method's class, shape (H, W), white = 1.
+    """
+    maps = {"Ground truth": truth, "Method": method, "Control": control}
+    right = [(found == truth).ravel()[test] for found in (method, control)]
+    who = np.full(truth.size, len(WHO_COLOURS))
+    who[test] = 2 * ~right[0] + ~right[1]
+    counts = np.bincount(who, minlength=len(WHO_COLOURS))
+    shown = {
+        f"{name} ({count:,} test pixels)": colour
+        for (name, colour), count in zip(WHO_COLOURS.items(), counts, strict=False)
+    }
+    valid = method > 0
+    titles = (*maps, "Who is right", "Confidence of the method (white: 100 %)")
+    figure, axes = _page(titles, truth.shape, class_colours(info, maps.values(), valid) | shown)
+    for axis, labels in zip(axes, maps.values(), strict=False):
+        axis.imshow(label_image(labels, info, valid), interpolation="nearest")
+    colours = np.array([*WHO_COLOURS.values(), NO_DATA])
+    axes[3].imshow(colours[who].reshape(*truth.shape, 3), interpolation="nearest")
+    axes[4].imshow(
+        np.where(valid, confidence, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )
     return figure
 
 
 def _page(
-    titles: Sequence[str], aspect: float, legend: Mapping[str, Colour]
+    titles: Sequence[str], size: tuple[int, ...], legend: Mapping[str, Colour]
 ) -> tuple[Figure, list[Axes]]:
-    """A page of a panel per title, and the legend below."""
+    """A page of a panel per title for images of so many rows and columns, and the legend below."""
+    aspect = size[1] / size[0]
     columns = _columns(len(titles), aspect)
     rows = math.ceil(len(titles) / columns)
     panel_width = min(math.sqrt(PANEL_AREA * aspect), PAGE_WIDTH / columns)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOULDER = 0.8
 """Brightness from which false colour is compressed."""
 
+NO_DATA = (1.0, 1.0, 1.0)
+"""Colour of pixels without data: that of the paper, where unlabelled pixels are black."""
+
 
 def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
     """The channels to show as red, green and blue.
@@ -38,14 +41,14 @@ def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
 
 
 def class_colours(
-    info: SceneInfo, shown: Iterable[NDArray[Any]], nothing: str = "unlabelled"
+    info: SceneInfo, shown: Iterable[NDArray[Any]], valid: NDArray[np.bool_] | None = None
 ) -> dict[str, tuple[float, float, float]]:
-    """The legend of label maps: each class and its colour, and black for pixels of none.
+    """The legend of label maps: each class and its colour, black for pixels of none, and no data.
 
     Args:
         info: The scene's facts: class names and palette.
         shown: The label maps, 0 = no class.
-        nothing: What to call pixels of no class.
+        valid: Which pixels hold data, shape (H, W); None: all.
 
     Returns:
         Red, green and blue from 0 to 1 by the name of the class.
@@ -54,8 +57,11 @@ def class_colours(
         name: (red / 255, green / 255, blue / 255)
         for name, (red, green, blue) in zip(info.class_names, info.palette, strict=True)
     }
-    if any((labels == 0).any() for labels in shown):
-        colours[nothing] = (0.0, 0.0, 0.0)
+    some = True if valid is None else valid
+    if any(((labels == 0) & some).any() for labels in shown):
+        colours["unlabelled"] = (0.0, 0.0, 0.0)
+    if not np.all(some):
+        colours["no data"] = NO_DATA
     return colours
 
 
@@ -91,7 +97,7 @@ def false_colour_image(
         info: The scene's facts; see :func:`colour_bands`.
         limits: As :func:`colour_limits` gives them, to show several cubes alike; None takes the
             2nd and 98th percentile of this cube.
-        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
+        valid: Which pixels hold data, shape (H, W); the others are white. None: all.
 
     Returns:
         uint8, shape (H, W, 3). The brightest fifth is compressed more and more, so that what is
@@ -105,16 +111,19 @@ def false_colour_image(
     room = 1 - SHOULDER
     scaled = np.minimum(scaled, SHOULDER) + room * (1 - np.exp(-bright / room))
     if valid is not None:
-        scaled[~valid] = 0
+        scaled[~valid] = NO_DATA
     return np.asarray(np.rint(255 * np.clip(scaled, 0, 1)), dtype=np.uint8)
 
 
-def label_image(labels: NDArray[Any], info: SceneInfo) -> NDArray[np.uint8]:
+def label_image(
+    labels: NDArray[Any], info: SceneInfo, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
     """A label map in the scene's palette.
 
     Args:
         labels: Shape (H, W), integers: 0 = unlabelled (black), classes 1..K.
         info: The scene's facts.
+        valid: Which pixels hold data, shape (H, W); the others are white. None: all.
 
     Returns:
         uint8, shape (H, W, 3).
@@ -127,4 +136,7 @@ def label_image(labels: NDArray[Any], info: SceneInfo) -> NDArray[np.uint8]:
             f"labels must be 0 (unlabelled) to {info.num_classes}, the classes of {info.name!r}, "
             f"got {labels.min()} to {labels.max()}"
         )
-    return np.asarray(np.array([(0, 0, 0), *info.palette], dtype=np.uint8)[labels])
+    image = np.asarray(np.array([(0, 0, 0), *info.palette], dtype=np.uint8)[labels])
+    if valid is not None:
+        image[~valid] = np.multiply(255, NO_DATA)
+    return image

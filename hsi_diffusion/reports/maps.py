@@ -11,6 +11,7 @@ from matplotlib.text import OffsetFrom
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
 from hsi_diffusion.reports.images import (
+    NO_DATA,
     class_colours,
     colour_bands,
     false_colour_image,
@@ -32,17 +33,9 @@ SPLIT_COLOURS = {
     "test": (0.337, 0.706, 0.914),
     "labelled, not used": (0.450, 0.450, 0.450),
     "unlabelled": (0.0, 0.0, 0.0),
+    "no data": NO_DATA,
 }
 """Colours that differ in lightness too, so they are told apart in every kind of colour vision."""
-
-
-WHO_COLOURS = {
-    "both right": (0.85, 0.85, 0.85),
-    "only the method": (0.0, 0.447, 0.698),
-    "only the control": (0.902, 0.624, 0.0),
-    "both wrong": (0.25, 0.0, 0.1),
-}
-"""Colours of who is right on a test pixel."""
 
 
 def classification_map(
@@ -57,9 +50,10 @@ def classification_map(
     """The classes of all pixels, beside the ground truth, with a legend.
 
     Args:
-        prediction: Shape (H, W), 0 = no class (black), classes 1..K.
+        prediction: Shape (H, W), 0 = no data (white), classes 1..K.
         info: The scene's facts: palette and class names.
-        truth: Ground truth, shape (H, W), 0 = unlabelled (black); None shows the map alone.
+        truth: Ground truth, shape (H, W), 0 = unlabelled (black where there is data); None shows
+            the map alone.
         title: Title of the map's panel.
         metres: Width of a pixel, for a scale bar; None: no bar.
         georeference: Where the pixels lie, for an arrow towards north; None: no arrow.
@@ -75,11 +69,11 @@ def classification_map(
                 f"got {truth.shape}"
             )
         panels.insert(0, ("Ground truth", truth))
-    nothing = "no data" if truth is None else "unlabelled"
-    legend = class_colours(info, [labels for _, labels in panels], nothing)
+    valid = prediction > 0
+    legend = class_colours(info, [labels for _, labels in panels], valid)
     figure, axes = image_page(len(panels), prediction.shape, legend)
     for axis, (name, labels) in zip(axes, panels, strict=True):
-        axis.imshow(label_image(labels, info), interpolation="nearest")
+        axis.imshow(label_image(labels, info, valid), interpolation="nearest")
         axis.set_title(name, fontsize=TITLE_FONT)
     if metres is not None or georeference is not None:
         figure.set_figheight(figure.get_figheight() + 0.3)  # room below the map
@@ -87,46 +81,6 @@ def classification_map(
         _scale_bar(axes[-1], prediction.shape, metres)
     if georeference is not None:
         _north_arrow(axes[-1], georeference)
-    return figure
-
-
-def compared_maps(
-    method: NDArray[Any],
-    control: NDArray[Any],
-    truth: NDArray[Any],
-    info: SceneInfo,
-    *,
-    test: NDArray[np.int64],
-    confidence: NDArray[Any],
-) -> Figure:
-    """Method and control beside the ground truth, who is right where, and how sure the method is.
-
-    Args:
-        method: Classes 1..K of the method, shape (H, W), 0 = no class.
-        control: Likewise of the control.
-        truth: Ground truth, shape (H, W), 0 = unlabelled.
-        info: The scene's facts: palette and class names.
-        test: Flat pixel numbers (row * W + column) of the pixels that were tested.
-        confidence: Probability of the method's class, shape (H, W), white = 1.
-    """
-    maps = {"Ground truth": truth, "Method": method, "Control": control}
-    right = [(found == truth).ravel()[test] for found in (method, control)]
-    who = np.full(truth.size, len(WHO_COLOURS))
-    who[test] = 2 * ~right[0] + ~right[1]
-    counts = np.bincount(who, minlength=len(WHO_COLOURS))
-    shown = {
-        f"{name} ({count:,} test pixels)": colour
-        for (name, colour), count in zip(WHO_COLOURS.items(), counts, strict=False)
-    }
-    figure, axes = image_page(5, truth.shape, class_colours(info, maps.values()) | shown)
-    for axis, (name, labels) in zip(axes, maps.items(), strict=False):
-        axis.imshow(label_image(labels, info), interpolation="nearest")
-        axis.set_title(name, fontsize=TITLE_FONT)
-    colours = np.array([*WHO_COLOURS.values(), (1.0, 1.0, 1.0)])
-    axes[3].imshow(colours[who].reshape(*truth.shape, 3), interpolation="nearest")
-    axes[3].set_title("Who is right", fontsize=TITLE_FONT)
-    axes[4].imshow(confidence, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes[4].set_title("Confidence of the method (white: 100 %)", fontsize=TITLE_FONT)
     return figure
 
 
@@ -182,7 +136,7 @@ def false_colour(
     Args:
         cube: Shape (H, W, C); see :func:`~hsi_diffusion.reports.images.colour_bands`.
         info: The scene's facts.
-        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
+        valid: Which pixels hold data, shape (H, W); the others are white. None: all.
     """
     figure, (axis,) = image_page(1, cube.shape[:2])
     axis.imshow(false_colour_image(cube, info, valid=valid), interpolation="nearest")
@@ -200,6 +154,7 @@ def split_map(
     train: NDArray[np.int64] | Sequence[int],
     val: NDArray[np.int64] | Sequence[int],
     test: NDArray[np.int64] | Sequence[int],
+    valid: NDArray[np.bool_] | None = None,
 ) -> Figure:
     """Where the training, validation and test pixels lie, and how many they are.
 
@@ -209,6 +164,7 @@ def split_map(
         train: Flat pixel numbers (row * W + column).
         val: Likewise.
         test: Likewise.
+        valid: Which pixels hold data, shape (H, W); the others are white. None: all.
 
     Raises:
         SceneError: If a pixel number lies outside the map.
@@ -221,6 +177,8 @@ def split_map(
     shown = np.where(
         labels.ravel() > 0, names.index("labelled, not used"), names.index("unlabelled")
     )
+    if valid is not None:
+        shown[~valid.ravel()] = names.index("no data")
     for name, pixels in parts.items():
         if pixels.size and (pixels.min() < 0 or pixels.max() >= labels.size):
             raise SceneError(

@@ -131,7 +131,7 @@ def _figures(result: RunResult, timesteps: tuple[int, ...]) -> dict[str, Figure]
         "false_colour": false_colour(scene.cube, scene.info, scene.valid),
         "class_spectra": class_spectra(scene.cube, scene.labels, scene.info),
         "confusion_matrix": confusion_matrix(confusion, scene.info.class_names),
-        "split": split_map(scene.labels, split.train, split.val, split.test),
+        "split": split_map(scene.labels, split.train, split.val, split.test, scene.valid),
     }
     if result.control is not None:
         figures["comparison"] = compared_maps(
@@ -181,6 +181,7 @@ def _log(
             [*row, value] for row, value in zip(rows, control[0]["per_class_accuracy"], strict=True)
         ]
     logger.table("test/accuracy_of_each_class", columns, rows)
+    logger.metrics("validation", _validation(result.method))
     best = _record(result.method).choice.best
     chosen: dict[str, Any] = {"chosen": str(best)}
     if result.settings.pretrains:
@@ -215,12 +216,22 @@ def _summary(
             {"id": number, "name": name}
             for number, name in zip(info.class_ids, info.class_names, strict=True)
         ],
+        "validation": _validation(result.method),
         "leakage": _plain(leakage),
         "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "resumed": result.resumed,
         "costs": costs,
     }
+
+
+def _validation(outcome: Outcome) -> dict[str, float]:
+    """What the chosen candidate reached without test pixels; empty where none was scored."""
+    choice = _record(outcome).choice
+    for trial in choice.trials:
+        if trial.candidate == choice.best and not math.isnan(trial.score.accuracy):
+            return {"overall_accuracy": trial.score.accuracy, "cross_entropy": trial.score.loss}
+    return {}
 
 
 def _found(outcome: Outcome) -> dict[str, Any]:
@@ -406,11 +417,14 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
         "By the overall accuracy on the validation pixels (then by the loss) of the same "
         f"classifier, {pixels}. Test pixels were not looked at."
     )
-    several = len(record.choice.trials) > 1
+    scored = bool(_validation(outcome))
+    given = "Given by the settings."
+    if scored and len(record.choice.trials) == 1:
+        how = f"{given} Its score: by{how[2:]}"
     return {
         "what": what,
         "chosen": str(record.choice.best),
-        "how": how if several else "Given by the settings.",
+        "how": how if scored else given,
         "candidates": [
             {
                 "name": str(trial.candidate),
@@ -418,7 +432,7 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
                 "loss": _plain(trial.score.loss),
             }
             for trial in record.choice.trials
-            if several
+            if scored
         ],
     }
 

@@ -57,6 +57,19 @@ def test_classification_map_alone_has_no_unlabelled_entry(scene: Scene) -> None:
     assert names == list(scene.info.class_names)
 
 
+def test_pixels_without_data_are_no_unlabelled_pixels(scene: Scene) -> None:
+    prediction = np.maximum(scene.labels, 1)
+    prediction[:3] = 0
+    truth = np.where(prediction > 0, scene.labels, 0)
+    figure = classification_map(prediction, scene.info, truth=truth)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[-2:] == ["unlabelled", "no data"]
+    for panel in (0, 1):
+        assert (image_of(figure, panel)[:3] == 255).all()
+    black = (image_of(figure)[3:] == 0).all(axis=2)
+    np.testing.assert_array_equal(black, scene.labels[3:] == 0)
+
+
 def test_truth_of_another_size_is_refused(scene: Scene) -> None:
     with pytest.raises(SceneError, match=r"truth must have the shape .*\(40, 36\), got \(36, 40\)"):
         classification_map(scene.labels, scene.info, truth=scene.labels.T)
@@ -73,12 +86,12 @@ def test_a_bar_and_an_arrow_push_nothing_off_the_page(size: tuple[int, int], bes
     )
 
 
-def test_pixels_without_data_are_black_and_stretch_nothing(scene: Scene) -> None:
+def test_pixels_without_data_are_white_and_stretch_nothing(scene: Scene) -> None:
     valid = np.ones(scene.labels.shape, np.bool_)
     valid[:, :6] = False
     cube = np.where(valid[..., None], scene.cube, 1e6)
     image = image_of(false_colour(cube, scene.info, valid))
-    assert not image[~valid].any()
+    assert (image[~valid] == 255).all()
     kept = dataclasses.replace(scene.info, width=30)
     np.testing.assert_array_equal(image[:, 6:], false_colour_image(scene.cube[:, 6:], kept))
 
@@ -104,14 +117,18 @@ def test_false_colour_of_components_or_unknown_wavelengths(scene: Scene) -> None
 def test_split_map_paints_every_part(scene: Scene) -> None:
     labelled = np.flatnonzero(scene.labels)
     train, val, test = labelled[:50], labelled[50:60], labelled[60:-40]
-    figure = split_map(scene.labels, train, val, test)
+    unlabelled = np.flatnonzero(scene.labels.ravel() == 0)
+    valid = np.ones(scene.labels.shape, np.bool_)
+    valid.ravel()[unlabelled[:7]] = False
+    figure = split_map(scene.labels, train, val, test, valid)
     image = image_of(figure).reshape(-1, 3)
     expected = {
         "train": train,
         "val": val,
         "test": test,
         "labelled, not used": labelled[-40:],
-        "unlabelled": np.flatnonzero(scene.labels.ravel() == 0),
+        "unlabelled": unlabelled[7:],
+        "no data": unlabelled[:7],
     }
     assert set(expected) == set(SPLIT_COLOURS)
     for name, pixels in expected.items():

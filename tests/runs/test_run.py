@@ -156,6 +156,13 @@ def test_what_was_chosen_is_told(
     )
     assert str(best) in report_of(folder)
     assert "Test pixels were not looked at" in report_of(folder)
+    assert result.method.model.record is not None
+    trials = result.method.model.record.choice.trials
+    [score] = (trial.score for trial in trials if trial.candidate == best)
+    assert metrics_of(folder)["validation"] == {
+        "overall_accuracy": score.accuracy,
+        "cross_entropy": score.loss,
+    }
     show_result(result, folder)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"Learned from features of {best}; raw bands as mnf-5;" in shown
@@ -222,6 +229,19 @@ def test_a_baseline_is_told_without_diffusion(
     assert "iffusion" not in report.split("## To repeat it")[0]
     show_result(result, folder)
     assert "Learned from raw bands as mnf-5, blur 2;" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_only_candidate_is_scored_where_that_is_wanted(
+    baseline: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    folder, result = baseline
+    assert metrics_of(folder)["validation"] == {}
+    start(tmp_path, merge(BASELINE, {"choice": {"score": True}}))
+    assert 0.3 < metrics_of(tmp_path)["validation"]["overall_accuracy"] < 1
+    assert "Its score: by the overall accuracy on" in report_of(tmp_path)
+    assert np.array_equal(np.load(tmp_path / "classification_map.npy"), result.method.predicted), (
+        "the score changes nothing else"
+    )
 
 
 def test_a_report_tells_what_an_svm_chose_and_no_settings_that_played_no_part(

@@ -29,6 +29,8 @@ def test_one_wandb_run_with_sections_for_method_and_control(
     assert part.summary["test/overall_accuracy"] == pytest.approx(method)
     assert part.summary["control/test/overall_accuracy"] == pytest.approx(control)
     assert part.summary["difference/overall_accuracy"] == pytest.approx(method - control)
+    validation = found["validation"]["overall_accuracy"]
+    assert part.summary["validation/overall_accuracy"] == pytest.approx(validation)
     assert (part.summary["timesteps"], part.summary["levels"]) == (
         found["timesteps"],
         found["levels"],
