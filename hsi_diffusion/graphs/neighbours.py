@@ -25,10 +25,10 @@ CACHED = 2**22
 are square: in strips as wide as a large scene, few rows would share a walk through all others."""
 
 EXACT = 2**16
-"""Rows up to which every row is compared with every other on a CPU; beyond, :func:`_descended`."""
+"""Rows up to which every row is compared with every other on a CPU; beyond, :func:`_listed`."""
 
-CANDIDATES = 22
-"""Neighbours that are improved together among more rows: the more, the fewer are missed."""
+LISTED, PROBED = 650, 16
+"""Rows around a centre among more, and the number of centres whose rows are compared with a row."""
 
 
 def neighbour_mean(
@@ -181,7 +181,7 @@ def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
         if rows.is_cuda or len(rows) <= EXACT:
             nearest = _compared(rows, number)
         else:
-            nearest = _descended(rows, number)
+            nearest = _listed(rows, number)
     # by their differences, so that equal rows are at a distance of exactly 0
     own = torch.arange(len(rows), device=rows.device).repeat_interleave(number)
     apart = row_distances(rows, own, nearest.flatten()).view_as(nearest)
@@ -221,26 +221,28 @@ def _compared(rows: Tensor, number: int) -> Tensor:
     )
 
 
-def _descended(rows: Tensor, number: int) -> Tensor:
+def _listed(rows: Tensor, number: int) -> Tensor:
     """Numbers of nearly all of the nearest other rows, (N, number), in less than quadratic time.
 
-    Nearest neighbour descent (Dong et al., WWW 2011) from random projection trees. Its code is
-    compiled by the first call of a process.
+    An inverted file (Sivic & Zisserman, ICCV 2003): each row is compared with those whose k-means
+    centre is one of the ``PROBED`` nearest to it.
     """
-    import numba  # noqa: PLC0415  (seconds, for large scenes only)
-    from pynndescent import NNDescent  # noqa: PLC0415
+    import faiss  # noqa: PLC0415  (for large scenes only)
 
-    most, before = int(vars(numba.config)["NUMBA_NUM_THREADS"]), torch.get_num_threads()
+    values, before = rows.numpy(), torch.get_num_threads()
+    centres = faiss.IndexFlatL2(values.shape[1])
+    index = faiss.IndexIVFFlat(centres, values.shape[1], max(1, len(values) // LISTED))
+    index.cp.seed, index.cp.max_points_per_centroid = 0, 64
+    index.nprobe = PROBED
     try:
-        search = NNDescent(
-            rows.numpy(),
-            n_neighbors=max(CANDIDATES, number + 1),
-            random_state=0,
-            n_jobs=min(2, most),  # what it finds depends on their number
-        )
-    finally:  # Numba's threads are those of OpenMP, and so PyTorch's
+        faiss.omp_set_num_threads(1)  # the centres, and so what is found, depend on their number
+        index.train(values)
+        faiss.omp_set_num_threads(before)
+        index.add(values)
+        _, nearest = index.search(values, number + 1)
+    finally:  # where OpenMP is shared, its threads are PyTorch's
         torch.set_num_threads(before)
-    found = torch.from_numpy(search.neighbor_graph[0]).long() % len(rows)  # -1 stands for nothing
+    found = torch.from_numpy(nearest) % len(rows)  # -1 stands for nothing
     itself = found == torch.arange(len(rows))[:, None]
     return found.gather(1, itself.long().argsort(dim=1, stable=True)[:, :number])
 

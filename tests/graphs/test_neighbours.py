@@ -140,6 +140,7 @@ def test_impossible_cubes_are_named(use: Callable[[NDArray[Any]], object]) -> No
 def test_nearly_all_of_the_nearest_are_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
     cube = np.random.default_rng(0).normal(size=(40, 60, 4)).astype(np.float32)
     monkeypatch.setattr(neighbours, "EXACT", 100)
+    monkeypatch.setattr(neighbours, "LISTED", 40)
     _, found = nearest_rows(pixel_rows(cube, 5), 5)
     _, again = nearest_rows(pixel_rows(cube, 5), 5)
     assert torch.equal(found, again)
@@ -147,3 +148,14 @@ def test_nearly_all_of_the_nearest_are_found_among_many(monkeypatch: pytest.Monk
     assert not (found == torch.arange(len(found))[:, None]).any()
     right = [len(set(a) & set(b)) for a, b in zip(found.tolist(), nearest(cube, 5), strict=True)]
     assert np.mean(right) / 5 >= 0.98
+
+
+def test_equal_pixels_among_many_are_at_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "EXACT", 100)
+    monkeypatch.setattr(neighbours, "LISTED", 40)
+    cube = np.random.default_rng(0).normal(size=(40, 60, 4)).astype(np.float32)
+    cube[:30] = 0.5
+    distance, found = nearest_rows(pixel_rows(cube, 5), 5)
+    assert not (found == torch.arange(len(found))[:, None]).any()
+    assert not distance[: 30 * 60].any()
+    assert (distance[30 * 60 :] > 0).all()
