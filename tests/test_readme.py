@@ -239,7 +239,7 @@ def test_python_blocks_run(one: Block, elsewhere: Path) -> None:
             tifffile.imwrite(name, scene.cube, photometric="minisblack", planarconfig="contig")
     if "line1.hdr" in one.code:
         simulate_campaign(".", 72, 64, 30, 4)
-    code = one.code.replace('"spectraldiff"', '"mnf_blur_svm"').replace("workers=2", "workers=None")
+    code = one.code.replace('"spectraldiff"', '"knn"').replace("workers=2", "workers=None")
     exec(code, {"labels": line1.labels})
 
 
