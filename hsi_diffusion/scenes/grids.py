@@ -31,7 +31,9 @@ ALIGNED: Final = 0.05
 """Parts of a pixel by which two grids may be apart and still be one."""
 
 
-def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Labels:
+def read_labels(
+    source: Any, image: Raster, attribute: str | None = None, axes: str | None = None
+) -> Labels:
     """Labels of an image, from whatever holds them.
 
     Args:
@@ -39,6 +41,7 @@ def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Lab
             one-hot or colour-coded image, or polygons and points, see :func:`read_vector`.
         image: The image.
         attribute: For polygons and points: the column that holds the class.
+        axes: The order of axes in which the image was read, for messages; None: HWC.
 
     Returns:
         Class values on the image's pixels, 0 where unlabelled, and what the file says of them.
@@ -57,7 +60,7 @@ def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Lab
     try:
         raster = open_raster(source, ndim=2)
     except (FileFormatError, SceneError) as error:
-        return _of_pictures(source, image, error)
+        return _of_pictures(source, image, error, axes)
     values, valid = raster.read()
     labels = as_label_map(np.where(valid, values[:, :, 0], 0))
     ignored = (labels == IGNORED) & (values.dtype == np.uint8)
@@ -66,12 +69,12 @@ def read_labels(source: Any, image: Raster, attribute: str | None = None) -> Lab
         labels[ignored] = 0
     if raster.georeference is not None and image.georeference is not None:
         labels = _onto(labels, raster.georeference, image)
-    check_same_size(image.shape, labels, "labels")
+    check_same_size(image.shape, labels, "labels", axes)
     names = {value: name for value, name in (raster.class_names or {}).items() if value > 0}
     return Labels(labels, names, raster.palette or {})
 
 
-def _of_pictures(source: Any, image: Raster, refused: Exception) -> Labels:
+def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | None) -> Labels:
     """One-hot and colour-coded images as label maps.
 
     Raises:
@@ -81,9 +84,15 @@ def _of_pictures(source: Any, image: Raster, refused: Exception) -> Labels:
         values, valid = open_raster(source).read()
     except (FileFormatError, SceneError):
         raise refused from None
-    check_same_size(image.shape, values[:, :, 0], "labels")
+    check_same_size(image.shape, values[:, :, 0], "labels", axes)
     if set(np.unique(values).tolist()) <= {0, 1} and values.sum(axis=2).max() == 1:
         labels = np.where(values.any(axis=2), values.argmax(axis=2) + 1, 0)
+        if labels.all():
+            warnings.warn(
+                "labels: every pixel of the one-hot image has a class; if one of its bands stands "
+                "for unlabelled pixels, leave that band out",
+                stacklevel=4,
+            )
         return Labels(np.where(valid, labels, 0).astype(np.int64), {}, {})
     if values.dtype == np.uint8 and values.shape[2] in (3, 4):
         colours, number = np.unique(values[:, :, :3].reshape(-1, 3), axis=0, return_inverse=True)

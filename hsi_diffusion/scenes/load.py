@@ -175,13 +175,13 @@ def load_custom_scene(
     fixed: list[NDArray[np.int64]] = []
     if train_labels is not None:
         attribute = label_attribute if labels is None else None
-        parts = [read_labels(part, raster, attribute) for part in (train_labels, test_labels)]
+        parts = [read_labels(part, raster, attribute, axes) for part in (train_labels, test_labels)]
         fixed = [part.values for part in parts]
         if shared := int(np.count_nonzero((fixed[0] > 0) & (fixed[1] > 0))):
             raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
         found = _both(*parts)
     if labels is not None:
-        found = read_labels(labels, raster, label_attribute)
+        found = read_labels(labels, raster, label_attribute, axes)
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
     if sample is None:
         values, valid = raster.read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -166,13 +165,16 @@ def check_cube(cube: NDArray[Any]) -> None:
         )
 
 
-def check_same_size(shape: tuple[int, ...], image: NDArray[Any], name: str) -> None:
+def check_same_size(
+    shape: tuple[int, ...], image: NDArray[Any], name: str, axes: str | None = None
+) -> None:
     """Check that the 2-D ``image``, called ``name``, has the height and width of a cube.
 
     Args:
         shape: That of the cube, or its height and width.
         image: Shape (H, W).
         name: What to call the image in a message.
+        axes: The order of axes in which the cube was read; None: HWC.
 
     Raises:
         SceneError: If it has not; the message says which order of the cube's axes would fit.
@@ -180,19 +182,16 @@ def check_same_size(shape: tuple[int, ...], image: NDArray[Any], name: str) -> N
     size = tuple(shape[:2])
     if image.shape == size:
         return
-    hint, orders = "", itertools.permutations("HWC") if len(shape) == 3 else ()
-    if image.shape == size[::-1]:
-        hint = (
-            "; its transpose would fit: give it transposed (numpy: array.T), or the cube with "
-            "axes='WHC' (--axes WHC)"
-        )
-    for order in orders:
-        fits = image.shape == tuple(shape[order.index(axis)] for axis in "HW")
-        if fits and not hint:
-            axes = "".join(order)
+    hint = ""
+    for order in ("WHC", "CHW", "HCW", "CWH", "WCH") if len(shape) == 3 else ("WHC",):
+        if not hint and image.shape == tuple(shape[order.index(axis)] for axis in "HW"):
+            right = "".join(order["HWC".index(axis)] for axis in axes or "HWC")
             hint = (
-                f"; the cube's axes seem to be in another order: give axes={axes!r} (--axes {axes})"
+                "; its transpose would fit: give it transposed (numpy: array.T), or the cube with"
+                if order == "WHC"
+                else "; the cube's axes seem to be in another order: give"
             )
+            hint += f" axes={right!r} (--axes {right})"
     raise SceneError(
         f"{name} must have the height and width of the cube, {size}, got {image.shape}{hint}"
     )

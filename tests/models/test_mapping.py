@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from hsi_diffusion import simulate_scene
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
@@ -149,6 +150,9 @@ def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
     assert said[0] == "2 of 4 windows were mapped before"
     map_image(saved.folder, image, [shared], workers=2)
     assert once.read_bytes() == again.read_bytes() == shared.read_bytes()
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        map_image(saved.folder, image, [shared], scheduler=cluster.scheduler_address)
+    assert once.read_bytes() == shared.read_bytes()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -244,6 +244,13 @@ def test_an_only_candidate_is_scored_where_that_is_wanted(
     )
 
 
+def test_a_report_tells_that_few_bands_give_few_components(tmp_path: Path) -> None:
+    asked = {"transform": {"class_path": "MNF", "init_args": {"components": 50}}}
+    result = start(tmp_path, merge(BASELINE, {"raw_bands": [asked]}))
+    bands = result.scene.bands
+    assert f"the scene has {bands} bands, so that no transform gives 50" in report_of(tmp_path)
+
+
 def test_a_report_tells_what_an_svm_chose_and_no_settings_that_played_no_part(
     tmp_path: Path,
 ) -> None:

@@ -109,6 +109,17 @@ def test_custom_arrays_that_do_not_fit(
         load_custom_scene(cube, labels)
 
 
+@pytest.mark.parametrize("given", ["HWC", "CHW", "WCH"])
+def test_the_order_of_axes_that_would_fit_is_told(given: str) -> None:
+    """Whatever order was given: the one that is told makes the labels fit."""
+    stored = CUBE.transpose(2, 0, 1)
+    if given == "CHW":
+        assert load_custom_scene(stored, LABELS, axes=given).labels.shape == LABELS.shape
+        return
+    with pytest.raises(SceneError, match=r"axes='CHW' \(--axes CHW\)"):
+        load_custom_scene(stored, LABELS, axes=given)
+
+
 def test_masks_keep_truth_values_and_classes(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", LABELS > 3)
     scipy.io.savemat(tmp_path / "mask.mat", {"train": LABELS.astype(float), "cube": CUBE})

@@ -328,6 +328,9 @@ def test_pictures_as_labels() -> None:
         found = read_labels(colours[LABELS], image)
     assert_array_equal(found.values, np.array([0, 1, 2, 0, 3])[LABELS])
     assert found.palette[3] == (200, 0, 7)
+    background = (LABELS == 0).astype(np.uint8)[:, :, None]
+    with pytest.warns(UserWarning, match="every pixel of the one-hot image has a class"):
+        read_labels(np.concatenate((background, one_hot), axis=2), image)
     with pytest.raises(SceneError, match="looks like probabilities"):
         read_labels(one_hot * 0.5, image)
 
