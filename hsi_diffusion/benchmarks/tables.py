@@ -184,6 +184,27 @@ def _curves(settings: BenchmarkSettings, found: Sequence[Measurement], folder: P
     return text
 
 
+def _pixels(here: Sequence[CellResult]) -> list[str]:
+    """How many pixels are learned and tested, and how many of these a classifier sees beside."""
+    seeds = {r.cell.seed: r.metrics["pixels"] for r in here if r.metrics is not None}
+    if not seeds:
+        return []
+    seed, pixels = min(seeds.items())
+    text = (
+        f"Pixels of seed {seed}: {pixels['train'] + pixels['val']:,} are learned "
+        f"(training and validation), {pixels['test']:,} tested."
+    )
+    found = [r.metrics["leakage"] for r in here if r.metrics is not None]
+    shares = [100 * share for share in found if share is not None]
+    if shares:
+        low, high = f"{min(shares):.0f}", f"{max(shares):.0f}"
+        text += (
+            f" Leakage: around {low if low == high else f'{low} to {high}'} % of the test pixels "
+            "the classifier sees a learned one" + ("." if low == high else ", by method and seed.")
+        )
+    return [text]
+
+
 def _notes(here: Sequence[CellResult]) -> list[str]:
     """What a reader of a column must know of its split, and of who had help with few labels."""
     kind, guard = here[0].cell.split
@@ -192,6 +213,7 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
         notes.append(BLOCKS.format(guard=guard))
     if kind == "fixed" or kind.endswith(".npz"):
         notes.append(FIXED)
+    notes += _pixels(here)
     helped = list(dict.fromkeys(result.cell.row for result in here if result.cell.propagates))
     if helped:
         controls = "its control" if len(helped) == 1 else "their controls"

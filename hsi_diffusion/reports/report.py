@@ -114,6 +114,7 @@ class RunReport(TypedDict):
 
     Keys:
         title: Headline, such as "spectraldiff on Indian Pines".
+        image: The size of the image and what else is known of it, a sentence.
         metrics: For each method its metrics on the test pixels, as
             :func:`~hsi_diffusion.reports.tables.results_table` takes them, and, where it is known,
             ``"training_accuracy"``, its overall accuracy on the training and validation pixels. The
@@ -130,6 +131,7 @@ class RunReport(TypedDict):
     """
 
     title: str
+    image: str
     metrics: Mapping[str, Mapping[str, Any]]
     class_names: Sequence[str]
     split: SplitReport
@@ -177,6 +179,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
     sections = [
         f"# {run['title']}",
         _summary(run),
+        run["image"],
         "## Results",
         LEGEND,
         results_table(run["metrics"]).to_markdown(),

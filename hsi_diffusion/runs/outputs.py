@@ -83,6 +83,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         folder / "report.md",
         {
             "title": f"{settings.method} on {scene.info.title}",
+            "image": _image(scene),
             "metrics": results,
             "class_names": scene.info.class_names,
             "split": {
@@ -435,6 +436,19 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
             if scored
         ],
     }
+
+
+def _image(scene: Scene) -> str:
+    """What is known of an image, in a sentence."""
+    facts = [f"{scene.height:,} x {scene.width:,} pixels with {scene.bands} bands"]
+    if (waves := scene.info.wavelengths) is not None:
+        facts.append(f"{min(waves):,.0f} to {max(waves):,.0f} nm")
+    if (metres := _metres(scene)) is not None:
+        facts.append(f"pixels of {metres:.3g} m")
+    if scene.valid is not None and not scene.valid.all():
+        facts.append(f"{100 * (1 - scene.valid.mean()):.1f} % without data")
+    facts.append(f"{100 * (scene.labels > 0).mean():.1f} % labelled")
+    return ", ".join(facts) + "."
 
 
 def _metres(scene: Scene) -> float | None:

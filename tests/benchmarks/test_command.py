@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -116,6 +118,13 @@ def test_tables_hold_every_method_and_its_control(finished: Path) -> None:
         "67.07",
     ):
         assert part in text
+    cell = json.loads(next(finished.glob("cells/*/metrics.json")).read_text(encoding="utf-8"))
+    learned = cell["pixels"]["train"] + cell["pixels"]["val"]
+    told = re.findall(
+        r"Pixels of seed \d: ([\d,]+) are learned .*, [\d,]+ tested\. Leakage: ", text
+    )
+    assert len(told) == 2
+    assert learned in {int(number.replace(",", "")) for number in told}
     # timesteps down, levels across
     assert "`features.timesteps` down and `features.levels` across" in text
     assert "SpectralDiff: raw bands" in text.split("Paired over the seeds")[1]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def run() -> RunReport:
     return {
         "title": "spectraldiff on Indian Pines",
+        "image": "145 x 145 pixels with 200 bands.",
         "metrics": {
             "diffusion_features": {
                 "overall_accuracy": 0.9731,

@@ -65,7 +65,8 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]
 
 
 def test_everything_is_written(finished: tuple[Path, RunResult]) -> None:
-    folder, _ = finished
+    folder, result = finished
+    assert f"\n\n24 x 24 pixels with {result.scene.bands} bands, 400 to " in report_of(folder)
     for name in (
         "config.yaml",
         "report.md",
