@@ -24,7 +24,7 @@ from hsi_diffusion import (
     SimulatedSceneDataModule,
     UNet2D,
 )
-from tests.models.tiny import FEATURES, recipe, scene, split
+from tests.models.tiny import FEATURES, NETWORK, recipe, scene, split
 
 
 class Watched:
@@ -72,7 +72,7 @@ def fit(times: int) -> str:
     """Whole fits: pretraining, features, classifier, map."""
     watched = Watched()
     for _ in range(times):
-        SceneClassifier(recipe(FEATURES)).fit(scene(), split()).predict(scene(1))
+        SceneClassifier(recipe(FEATURES, NETWORK)).fit(scene(), split()).predict(scene(1))
         watched.look()
     return watched.row(f"{times:,} fits and maps")
 
