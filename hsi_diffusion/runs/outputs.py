@@ -31,6 +31,7 @@ from hsi_diffusion.reports import (
     timestep_table,
     write_report,
 )
+from hsi_diffusion.runs.choices import choices, validation
 from hsi_diffusion.scenes.ground import pixel_sizes
 
 if TYPE_CHECKING:
@@ -39,15 +40,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from hsi_diffusion.models import FitRecord, FittedModel
-    from hsi_diffusion.reports import ChoiceReport
     from hsi_diffusion.runs.loggers import RunLogger
     from hsi_diffusion.runs.result import Outcome, RunResult
     from hsi_diffusion.scenes import Scene
-
-
-DESCRIBED = ("name", "rows", "channels", "each", "network", "parameters")
-"""What classifiers tell of themselves that they did not choose."""
 
 
 def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
@@ -61,7 +56,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         logger: Follows the run.
     """
     scene, split, settings = result.scene, result.split, result.settings
-    record = _record(result.method)
+    record = result.method.record
     seen = _seen(result)
     leakage = None if seen is None else split.leakage(seen, settings.classifier.padding)
     summary = split.summary()
@@ -98,7 +93,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "labelled_fields": labelled_field_share(split, scene.labels),
                 "disjoint": split.settings.get("kind") == "blocks",
             },
-            "choices": _choices(result),
+            "choices": choices(result),
             "timesteps": None
             if weights is None
             else timestep_table(weights, timesteps, scene.labels, scene.info.class_names),
@@ -143,7 +138,7 @@ def _figures(result: RunResult, timesteps: tuple[int, ...]) -> dict[str, Figure]
             test=split.test,
             confidence=result.method.confidence,
         )
-    weights = _record(result.method).timestep_weights
+    weights = result.method.record.timestep_weights
     if weights is not None:
         figures["timesteps"] = timestep_map(weights, timesteps)
     return figures
@@ -153,9 +148,9 @@ def show_result(result: RunResult, folder: Path) -> None:
     """Print the last tables of a run, and where everything is."""
     figures = _results(result)
     info = result.scene.info
-    features, raw = _on_features(result), _on_raw_bands(result)
-    learned = [] if features is None else [f"features of {_record(features).choice.best}"]
-    learned += [] if raw is None else [f"raw bands as {_record(raw).choice.best}"]
+    features, raw = result.on_features, result.on_raw_bands
+    learned = [] if features is None else [f"features of {features.record.choice.best}"]
+    learned += [] if raw is None else [f"raw bands as {raw.record.choice.best}"]
     console = Console()
     console.print(class_table(figures, info.class_names).to_rich("Accuracy of each class, %"))
     console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
@@ -182,8 +177,8 @@ def _log(
             [*row, value] for row, value in zip(rows, control[0]["per_class_accuracy"], strict=True)
         ]
     logger.table("test/accuracy_of_each_class", columns, rows)
-    logger.metrics("validation", _validation(result.method))
-    best = _record(result.method).choice.best
+    logger.metrics("validation", validation(result.method))
+    best = result.method.record.choice.best
     chosen: dict[str, Any] = {"chosen": str(best)}
     if result.settings.pretrains:
         chosen |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
@@ -199,12 +194,12 @@ def _summary(
     summary = dict(next(iter(results.values())))
     summary["found"] = _found(result.method)
     costs = {"method": _costs(result.method)}
-    features, raw = _on_features(result), _on_raw_bands(result)
+    features, raw = result.on_features, result.on_raw_bands
     if features is not None:
-        best = _record(features).choice.best
+        best = features.record.choice.best
         summary |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
     if raw is not None:
-        own = {**results["raw_bands"], "space": str(_record(raw).choice.best)}
+        own = {**results["raw_bands"], "space": str(raw.record.choice.best)}
         summary |= own if result.control is None else {"raw_bands": own}
     if result.control is not None:
         summary["raw_bands"]["found"] = _found(result.control)
@@ -217,7 +212,7 @@ def _summary(
             {"id": number, "name": name}
             for number, name in zip(info.class_ids, info.class_names, strict=True)
         ],
-        "validation": _validation(result.method),
+        "validation": validation(result.method),
         "leakage": _plain(leakage),
         "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
@@ -226,18 +221,9 @@ def _summary(
     }
 
 
-def _validation(outcome: Outcome) -> dict[str, float]:
-    """What the chosen candidate reached without test pixels; empty where none was scored."""
-    choice = _record(outcome).choice
-    for trial in choice.trials:
-        if trial.candidate == choice.best and not math.isnan(trial.score.accuracy):
-            return {"overall_accuracy": trial.score.accuracy, "cross_entropy": trial.score.loss}
-    return {}
-
-
 def _found(outcome: Outcome) -> dict[str, Any]:
     """What a fit itself chose, such as an SVM's kernel width; plain data."""
-    fitted = _fitted(outcome)
+    fitted = outcome.fitted
     found = fitted.classifier.describe()
     if fitted.graph_space is not None:
         found |= {"own_share": fitted.own_share, "alpha": fitted.alpha}
@@ -246,8 +232,8 @@ def _found(outcome: Outcome) -> dict[str, Any]:
 
 def _costs(outcome: Outcome) -> dict[str, float | None]:
     """Parameters of all networks, and the times of the last training and of the map."""
-    record, model = _record(outcome), outcome.model
-    parameters = _fitted(outcome).classifier.parameters
+    record, model = outcome.record, outcome.model
+    parameters = outcome.fitted.classifier.parameters
     if parameters is not None and model.pretrained is not None:
         weights = model.pretrained.trained_denoiser.parameters()
         parameters += sum(weight.numel() for weight in weights)
@@ -258,35 +244,13 @@ def _costs(outcome: Outcome) -> dict[str, float | None]:
     }
 
 
-def _record(outcome: Outcome) -> FitRecord:
-    record = outcome.model.record
-    assert record is not None  # noqa: S101  (a model that was measured was fitted)
-    return record
-
-
-def _fitted(outcome: Outcome) -> FittedModel:
-    fitted = outcome.model.fitted
-    assert fitted is not None  # noqa: S101  (a model that was measured was fitted)
-    return fitted
-
-
-def _on_features(result: RunResult) -> Outcome | None:
-    """What was found on diffusion features; None for a baseline."""
-    return result.method if result.settings.pretrains else None
-
-
-def _on_raw_bands(result: RunResult) -> Outcome | None:
-    """What was found on raw bands, as the method or as its control; None without a control."""
-    return result.control if result.settings.pretrains else result.method
-
-
 def _seen(result: RunResult) -> int | None:
     """Side of the square of pixels that a classifier sees around a pixel; None: the whole scene.
 
     For a denoiser's features, the patch of them: what they hold of pixels farther away was learned
     without labels.
     """
-    fitted = _fitted(result.method)
+    fitted = result.method.fitted
     spreads = fitted.graph_space is not None
     if spreads and result.settings.classifier.estimator is not None:
         return None
@@ -300,7 +264,7 @@ def _seen(result: RunResult) -> int | None:
 
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:
     """The figures of the method and, where there is one, of its control."""
-    outcomes = {"diffusion_features": _on_features(result), "raw_bands": _on_raw_bands(result)}
+    outcomes = {"diffusion_features": result.on_features, "raw_bands": result.on_raw_bands}
     labelled = result.split.labelled
     truth = result.scene.labels.ravel()[labelled]
     found = {}
@@ -338,106 +302,6 @@ def _settings(result: RunResult) -> dict[str, Any]:
     return {**plain, "transform_fitted_on": module.transform.fitted_on}
 
 
-def _choices(result: RunResult) -> list[ChoiceReport]:
-    """Everything that was chosen without test pixels."""
-    named = (
-        ("Timestep and level of the features", _on_features(result)),
-        ("Space of the raw bands", _on_raw_bands(result)),
-    )
-    choices = [_choice(what, outcome, result) for what, outcome in named if outcome is not None]
-    choices += _own_choices("features", _on_features(result))
-    choices += _own_choices("raw bands", _on_raw_bands(result))
-    spreading = result.settings.spreading
-    classified = spreading.own == "classified"
-    own = "the features that are classified" if classified else "the restored scenes"
-    graphs = ((own, _on_features(result)), ("the classified raw bands", _on_raw_bands(result)))
-    for what, outcome in graphs:
-        if outcome is not None and spreading.active:
-            choices += _graph_choices(what, outcome, result)
-    return choices
-
-
-def _own_choices(learned: str, outcome: Outcome | None) -> list[ChoiceReport]:
-    """What a classifier chose by itself, such as an SVM's kernel width."""
-    described = {} if outcome is None else _fitted(outcome).classifier.describe()
-    chosen = {key: described[key] for key in described if key not in DESCRIBED}
-    if not chosen:
-        return []
-    values = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in chosen.items()]
-    return [
-        {
-            "what": f"What {described['name']} chose itself on {learned}",
-            "chosen": ", ".join(values),
-            "how": "By the labels that it learned from. Test pixels were not looked at.",
-            "candidates": [],
-        }
-    ]
-
-
-def _graph_choices(what: str, outcome: Outcome, result: RunResult) -> list[ChoiceReport]:
-    """The weight of graphs of what is classified, and the alpha, where labels are spread."""
-    spreading, fitted = result.settings.spreading, _fitted(outcome)
-    chosen = (
-        "By the labels that arrive at validation pixels, or in a cross-validation inside "
-        f"the {len(result.split.labelled)} training and validation pixels. Test pixels were not "
-        "looked at."
-    )
-    return [
-        {
-            "what": quantity,
-            "chosen": value,
-            "how": chosen if several else "Given by the settings.",
-            "candidates": [],
-        }
-        for quantity, value, several in (
-            (
-                f"Weight of graphs of {what} where labels are spread",
-                f"{100 * fitted.own_share:.0f} %",
-                len(spreading.own_shares) > 1,
-            ),
-            (
-                f"Alpha where labels are spread, with graphs of {what}",
-                f"{fitted.alpha:g}",
-                len(spreading.other_alphas) > 0,
-            ),
-        )
-    ]
-
-
-def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
-    record, settings = _record(outcome), result.settings
-    network = settings.classifier.estimator is None
-    steps = f" for {settings.choice.steps} steps" if network else ""
-    pixels = (
-        f"trained{steps} on the training pixels only"
-        if record.folds == 1
-        else f"trained{steps} in a {record.folds}-fold cross-validation on the "
-        f"{len(result.split.labelled)} training and validation pixels"
-    )
-    how = (
-        "By the overall accuracy on the validation pixels (then by the loss) of the same "
-        f"classifier, {pixels}. Test pixels were not looked at."
-    )
-    scored = bool(_validation(outcome))
-    given = "Given by the settings."
-    if scored and len(record.choice.trials) == 1:
-        how = f"{given} Its score: by{how[2:]}"
-    return {
-        "what": what,
-        "chosen": str(record.choice.best),
-        "how": how if scored else given,
-        "candidates": [
-            {
-                "name": str(trial.candidate),
-                "overall_accuracy": trial.score.accuracy,
-                "loss": _plain(trial.score.loss),
-            }
-            for trial in record.choice.trials
-            if scored
-        ],
-    }
-
-
 def _image(scene: Scene) -> str:
     """What is known of an image, in a sentence."""
     facts = [f"{scene.height:,} x {scene.width:,} pixels with {scene.bands} bands"]
@@ -457,11 +321,6 @@ def _metres(scene: Scene) -> float | None:
     with suppress(MissingDependencyError):
         sizes = pixel_sizes(scene.georeference, scene.height, scene.width)
     return None if sizes is None else math.sqrt(sizes[1, scene.height // 2])
-
-
-def _short(value: Any) -> str:
-    """A number in few digits; anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

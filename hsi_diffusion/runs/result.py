@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.metrics import HSIMetrics
-    from hsi_diffusion.models import SceneClassifier
+    from hsi_diffusion.models import FitRecord, FittedModel, SceneClassifier
     from hsi_diffusion.patches import Split
     from hsi_diffusion.runs.settings import RunSettings
     from hsi_diffusion.scenes import Scene
@@ -31,6 +31,20 @@ class Outcome:
     predicted: NDArray[np.int64]
     metrics: HSIMetrics
     confidence: NDArray[np.float32]
+
+    @property
+    def record(self) -> FitRecord:
+        """How the model was fitted."""
+        record = self.model.record
+        assert record is not None  # noqa: S101  (a model that was measured was fitted)
+        return record
+
+    @property
+    def fitted(self) -> FittedModel:
+        """What the fit has found."""
+        fitted = self.model.fitted
+        assert fitted is not None  # noqa: S101  (a model that was measured was fitted)
+        return fitted
 
 
 @dataclass(frozen=True)
@@ -54,3 +68,13 @@ class RunResult:
     control: Outcome | None
     seconds: dict[str, float]
     resumed: bool = False
+
+    @property
+    def on_features(self) -> Outcome | None:
+        """What was found on diffusion features; None for a baseline."""
+        return self.method if self.settings.pretrains else None
+
+    @property
+    def on_raw_bands(self) -> Outcome | None:
+        """What was found on raw bands, as the method or its control; None without a control."""
+        return self.control if self.settings.pretrains else self.method
