@@ -100,7 +100,7 @@ class ChoiceReport(TypedDict):
         what: What was chosen, such as "Timestep and level of the features".
         chosen: The chosen candidate, such as "t = 100, level 2".
         how: A sentence on how, such as "By the overall accuracy on the validation pixels ...".
-        candidates: All candidates; a table shows them where there are several.
+        candidates: Those that were scored; a table shows them.
     """
 
     what: str
@@ -326,7 +326,7 @@ def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
     for choice in choices:
         sections.append(f"**{choice['what']}: {choice['chosen']}.** {choice['how']}")
         candidates = choice["candidates"]
-        if len(candidates) > 1:
+        if candidates:
             rows = tuple(
                 (
                     candidate["name"],

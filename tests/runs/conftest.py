@@ -1,4 +1,4 @@
-"""Loggers of one run."""
+"""Loggers of one run, and finished runs that tests read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import pytest
 
 from hsi_diffusion.runs.loggers import RunLogger
 from tests.runs.logged import CONFIG
+from tests.runs.tiny import BASELINE, WHOLE, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from hsi_diffusion.runs import RunResult
 
 
 @pytest.fixture
@@ -29,3 +32,16 @@ def open_logger(tmp_path: Path, offline: None) -> Callable[..., RunLogger]:
         return RunLogger(kind, tmp_path, "my run", CONFIG, **others)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    """A method with two candidates, and its control."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, start(folder, WHOLE)
+
+
+@pytest.fixture(scope="session")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    folder = tmp_path_factory.mktemp("runs") / "baseline"
+    return folder, start(folder, BASELINE)

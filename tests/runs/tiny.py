@@ -68,3 +68,18 @@ def metrics_of(folder: Path) -> dict[str, Any]:
 
 def stop(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+BASELINE = merge(
+    TINY,
+    {
+        "method": "knn",
+        "pretrain": {"denoiser": None},
+        "classifier": {"estimator": "sklearn.neighbors.KNeighborsClassifier"},
+        "raw_bands": [{**MNF, "blur": 2.0}],
+    },
+)
+
+
+def report_of(folder: Path) -> str:
+    return (folder / "report.md").read_text(encoding="utf-8")
