@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import threading
 import time
@@ -87,7 +88,7 @@ def run_tasks(
     report = _reporter(sum(task.title is not None for task in tasks), say)
     if not tasks or (workers is None and scheduler is None):
         return _run_here(tasks, report)
-    with _client(workers, scheduler) as client:
+    with _client(tasks, workers, scheduler) as client:
         say(f"Dask workers: {len(client.nthreads())}")
         return _run_there(tasks, client, report)
 
@@ -167,10 +168,11 @@ def _work_there(work: Callable[[], str | None], folder: Path, before: str | None
 
 
 @contextlib.contextmanager
-def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
+def _client(tasks: Sequence[Task], workers: int | None, scheduler: str | None) -> Iterator[Client]:
     """Connect to a cluster; one of this machine lives as long as the block."""
     import dask  # noqa: PLC0415  (a second to load, for those who use it)
     from distributed import Client, LocalCluster  # noqa: PLC0415
+    from distributed.utils import get_mp_context  # noqa: PLC0415
 
     if scheduler is not None:
         try:
@@ -184,20 +186,33 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
-    settings: dict[str, Any] = {"distributed.scheduler.allowed-failures": DEATHS}
     environ = dict.fromkeys(THREADS, threads) | ALLOCATION
-    settings |= {f"distributed.nanny.pre-spawn-environ.{name}": environ[name] for name in environ}
-    with (
-        dask.config.set(settings),
-        # no limit of memory: a task may need more than its part, and Dask would kill its worker
-        LocalCluster(
+    settings: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.nanny.pre-spawn-environ": environ,
+    }
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        settings["distributed.worker.multiprocessing-method"] = "forkserver"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        # workers are forked from a process that has imported what the tasks need: that takes many
+        # times as long as a fork, and its memory is shared (Dask sets a list of its own once)
+        get_mp_context().set_forkserver_preload(_modules(tasks))
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            # no limit of memory: a task may need more than its part, and Dask would kill its worker
             memory_limit=None,
             dashboard_address=None,
             silence_logs="ERROR",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+            # as it is now: the process that they are forked from may be older
+            env=dict(os.environ),
+        )
+        yield stack.enter_context(Client(stack.enter_context(cluster)))
+
+
+def _modules(tasks: Sequence[Task]) -> list[str]:
+    """Where the tasks' work stands."""
+    works = [task.work for task in tasks]
+    return sorted({getattr(work, "func", work).__module__ for work in works} - {"__main__"})

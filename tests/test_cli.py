@@ -19,6 +19,7 @@ from hsi_diffusion.cli import COMMANDS, main, run_settings
 from hsi_diffusion.recipes import methods
 from hsi_diffusion.runs import RunSettings
 from tests.own import write_own_parts
+from tests.processes import run_python
 from tests.runs.tiny import TINY
 
 if TYPE_CHECKING:
@@ -430,14 +431,8 @@ def test_the_folder_of_the_caller_is_searched_last_and_not_in_safe_mode(here: Pa
 def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> None:
     given = [*FLAGS, "--raw_bands=[{transform: MinMax}]", "--split=10", "--devices=2"]
     given.append("--figures=true")
-    done = subprocess.run(
-        [sys.executable, "experiments/run.py", *given, "--no-progress", "--out", tmp_path / "ddp"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=repository,
-        timeout=240,
-    )
+    script = str(repository / "experiments" / "run.py")  # Lightning starts it once more
+    done = run_python([script, *given, "--no-progress", "--out", str(tmp_path / "ddp")])
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "ddp" / "metrics.json").read_text())
     assert 0 < found["overall_accuracy"] <= 1

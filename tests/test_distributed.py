@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from typing import TYPE_CHECKING
 
 import torch
 
 from hsi_diffusion.distributed import gather_rows
 from tests.distributed_worker import ROWS, gather, loss_of, rows
+from tests.processes import together
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_two_processes_share_rows_and_gradients(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=gather, args=(rank, tmp_path)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    together(gather, 2, tmp_path)
 
-    together = rows().requires_grad_()
-    loss = loss_of(together, 0) + loss_of(together, 1)
-    (expected,) = torch.autograd.grad(loss, together)
+    alone = rows().requires_grad_()
+    loss = loss_of(alone, 0) + loss_of(alone, 1)
+    (expected,) = torch.autograd.grad(loss, alone)
     for rank in range(2):
         result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert torch.equal(result["joined"], rows())

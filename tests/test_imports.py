@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_python
+
 PACKAGE = Path(__file__).resolve().parents[1] / "hsi_diffusion"
 
 FLOOR = {
@@ -118,7 +120,7 @@ def test_scenes_do_without_torch() -> None:
 def test_runs_do_without_wandb() -> None:
     """It takes a second to load, and only those who log there need it."""
     code = "import sys, hsi_diffusion.runs; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python(["-c", code]).returncode == 0
 
 
 def test_import_changes_no_global_state() -> None:

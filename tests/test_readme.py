@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import os
 import re
 import shlex
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from hsi_diffusion.cli import main
 from hsi_diffusion.recipes import PRESETS, preset_for, read_preset
 from hsi_diffusion.recipes.reading import FOLDER
 from tests.conftest import REPOSITORY
+from tests.processes import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,13 +205,8 @@ exec(sys.argv[1])
 assert scene.info.class_names[0] == "maize" and scene.labels.max() == 3
 """
     code = block("python", "register_scene(")
-    done = subprocess.run(  # the catalogue of this process stays as it is
-        [sys.executable, "-c", script, code],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
-    )
+    # the catalogue of this process stays as it is
+    done = run_python(["-c", script, code], cwd=elsewhere)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

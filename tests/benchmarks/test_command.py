@@ -9,8 +9,6 @@ import os
 import re
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from PIL import Image
 from hsi_diffusion import simulate_scene
 from hsi_diffusion.benchmarks.command import benchmark
 from tests.benchmarks.tiny import MNF, SIZE
+from tests.processes import run_python, start_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,24 +213,20 @@ def test_one_pretraining_serves_all_that_can_use_it(finished: Path) -> None:
 
 
 def test_killed_and_started_again_it_gives_the_same_table(
-    finished: Path, plan: Path, tmp_path: Path, request: pytest.FixtureRequest
+    finished: Path, plan: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "experiments/benchmark.py", str(plan), "--out", str(tmp_path), *PART]
-    # as many threads as here: sums over several round differently
-    place: dict[str, Any] = {
-        "cwd": request.config.rootpath,
-        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
-    }
-    process = subprocess.Popen(command, **place, stdout=subprocess.DEVNULL)
+    command = ["experiments/benchmark.py", str(plan), "--out", str(tmp_path), *PART]
+    process = start_python(command)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("cells/*/metrics.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     done = len(list(tmp_path.glob("cells/*/metrics.json")))
     assert 1 <= done < 4
     assert not (tmp_path / "benchmark.md").exists()
-    again = subprocess.run(command, **place, capture_output=True, text=True, check=True)
+    again = run_python(command)
+    assert again.returncode == 0, again.stderr
     assert f"{done} of 4 runs were done before" in again.stdout
     assert figures(tmp_path) == figures_of_part(finished)
 

@@ -27,11 +27,11 @@ SMALL = [
     *("--classifier.patch_size=5", "--classifier.steps=30"),
 ]
 UNET = ["--pretrain.denoiser.base_channels=2"]
-STAGED = [
-    "--pretrain.denoiser={channels: 8, stages: 2, window: 4, groups: 2, heads: 2}",
-    "--pretrain.contrast={instance: 0.1, cluster: 0.1, cell: 4}",
+FLAT = [
+    "--pretrain.denoiser={channels: 8, multipliers: [1]}",
+    "--features.levels=[0]",
     "--classifier.members=2",
-    "--classifier.network={dim: 16, heads: 2, head_dim: 8, depth: 1}",
+    "--classifier.network={dim: 16, heads: 2, head_dim: 8, depth: 3}",
 ]
 
 
@@ -116,8 +116,8 @@ def test_the_networks_of_every_stage_are_compiled(
     monkeypatch.setattr(torch, "compile", compile_and_count)
     monkeypatch.setattr(DiffusionPretrainModule, "extract_features", extract)
     monkeypatch.setattr(script, "begin", begin)
-    options = script.parse_arguments([*SMALL, *STAGED])
-    settings = script.settings_for("diffcrn", options)
+    options = script.parse_arguments([*SMALL, *FLAT])
+    settings = script.settings_for("diffspectralnet", options)
     try:
         paces = script.measure(settings, steps=2, warmup=1, compiled=True, folder=tmp_path)
     finally:
@@ -125,7 +125,7 @@ def test_the_networks_of_every_stage_are_compiled(
     assert [pace.stage for pace in paces] == ["pretraining", "features", "classifier"]
     _, pretraining, features, classifier = "\n".join(happened).split("begin")
     training, warmup = pretraining.split("extract")
-    # three steps on both views at once; at least one tile, twice; three steps of two members
+    # three steps; at least one tile, twice; three steps of two members
     for part, calls in ((training, 3), (warmup, 1), (features, 1), (classifier, 6)):
         assert part.count("compiled code") >= calls
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -23,6 +21,7 @@ from hsi_diffusion.features import (
     weights_digest,
 )
 from tests.features.networks import BANDS, unet
+from tests.processes import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,8 +126,7 @@ def test_what_a_killed_process_left_can_be_removed(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "features")
     store.remove_leftovers()  # there may be no folder yet
     kept = store.save(KEY, cube())
-    command = [sys.executable, "-c", KILLED, str(store.folder)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert run_python(["-c", KILLED, str(store.folder)]).returncode == -signal.SIGKILL
     left = {path.name[:7] for path in store.folder.iterdir()} - {kept.name[:7]}
     assert left == {".spool-", ".featur"}
     store.remove_leftovers()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics import SCALARS, HSIMetrics, summarise
 from tests.metrics import distributed_worker
+from tests.processes import together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,26 +190,9 @@ def test_refuses_what_it_cannot_count(preds: Tensor, target: Tensor, message: st
 def test_one_two_and_three_processes_give_the_same(tmp_path: Path) -> None:
     reference = HSIMetrics(distributed_worker.NUM_CLASSES)
     reference.update(*distributed_worker.pixels())
-    # real processes with nothing inherited from this one, and torch imported only once
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([distributed_worker.__name__])
-    members = [(rank, world) for world in (1, 2, 3) for rank in range(world)]
-    running = [
-        context.Process(target=distributed_worker.count_share, args=(*member, tmp_path))
-        for member in members
-    ]
-    try:
-        for process in running:
-            process.start()
-        for process in running:
-            process.join(timeout=90)
-        assert [process.exitcode for process in running] == [0] * len(running)
-    finally:
-        for process in running:
-            process.kill()
-    own: dict[int, int] = {}
-    for rank, world in members:
-        result = torch.load(tmp_path / f"{world}-{rank}.pt", weights_only=True)
-        assert same(result["figures"], reference.compute())
-        own[world] = own.get(world, 0) + int(result["own"].sum())
-    assert set(own.values()) == {int(reference.confusion_matrix.sum())}
+    for world in (1, 2, 3):
+        together(distributed_worker.count_share, world, world, tmp_path)
+        files = [tmp_path / f"{world}-{rank}.pt" for rank in range(world)]
+        results = [torch.load(file, weights_only=True) for file in files]
+        assert all(same(result["figures"], reference.compute()) for result in results)
+        assert sum(result["own"].sum() for result in results) == reference.confusion_matrix.sum()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -21,6 +19,9 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.modules import ClassificationMap
 from hsi_diffusion.networks import SpectralTransformer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCENE = {"height": 40, "width": 36, "bands": 16, "num_classes": 4}
 
@@ -121,7 +122,3 @@ def train(devices: int, quiet: dict[str, Any]) -> dict[str, Any]:
     losses = Losses()
     L.Trainer(**quiet, max_steps=10, callbacks=[losses]).fit(module, data)
     return {"losses": losses.found, "weights": weights(module)}
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from hsi_diffusion.modules.contrast import build_contrast
 from hsi_diffusion.patches import TwoViews
 from hsi_diffusion.patches.augment import Compose, Dihedral, Gain
 from tests.modules import contrast_worker
+from tests.processes import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,18 +305,5 @@ def test_two_processes_are_one_joint_batch(tmp_path: Path) -> None:
 
 
 def run_workers(folder: Path) -> list[dict[str, Any]]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([contrast_worker.__name__])
-    running = [
-        context.Process(target=contrast_worker.main, args=(rank, folder)) for rank in range(2)
-    ]
-    try:
-        for process in running:
-            process.start()
-        for process in running:
-            process.join(timeout=120)
-        assert [process.exitcode for process in running] == [0, 0]
-    finally:
-        for process in running:
-            process.kill()
+    together(contrast_worker.main, 2, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

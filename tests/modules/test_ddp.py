@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.modules.ddp_worker import main
+from tests.processes import together
 
-WORKER = Path(__file__).with_name("ddp_worker.py")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def run_worker(devices: int, out: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(WORKER), str(devices), str(out)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "sync_dist" not in done.stderr, "Lightning would have logged something else"
-    result: dict[str, Any] = json.loads(out.read_text())
-    return result
+def work(rank: int, devices: int, out: Path) -> None:
+    # Lightning would have logged something else
+    warnings.filterwarnings("error", message=".*sync_dist")
+    main(devices, out)
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     main(1, tmp_path / "1.json")
-    one = json.loads((tmp_path / "1.json").read_text())
-    two, three = (run_worker(n, tmp_path / f"{n}.json") for n in (2, 3))
+    one: dict[str, Any] = json.loads((tmp_path / "1.json").read_text())
+    for devices in (2, 3):
+        together(work, devices, devices, tmp_path / f"{devices}.json")
+    two, three = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (2, 3))
     for other in (two, three):
         # a count of pixels is exact; a mean of losses is summed in another order
         assert other["test"] == one["test"]

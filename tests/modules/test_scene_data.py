@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from hsi_diffusion.errors import (
     SplitError,
 )
 from hsi_diffusion.patches import MNF, PCA, pretraining_pixels
+from tests.processes import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -440,11 +439,5 @@ def test_memory_stays_near_the_cube_at_the_size_of_houston() -> None:
         print(f"{ratio:.2f}")
         sys.exit(bool(ratio > 2.2))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_python(["-c", textwrap.dedent(script)])
     assert done.returncode == 0, done.stdout + done.stderr
