@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadpoolctl import threadpool_limits
+
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 DEATHS = 1
 """Workers that may die under a task before it counts as failed."""
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 2**27, "MALLOC_MMAP_THRESHOLD_": 2**25}
 """What glibc comes to by itself. Dask's own 64 KiB give every array's memory back at once, and
@@ -90,7 +90,8 @@ def run_tasks(
         return _run_here(tasks, report)
     with _client(tasks, workers, scheduler) as client:
         say(f"Dask workers: {len(client.nthreads())}")
-        return _run_there(tasks, client, report)
+        threads = None if workers is None else max(1, (os.cpu_count() or 1) // workers)
+        return _run_there(tasks, client, threads, report)
 
 
 def _reporter(total: int, say: Callable[[str], None]) -> Callable[..., None]:
@@ -119,7 +120,7 @@ def _run_here(tasks: Sequence[Task], report: Callable[..., None]) -> dict[str, s
 
 
 def _run_there(
-    tasks: Sequence[Task], client: Client, report: Callable[..., None]
+    tasks: Sequence[Task], client: Client, threads: int | None, report: Callable[..., None]
 ) -> dict[str, str | None]:
     # a second to load, for those who use them
     from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415
@@ -129,8 +130,9 @@ def _run_there(
 
     def submit(task: Task) -> Future[Any]:
         before = None if task.after is None else futures[task.after]
+        given = (task.work, Path.cwd(), threads, before)
         # pure=False: a name of its own, for Dask takes a name that it knows for work that is done
-        futures[task.key] = client.submit(_work_there, task.work, Path.cwd(), before, pure=False)
+        futures[task.key] = client.submit(_work_there, *given, pure=False)
         return futures[task.key]
 
     def finish(task: Task, future: Future[Any]) -> None:
@@ -159,11 +161,13 @@ def _run_there(
     return errors
 
 
-def _work_there(work: Callable[[], str | None], folder: Path, before: str | None) -> str | None:
-    """Do a task on a worker, in the folder where the command was started."""
+def _work_there(
+    work: Callable[[], str | None], folder: Path, threads: int | None, before: str | None
+) -> str | None:
+    """Do a task on a worker, in the folder where the command was started, with so many threads."""
     if before is not None:
         return before
-    with _one_at_a_time, contextlib.chdir(folder):
+    with _one_at_a_time, contextlib.chdir(folder), threadpool_limits(limits=threads):
         return work()
 
 
@@ -185,11 +189,9 @@ def _client(tasks: Sequence[Task], workers: int | None, scheduler: str | None) -
         with client:
             yield client
         return
-    threads = max(1, (os.cpu_count() or 1) // (workers or 1))
-    environ = dict.fromkeys(THREADS, threads) | ALLOCATION
     settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": DEATHS,
-        "distributed.nanny.pre-spawn-environ": environ,
+        "distributed.nanny.pre-spawn-environ": ALLOCATION,
     }
     if "forkserver" in multiprocessing.get_all_start_methods():
         settings["distributed.worker.multiprocessing-method"] = "forkserver"

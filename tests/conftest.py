@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
@@ -49,11 +51,16 @@ def _one_thread() -> Iterator[None]:
 def _global_state_stays() -> Iterator[None]:
     """A process group, threads or a seed that a test leaves would change every test after it.
 
+    Every test begins with the same seeds: which tests run before it must not matter.
+
     Lightning's command line keeps its seed in the environment, where processes that later tests
     start would find it.
     """
     seeds = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
     before = {name: os.environ.get(name) for name in seeds}
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - scikit-learn's
+    torch.manual_seed(0)
     yield
     assert not torch.distributed.is_initialized()
     assert torch.get_num_threads() == 1

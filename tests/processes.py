@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from tests.conftest import REPOSITORY
 
@@ -102,7 +103,8 @@ def _call(work: Callable[..., object], given: Any, environ: dict[str, str]) -> N
     os.environ.clear()
     os.environ.update(environ)
     torch.set_num_threads(1)
-    sys.exit(work(*given))  # type: ignore[arg-type]
+    with threadpool_limits(limits=1):
+        sys.exit(work(*given))  # type: ignore[arg-type]
 
 
 def _python(arguments: list[str], cwd: Path, out: Path | None) -> None:

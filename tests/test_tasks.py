@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
+from threadpoolctl import threadpool_info
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.tasks import Task, run_tasks
@@ -42,6 +43,10 @@ def die_once(file: Path) -> None:
 def die(file: Path) -> None:
     done(file)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note_threads(file: Path) -> None:
+    file.write_text(str(max(pool["num_threads"] for pool in threadpool_info())))
 
 
 def graph(folder: Path) -> list[Task]:
@@ -76,12 +81,18 @@ def test_workers_do_the_same_and_work_in_this_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
-    tasks = [*graph(Path()), Task("broken", partial(break_down, Path("x")), None, "broken")]
+    tasks = [
+        *graph(Path()),
+        Task("broken", partial(break_down, Path("x")), None, "broken"),
+        Task("threads", partial(note_threads, Path("threads"))),
+    ]
     errors = run_tasks(tasks, workers=2, say=said.append)
-    assert errors == {**EXPECTED, "broken": "ZeroDivisionError: x"}
+    assert errors == {**EXPECTED, "broken": "ZeroDivisionError: x", "threads": None}
     assert "  failed and skipped: ZeroDivisionError: x" in said
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "c", "first", "wrong"]
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["a", "c", "first", "threads", "wrong"]
     assert (tmp_path / "a").read_text(encoding="utf-8") != f"{os.getpid()}\n"
+    assert int(Path("threads").read_text()) <= max(1, (os.cpu_count() or 1) // 2)
 
 
 def test_a_worker_that_dies_loses_its_task_and_no_other(
