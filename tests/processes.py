@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -44,8 +45,12 @@ def start(
         environ: Variables beside those of this process.
     """
     CONTEXT.set_forkserver_preload(IMPORTED)
-    process = CONTEXT.Process(target=_call, args=(work, given, {**os.environ, **(environ or {})}))
-    process.start()
+    with patch.dict(os.environ):
+        # a forked process ends without telling coverage what it ran, so nothing counts there
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+        known = {**os.environ, **(environ or {})}
+        process = CONTEXT.Process(target=_call, args=(work, given, known))
+        process.start()
     return process
 
 
