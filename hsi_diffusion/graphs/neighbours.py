@@ -260,27 +260,12 @@ def _nearest(
         # not itself; but not by its distance of 0, since there may be duplicates
         own = ((some >= part.start) & (some < end)).nonzero()[:, 0]
         square[some[own] - part.start, own] = torch.inf
-        near = _smallest(square, number)
-        best = torch.cat((best, square.gather(1, near)), dim=1)
-        indices = torch.cat((indices, some[near]), dim=1)
+        near = square.topk(min(number, len(some)), dim=1, largest=False)
+        best = torch.cat((best, near.values), dim=1)
+        indices = torch.cat((indices, some[near.indices]), dim=1)
         best, places = best.topk(min(number, best.shape[1]), dim=1, largest=False)
         indices = indices.gather(1, places)
     return indices
-
-
-def _smallest(values: Tensor, number: int) -> Tensor:
-    """Columns of the smallest values of each row, (N, number), smallest first."""
-    pieces = 32
-    length = values.shape[1] // pieces
-    if values.shape[1] < 2**12 or length < number or values.shape[1] % pieces:
-        return values.topk(min(number, values.shape[1]), dim=1, largest=False).indices
-    # they stand where the least of 32 is among the smallest: a walk is cheaper than a search
-    least = values.view(len(values), pieces, length).amin(dim=1)
-    places = least.topk(number, dim=1, largest=False).indices
-    offsets = length * torch.arange(pieces, device=values.device)
-    columns = (places[:, :, None] + offsets).flatten(1)
-    chosen = values.gather(1, columns).topk(number, dim=1, largest=False).indices
-    return columns.gather(1, chosen)
 
 
 def square_matrix(

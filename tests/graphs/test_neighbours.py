@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.graphs import Graph, neighbour_mean, neighbours
@@ -48,6 +49,15 @@ def test_agrees_with_plain_loops(number: int) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_array_equal(neighbour_mean(torch.from_numpy(cube), number), found)
+
+
+def test_agrees_with_scikit_learn_on_many_tiles() -> None:
+    rows = torch.randn(2500, 6, generator=torch.Generator().manual_seed(0))
+    distances, nearest = nearest_rows(rows, 7)
+    reference = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(rows.numpy())
+    expected, numbers = reference.kneighbors()
+    np.testing.assert_allclose(distances, expected, rtol=1e-4)
+    assert (nearest.numpy() == numbers).mean() > 0.999  # rounding may exchange equally near ones
 
 
 def test_the_scale_and_place_of_the_cube_do_not_change_the_graph() -> None:
