@@ -191,6 +191,7 @@ def test_another_share_needs_a_pixel_and_no_evidence_against_it(
         ({0.99: "1111", 0.9: "1000"}, 0.99),
         ({0.99: "10000", 0.9: "11110", 0.5: "11111"}, 0.5),
         ({0.99: "10000", 0.9: "11111", 0.5: "11110"}, 0.9),
+        ({0.99: "1000000", 0.9: "0111111", 0.5: "1111111"}, 0.5),  # both gain six, one loses one
     ],
 )
 def test_another_alpha_must_be_better(right: dict[float, str], chosen: float) -> None:

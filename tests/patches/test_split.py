@@ -70,6 +70,7 @@ def test_empty_validation_and_test_are_allowed() -> None:
     split = make(val=empty, test=empty)
     assert len(split.val) == len(split.test) == 0
     assert np.isnan(split.leakage(3))
+    assert make(test=np.array([0])).leakage(3) == 1
 
 
 def test_file_gives_the_same_split(tmp_path: Path) -> None:

@@ -236,6 +236,23 @@ def test_a_wrong_spec_gets_a_hint(spec: str, hint: str, field_labels: NDArray[np
         make_split(field_labels, spec, seed=0, patch_size=9)
 
 
+def test_a_number_with_a_point_has_no_comma(field_labels: NDArray[np.int64]) -> None:
+    with pytest.raises(SplitError, match=r"got '1\.5'$"):
+        make_split(field_labels, "1.5", seed=0, patch_size=9)
+
+
+@pytest.mark.filterwarnings("ignore:classes 3 and 9")
+def test_the_share_of_fields_is_two_fifths_or_what_is_said(
+    field_labels: NDArray[np.int64],
+) -> None:
+    usual, same, fewer = (
+        make_split(field_labels, spec, seed=0, patch_size=9)
+        for spec in ("fields", "fields:0.4", "fields:0.2")
+    )
+    assert np.array_equal(usual.labelled, same.labelled)
+    assert len(fewer.labelled) < len(usual.labelled)
+
+
 def test_classes_that_give_less_than_asked_are_noted(field_labels: NDArray[np.int64]) -> None:
     # class 9 has 20 pixels, the others more than 200
     assert per_class_split(field_labels, 10, seed=0).settings["notes"] == []
