@@ -199,7 +199,7 @@ def _client(tasks: Sequence[Task], workers: int | None, scheduler: str | None) -
         stack.enter_context(dask.config.set(settings))
         # workers are forked from a process that has imported what the tasks need: that takes many
         # times as long as a fork, and its memory is shared (Dask sets a list of its own once)
-        get_mp_context().set_forkserver_preload(_modules(tasks))
+        get_mp_context().set_forkserver_preload(["distributed", *_modules(tasks)])
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

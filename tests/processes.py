@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = [
+    "distributed",
     "hsi_diffusion.benchmarks.grid",
     "hsi_diffusion.models.mapping",
     "hsi_diffusion.cli",
