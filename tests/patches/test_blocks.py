@@ -107,6 +107,22 @@ def test_a_class_in_two_neighbouring_blocks_is_tested_all_the_same() -> None:
     assert split.settings["notes"][0] == "class 2: 3 training pixels are given up for its test"
 
 
+def test_what_is_missing_is_noted_once_and_in_figures() -> None:
+    labels = np.zeros((24, 48), dtype=np.int64)
+    labels[:, 24:] = 1
+    labels[2:5, 3] = 2  # within one block
+    split = block_split(labels, block_size=12, guard=2, seed=0)
+    notes = split.settings["notes"]
+    assert [note for note in notes if note.startswith("class 2: ")] == [
+        "class 2: one block holds them whole, which trains; not tested"
+    ]
+    total = np.count_nonzero(labels)
+    used, tested = len(split.labelled) / total, len(split.test) / total
+    assert f"{used:.1%} of the labelled pixels train or validate" in notes
+    rest = 1 - used - tested
+    assert f"{rest:.1%} of the labelled pixels lie in the guard and are not used" in notes
+
+
 def test_a_class_smaller_than_the_guard_trains_only() -> None:
     labels = np.zeros((24, 48), dtype=np.int64)
     labels[:, 24:] = 1

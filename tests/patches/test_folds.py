@@ -12,7 +12,7 @@ def labels() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.random.default_rng(0).integers(0, 5, (20, 24))
 
 
-@pytest.mark.parametrize("count", [3, 10])
+@pytest.mark.parametrize("count", [2, 3, 10])
 @pytest.mark.parametrize("folds", [2, 3])
 def test_every_labelled_pixel_validates_once_and_trains_otherwise(
     labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]], count: int, folds: int
@@ -22,6 +22,8 @@ def test_every_labelled_pixel_validates_once_and_trains_otherwise(
     assert len(parts) == folds
     validated = np.sort(np.concatenate([part.val for part in parts]))
     np.testing.assert_array_equal(validated, split.labelled)
+    sizes = [len(part.val) for part in parts]
+    assert max(sizes) - min(sizes) <= 1, "small classes fill all folds alike"
     for part in parts:
         np.testing.assert_array_equal(part.labelled, split.labelled)
         assert len(part.test) == 0
@@ -30,6 +32,16 @@ def test_every_labelled_pixel_validates_once_and_trains_otherwise(
         assert per_class.min() >= count // folds
         assert per_class.max() <= -(-count // folds)
         assert set(np.unique(labels.ravel()[part.train])) == {1, 2, 3, 4}
+
+
+def test_classes_of_several_sizes_fill_all_folds_alike() -> None:
+    labels = np.repeat([1, 2, 3, 4, 5], [4, 3, 2, 4, 3])[None]
+    everything = np.arange(labels.size)
+    split = Split.from_labels(
+        labels, train=everything, val=everything[:0], test=everything[:0], settings={}
+    )
+    sizes = [len(part.val) for part in cross_validation_folds(split, labels, 3, seed=0)]
+    assert sorted(sizes) == [5, 5, 6]
 
 
 def test_folds_are_a_function_of_the_seed(

@@ -39,6 +39,19 @@ def test_held_out_patches_share_no_pixel(
         assert len(held) == pytest.approx(expected, rel=0.5)
 
 
+def test_squares_are_two_patches_wide_and_lie_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MOST, 10**6)
+    ever = np.zeros((6, 8), dtype=bool)
+    for seed in range(20):
+        _, measured = pretraining_pixels((48, 64), 4, holdout=0.3, seed=seed)
+        held = np.zeros(48 * 64, dtype=bool)
+        held[list(seen(measured, (48, 64), 4))] = True
+        squares = held.reshape(6, 8, 8, 8).sum(axis=(1, 3))
+        assert set(squares.flat) == {0, 64}
+        ever |= squares > 0
+    assert ever.all()
+
+
 def test_draw_is_seeded() -> None:
     first, again, other = (pretraining_pixels((60, 60), 6, seed=seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
