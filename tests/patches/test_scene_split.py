@@ -16,6 +16,7 @@ from hsi_diffusion.patches import (
     per_class_split,
     scene_split,
 )
+from hsi_diffusion.patches.fields import field_map
 from hsi_diffusion.scenes import load_custom_scene, simulate_scene
 
 if TYPE_CHECKING:
@@ -90,5 +91,30 @@ def test_settings_that_contradict_are_refused(scene: Scene) -> None:
         scene_split(scene, 10, train_mask=mask, test_mask=~mask, patch_size=3)
     with pytest.raises(ConfigurationError, match="got guard=2 with split=None"):
         scene_split(scene, guard=2, patch_size=3)
-    with pytest.raises(SplitError, match="no published split built in; give train_mask"):
-        scene_split(scene, "fixed", patch_size=3)
+    half = replace(scene, fixed_train=mask)
+    for without in (scene, half):
+        with pytest.raises(SplitError, match="no published split built in; give train_mask"):
+            scene_split(without, "fixed", patch_size=3)
+
+
+def test_splits_that_are_missing_or_of_another_scene_are_refused(
+    scene: Scene, tmp_path: Path
+) -> None:
+    with pytest.raises(SplitError, match=r"none\.npz: No such file or directory; give the split"):
+        scene_split(scene, tmp_path / "none.npz", patch_size=3)
+    other = fraction_split(scene.labels[:-1], 0.2, seed=0)
+    with pytest.raises(SplitError, match=r"\(39, 36\)"):
+        scene_split(scene, other, patch_size=3)
+
+
+def test_the_share_of_polygons_is_two_fifths_or_what_is_said(scene: Scene) -> None:
+    with_polygons = replace(scene, polygons=field_map(scene.labels))
+    usual, same, fewer = (
+        scene_split(with_polygons, spec, patch_size=3)
+        for spec in ("polygons", "polygons:0.4", "polygons:0.2")
+    )
+    assert usual is not None
+    assert same is not None
+    assert fewer is not None
+    assert np.array_equal(usual.labelled, same.labelled)
+    assert len(fewer.labelled) < len(usual.labelled)

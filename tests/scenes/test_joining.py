@@ -83,6 +83,8 @@ def test_a_split_by_images_tests_another_image() -> None:
     assert_array_equal(other.test, split.labelled)
     with pytest.raises(SplitError, match="third of first, second"):
         scene_split(scene, "images:third", patch_size=9)
+    with pytest.raises(SplitError, match="got first, second of first, second: give several"):
+        scene_split(scene, "images:first,second", patch_size=9)
     with pytest.raises(SplitError, match="a single image"):
         scene_split(lines()[0], "images", patch_size=9)
 
