@@ -189,9 +189,13 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             for fold in folds:
                 known = kernel[np.ix_(fold.train, fold.train)]
                 left_out = kernel[np.ix_(fold.val, fold.train)]
-                for cost in costs:
-                    found = _machine(cost).fit(known, classes[fold.train]).predict(left_out)
-                    right[cost] += int((found == classes[fold.val]).sum())
+                number, bound = 0, True
+                for cost in costs:  # rising: where none of its weights is bound by it, nor by more
+                    if bound:
+                        machine = _machine(cost).fit(known, classes[fold.train])
+                        number = int((machine.predict(left_out) == classes[fold.val]).sum())
+                        bound = bool(np.abs(machine.dual_coef_).max() >= cost)
+                    right[cost] += number
             for cost, number in right.items():
                 if number > best:
                     best, self.sigma_, self.cost_ = number, sigma, cost
