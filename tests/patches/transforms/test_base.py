@@ -128,6 +128,22 @@ def test_a_raster_read_in_strips_gives_the_same_bits(
             assert torch.equal(torch.as_tensor(found[key]), value)
 
 
+def test_a_strip_of_a_raster_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube, read = make_cube(), list[tuple[int, int]]()
+    usual = Raster.read
+
+    def noting(raster: Raster, rows: slice, *given: Any) -> Any:
+        read.append((rows.start, rows.stop))
+        return usual(raster, rows, *given)
+
+    monkeypatch.setattr(Raster, "read", noting)
+    monkeypatch.setattr(base, "READ_BYTES", 4 * cube[0].nbytes)
+    rows = base.RasterRows(Raster.of(cube))
+    for start in range(14):
+        np.testing.assert_array_equal(rows[start : start + 1], cube[start : start + 1])
+    assert read == [(0, 4), (4, 8), (8, 12), (12, 14)]
+
+
 def test_fitted_on_tells_the_source() -> None:
     cube = make_cube()
     assert MinMax().fit(cube).fitted_on == "154 pixels (all pixels)"
