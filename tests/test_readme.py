@@ -1,4 +1,4 @@
-"""What README and the pages in docs show is what works."""
+"""What README and the pages in docs show is what works, and the site of them is built."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import itertools
 import re
 import shlex
 import sys
+import zlib
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +19,7 @@ import tifffile
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
+import hsi_diffusion
 from hsi_diffusion import SceneClassifier, simulate_campaign, simulate_scene
 from hsi_diffusion.benchmarks.plan import BenchmarkSettings, benchmark_cells
 from hsi_diffusion.cli import main
@@ -318,3 +321,18 @@ def understood(given: list[str], capsys: pytest.CaptureFixture[str]) -> bool:
         flags = [flag for flag in rest if flag.startswith("--")]
         return all(re.search(rf"(?<![\w-]){re.escape(name)}\b", shown) for name in plans + flags)
     return main(given) == 0
+
+
+def test_the_site_is_built_without_a_warning_with_every_public_name_once(tmp_path: Path) -> None:
+    strict = ["-W", "-n", "--keep-going", "-q"]
+    quick = ["-b", "json"]  # pages without a theme, which takes its time for each
+    folders = ["docs", str(tmp_path / "site"), "-d", str(tmp_path / "trees")]
+    done = run_python(["-m", "sphinx", *strict, *quick, *folders])
+    assert done.returncode == 0, done.stderr[-3000:]
+    raw = (tmp_path / "site" / "objects.inv").read_bytes()
+    lines = zlib.decompress(raw.split(b"\n", 4)[4]).decode().splitlines()
+    objects = [line.split()[0] for line in lines if " py:" in line]
+    found = Counter(name.split(".")[-1] for name in objects if name.count(".") == 2)
+    assert {name: found[name] for name in hsi_diffusion.__all__ if found[name] != 1} == {}
+    page = (tmp_path / "site" / "_made" / "settings.fjson").read_text(encoding="utf-8")
+    assert all(name in page for name in ("pretrain.contrast.instance", "classifier.estimator"))
