@@ -53,3 +53,10 @@ def test_wrong_arguments_are_named() -> None:
         PCA(0)
     with pytest.raises(SceneError, match="at least 2 pixels"):
         PCA().fit(CUBE[:1, :1])
+
+
+def test_two_pixels_are_enough() -> None:
+    cube = np.array([[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]])
+    assert PCA(components=1).fit(cube).transform(cube).shape == (1, 2, 1)
+    with pytest.raises(SceneError, match="need at least 2 pixels, got 1"):
+        PCA(components=1).fit(cube[:, :1])
