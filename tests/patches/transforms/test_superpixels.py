@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from sklearn.preprocessing import normalize
@@ -34,6 +36,15 @@ def test_inside_superpixels_components_are_white(cube: np.ndarray) -> None:
     np.testing.assert_allclose(np.cov(components.T).diagonal(), transform.ratios, rtol=1e-3)
     unit = RelevantComponents(4, superpixels=4).fit(cube).transform(cube).reshape(-1, 4)
     np.testing.assert_allclose(unit, components / components.std(axis=0), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("scale", ["unit", "within"])
+def test_all_components_give_the_spectra_back_but_for_brightness(
+    cube: np.ndarray, scale: Literal["unit", "within"]
+) -> None:
+    transform = RelevantComponents(scale=scale, superpixels=2).fit(cube)
+    found = transform.inverse(transform.transform(cube)).reshape(-1, 12)
+    np.testing.assert_allclose(found, normalize(cube.reshape(-1, 12)), atol=1e-3)
 
 
 def test_brightness_goes_and_the_loud_band_hardly_counts(cube: np.ndarray) -> None:
