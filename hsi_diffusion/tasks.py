@@ -66,7 +66,8 @@ def run_tasks(
 
     Args:
         tasks: What to do; a task stands behind the one that it depends on.
-        workers: Processes to start on this machine; None: work in this process, in order.
+        workers: Processes to start on this machine, which share its cores and are forked where the
+            system can; None: work in this process, in order.
         scheduler: Address of the scheduler of a Dask cluster, such as "tcp://node1:8786", whose
             workers see the same files under the same paths; None: none.
         say: Called with a line of text for every task that has a title.

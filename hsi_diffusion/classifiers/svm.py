@@ -190,7 +190,9 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
                 known = kernel[np.ix_(fold.train, fold.train)]
                 left_out = kernel[np.ix_(fold.val, fold.train)]
                 number, bound = 0, True
-                for cost in costs:  # rising: where none of its weights is bound by it, nor by more
+                # costs rise: a machine whose weights all stay below its cost is the same, up to
+                # the solver's tolerance, at any higher one
+                for cost in costs:
                     if bound:
                         machine = _machine(cost).fit(known, classes[fold.train])
                         number = int((machine.predict(left_out) == classes[fold.val]).sum())
