@@ -153,11 +153,15 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float32, reset=False)
         found = np.empty((len(rows), len(self.classes_)), dtype=np.float32)
+        support = self._machine.support_  # the columns that are read; the others may hold anything
+        vectors = self._rows[support]
         step = max(1, CHUNK // (8 * sum(self._rows.shape)))
+        kernel = np.zeros((min(step, len(rows)), len(self._rows)))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
-            squares = _squared_distances(self._scaled(rows[part]), self._rows)
-            votes: Matrix = self._machine.decision_function(_kernel(squares, self.sigma_))
+            squares = _squared_distances(self._scaled(rows[part]), vectors)
+            kernel[: len(squares), support] = _kernel(squares, self.sigma_)
+            votes: Matrix = self._machine.decision_function(kernel[: len(squares)])
             if votes.ndim == 1:  # of two classes there is one margin
                 votes = np.stack([-votes, votes], axis=1) / 2
             found[part] = softmax(self.sharpness * votes, axis=1)

@@ -27,8 +27,15 @@ are square: in strips as wide as a large scene, few rows would share a walk thro
 EXACT = 2**16
 """Rows up to which every row is compared with every other on a CPU; beyond, :func:`_listed`."""
 
-LISTED, PROBED = 650, 16
+LISTED, PROBED = 325, 24
 """Rows around a centre among more, and the number of centres whose rows are compared with a row."""
+
+COMPONENTS, TRIED, ENOUGH = (16, 32, 64, 128), 100, 0.99
+"""Numbers of principal components in which rows may be compared, on how many rows that is tried,
+and the part of their nearest neighbours that must be found again."""
+
+LARGEST = 2.0**15
+"""Largest value of rows in 16 bits, whose numbers end at 65,504."""
 
 
 def neighbour_mean(
@@ -183,10 +190,10 @@ def nearest_rows(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
         else:
             nearest = _listed(rows, number)
     # by their differences, so that equal rows are at a distance of exactly 0
-    own = torch.arange(len(rows), device=rows.device).repeat_interleave(number)
+    own = torch.arange(len(rows), device=rows.device).repeat_interleave(nearest.shape[1])
     apart = row_distances(rows, own, nearest.flatten()).view_as(nearest)
     ordered, places = apart.sort(dim=1, stable=True)
-    return ordered, nearest.gather(1, places)
+    return ordered[:, :number], nearest.gather(1, places[:, :number])
 
 
 def row_distances(
@@ -222,29 +229,65 @@ def _compared(rows: Tensor, number: int) -> Tensor:
 
 
 def _listed(rows: Tensor, number: int) -> Tensor:
-    """Numbers of nearly all of the nearest other rows, (N, number), in less than quadratic time.
+    """Numbers of nearly all of the nearest other rows, (N, number or more).
 
-    An inverted file (Sivic & Zisserman, ICCV 2003): each row is compared with those whose k-means
-    centre is one of the ``PROBED`` nearest to it.
+    An inverted file (Sivic & Zisserman, ICCV 2003) finds them in less than quadratic time: each row
+    is compared with those whose k-means centre is one of the ``PROBED`` nearest to it, in 16 bits
+    and few components where these are enough.
     """
     import faiss  # noqa: PLC0415  (for large scenes only)
 
-    values, before = rows.numpy(), torch.get_num_threads()
-    centres = faiss.IndexFlatL2(values.shape[1])
-    index = faiss.IndexIVFFlat(centres, values.shape[1], max(1, len(values) // LISTED))
-    index.cp.seed, index.cp.max_points_per_centroid = 0, 64
-    index.nprobe = PROBED
+    before = torch.get_num_threads()
     try:
-        faiss.omp_set_num_threads(1)  # the centres, and so what is found, depend on their number
+        # what is found depends on centres and components, and these on the number of threads
+        torch.set_num_threads(1)
+        faiss.omp_set_num_threads(1)
+        short = _shortened(rows, number)
+        values = (rows if short is None else short).numpy()
+        lists = max(1, len(values) // LISTED)
+        kind, wanted = ("Flat", number) if short is None else ("SQfp16", 2 * number)
+        wanted = min(wanted, len(rows) - 1)
+        index: Any = faiss.index_factory(values.shape[1], f"IVF{lists},{kind}")
+        index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = 0, 10, 64
+        index.nprobe = PROBED
         index.train(values)
+        torch.set_num_threads(before)
         faiss.omp_set_num_threads(before)
         index.add(values)
-        _, nearest = index.search(values, number + 1)
+        _, nearest = index.search(values, wanted + 1)
     finally:  # where OpenMP is shared, its threads are PyTorch's
         torch.set_num_threads(before)
     found = torch.from_numpy(nearest) % len(rows)  # -1 stands for nothing
     itself = found == torch.arange(len(rows))[:, None]
-    return found.gather(1, itself.long().argsort(dim=1, stable=True)[:, :number])
+    return found.gather(1, itself.long().argsort(dim=1, stable=True)[:, :wanted])
+
+
+def _shortened(rows: Tensor, number: int) -> Tensor | None:
+    """Rows in the fewest principal components, of 16 bits, in which those that are near stay near.
+
+    Returns:
+        float32 that 16 bits hold, (N, C), in which nearly all of the nearest rows are among twice
+        as many that are nearest; None if there is no such number of components.
+    """
+
+    def nearest(values: Tensor, some: int) -> Tensor:
+        """Distances of the picked rows to those that are nearest by ``values``, themselves too."""
+        near = torch.cdist(values[picked], values).topk(some + 1, largest=False).indices
+        apart: Tensor = (rows[near] - rows[picked][:, None]).norm(dim=2)
+        return apart.sort(dim=1).values[:, : number + 1]
+
+    sample = rows[:: max(1, len(rows) // EXACT)].double()
+    axes = torch.linalg.eigh(sample.T @ sample).eigenvectors.to(rows)
+    picked = torch.arange(0, len(rows), max(1, len(rows) // TRIED))
+    farthest = nearest(rows, number)[:, -1:]
+    channels = rows.shape[1]
+    for kept in sorted({min(kept, channels) for kept in (*COMPONENTS, channels)}):
+        short: Tensor = rows @ axes[:, -kept:]
+        largest = float(short.abs().max()) or 1.0  # of equal rows all are 0
+        short = (short * (LARGEST / largest)).half().float()
+        if float((nearest(short, 2 * number) <= farthest).double().mean()) >= ENOUGH:
+            return short
+    return None
 
 
 def _nearest(

@@ -147,17 +147,44 @@ def test_impossible_cubes_are_named(use: Callable[[NDArray[Any]], object]) -> No
         neighbour_mean(scene(), 0)
 
 
-def test_nearly_all_of_the_nearest_are_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    cube = np.random.default_rng(0).normal(size=(40, 60, 4)).astype(np.float32)
+def many(kind: str) -> NDArray[np.float32]:
+    """2,400 pixels: of few channels, of many that vary together, or in groups far apart."""
+    random = np.random.default_rng(0)
+    cube = random.normal(size=(40, 60, 4))
+    if kind == "many channels":
+        cube = np.tanh(cube @ random.normal(size=(4, 96))) + 1e-3 * random.normal(size=(40, 60, 96))
+    elif kind == "groups":  # whose distances 16 bits don't hold
+        cube += 2e2 * random.integers(0, 10, size=(40, 60, 1))
+    elif kind == "one channel":
+        cube = cube[..., :1]
+    return cube.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["few channels", "many channels", "groups", "one channel"])
+def test_nearly_all_of_the_nearest_are_found_among_many(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    cube = many(kind)
     monkeypatch.setattr(neighbours, "EXACT", 100)
     monkeypatch.setattr(neighbours, "LISTED", 40)
     _, found = nearest_rows(pixel_rows(cube, 5), 5)
     _, again = nearest_rows(pixel_rows(cube, 5), 5)
     assert torch.equal(found, again)
+    assert found.shape == (2400, 5)
     assert torch.get_num_threads() == 1, "as the tests set it"
     assert not (found == torch.arange(len(found))[:, None]).any()
     right = [len(set(a) & set(b)) for a, b in zip(found.tolist(), nearest(cube, 5), strict=True)]
     assert np.mean(right) / 5 >= 0.98
+
+
+def test_pixels_among_many_that_are_all_equal_have_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(neighbours, "EXACT", 100)
+    monkeypatch.setattr(neighbours, "LISTED", 40)
+    distance, found = nearest_rows(pixel_rows(np.ones((20, 30, 8), np.float32), 5), 5)
+    assert not distance.any()
+    assert not (found == torch.arange(len(found))[:, None]).any()
 
 
 def test_equal_pixels_among_many_are_at_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
