@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+TOLERANCE = 1e-9
+"""What is left of an error when scores are spread."""
+
+
 class Graph:
     """Joins every pixel of a scene to similar pixels and to those around it.
 
@@ -128,21 +132,18 @@ class Graph:
         num_classes: int,
         *,
         alpha: float = 0.99,
-        iterations: int = 200,
     ) -> NDArray[np.float32]:
         """Spread the labels of the training pixels over the scene.
 
-        Label propagation by local and global consistency (Zhou et al., NIPS 2003):
-        F <- alpha S F + (1 - alpha) Y, beginning with F = Y, the labels. Every class starts with
-        the same total, however many pixels of it are labelled.
+        Label propagation by local and global consistency (Zhou et al., NIPS 2003), the solution of
+        F = alpha S F + (1 - alpha) Y with the labels Y. Every class starts with the same total,
+        however many pixels of it are labelled.
 
         Args:
             labels: Label map, shape (H, W), classes 1..K; read at the training pixels only.
             train: Flat numbers of the training pixels.
             num_classes: Number of classes K.
             alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
-            iterations: Number of iterations. With ``alpha=0.99``, 200 do not converge: stopping
-                early keeps scores higher near the labels.
 
         Returns:
             Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives.
@@ -157,28 +158,30 @@ class Graph:
         start = np.zeros((labels.size, num_classes))
         start[train, labels.ravel()[train] - 1] = 1
         start /= np.maximum(start.sum(axis=0), 1)
-        return spread(weights, start.reshape(*labels.shape, num_classes), alpha, iterations)
+        return spread(weights, start.reshape(*labels.shape, num_classes), alpha)
 
 
 def spread(
-    weights: sparse.csr_array, start: NDArray[np.floating[Any]], alpha: float, iterations: int
+    weights: sparse.csr_array, start: NDArray[np.floating[Any]], alpha: float
 ) -> NDArray[np.float32]:
-    """Apply F <- alpha S F + (1 - alpha) Y again and again, beginning with F = Y.
+    """Solve F = alpha S F + (1 - alpha) Y, to which F <- alpha S F + (1 - alpha) Y leads.
+
+    The eigenvalues of S lie between -1 and 1, so the Chebyshev semi-iterative method (Golub &
+    Varga, 1961) takes about 45 products with S at ``alpha=0.9`` and 147 at 0.99, where plain
+    iteration takes 200 and 2,000. No label goes farther than so many steps.
 
     Args:
-        weights: Normalised weights S, shape (H * W, H * W).
+        weights: Symmetrically normalised weights S, shape (H * W, H * W).
         start: Scores Y, shape (H, W, K).
         alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
-        iterations: Number of iterations, at least 1.
 
     Returns:
         F divided by its sum over the classes, shape (H, W, K); equal values where that sum is 0.
 
     Raises:
-        ConfigurationError: A setting is outside what is allowed.
+        ConfigurationError: ``alpha`` is outside what is allowed.
     """
     check_alpha(alpha)
-    check_at_least_1(iterations=iterations)
     with warnings.catch_warnings():  # PyTorch calls sparse matrices a beta
         warnings.simplefilter("ignore", UserWarning)
         matrix = torch.sparse_csr_tensor(
@@ -189,10 +192,13 @@ def spread(
             check_invariants=False,
         )
     first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32))
-    found = first
-    for _ in range(iterations):
-        found = torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha)
-    scores = found.numpy()
+    before, found, factor = first, first, 1.0
+    shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
+    for step in range(math.ceil(math.log(TOLERANCE) / math.log(shrinks))):
+        plain = torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha)
+        before, found = found, torch.lerp(before, plain, factor)
+        factor = 1 / (1 - factor * alpha**2 / (4 if step else 2))
+    scores = found.clamp_(min=0).numpy()
     total = scores.sum(axis=1, keepdims=True)
     equal = np.full_like(scores, 1 / scores.shape[1])
     shares: NDArray[np.float32] = np.divide(scores, total, out=equal, where=total > 0)

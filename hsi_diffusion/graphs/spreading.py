@@ -12,7 +12,6 @@ from scipy.special import softmax
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.graphs.graph import Graph, check_alpha, check_probabilities, spread
-from hsi_diffusion.graphs.neighbours import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +37,6 @@ class SpreadingSettings:
         width: Kernel width of the weights of the scene's graph.
         alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
         other_alphas: Values that :meth:`Spreading.choose` tries instead of ``alpha``.
-        iterations: Number of iterations.
         own: Cubes of the further graphs: ``"restored"``, the scene as the denoiser restores it, a
             graph for each timestep of the features; ``"classified"``, the features that are
             classified.
@@ -49,7 +47,6 @@ class SpreadingSettings:
         probability_weight: Power of the probabilities in this product.
         smooth: Smooth the probabilities of a classifier before they are multiplied.
         smooth_alpha: Part of a pixel's probabilities that comes from its neighbours, in (0, 1).
-        smooth_iterations: Number of iterations of the smoothing.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
@@ -60,7 +57,6 @@ class SpreadingSettings:
     width: float = 2.0
     alpha: float = 0.99
     other_alphas: tuple[float, ...] = ()
-    iterations: int = 200
     own: Literal["restored", "classified"] = "restored"
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
     own_width: float = 1.0
@@ -68,7 +64,6 @@ class SpreadingSettings:
     probability_weight: float = 1.0
     smooth: bool = True
     smooth_alpha: float = 0.95
-    smooth_iterations: int = 100
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "other_alphas", tuple(self.other_alphas))
@@ -80,7 +75,6 @@ class SpreadingSettings:
         for alpha in self.other_alphas:
             check_alpha(alpha, "other_alphas")
         check_alpha(self.smooth_alpha, "smooth_alpha")
-        check_at_least_1(iterations=self.iterations, smooth_iterations=self.smooth_iterations)
         if self.own not in ("restored", "classified"):
             raise ConfigurationError(f"own must be 'restored' or 'classified', got {self.own!r}")
         if not self.own_shares or not all(0 <= share <= 1 for share in self.own_shares):
@@ -248,10 +242,10 @@ class Spreading:
     def smooth(self, probabilities: Probabilities) -> NDArray[np.float32]:
         """Smooth class probabilities along the graphs.
 
-        F <- alpha S F + (1 - alpha) P, beginning with F = P, the probabilities: what an extended
-        random walk does with the probabilities of an SVM (Kang et al., TGRS 2015), along another
-        graph and stopped early. The weights S are those of the scene's graph and, weighted by
-        :attr:`share`, the mean of those of the further ones.
+        F = alpha S F + (1 - alpha) P with the probabilities P: what an extended random walk does
+        with the probabilities of an SVM (Kang et al., TGRS 2015), along another graph. The weights
+        S are those of the scene's graph and, weighted by :attr:`share`, the mean of those of the
+        further ones.
 
         Args:
             probabilities: Class probabilities of every pixel, shape (H, W, K).
@@ -267,8 +261,7 @@ class Spreading:
         if self.share and self.own:
             own = [graph.weights for graph in self.own]
             weights = (1 - self.share) * weights + sum(own[1:], own[0]) * (self.share / len(own))
-        settings = self.settings
-        return spread(weights, probabilities, settings.smooth_alpha, settings.smooth_iterations)
+        return spread(weights, probabilities, self.settings.smooth_alpha)
 
     def join(
         self,
@@ -319,9 +312,8 @@ class Spreading:
         own: Sequence[Graph],
     ) -> list[NDArray[np.float32]]:
         """Labels spread along the scene's graph, and along others."""
-        iterations = self.settings.iterations
         return [
-            graph.spread_labels(labels, train, num_classes, alpha=self.alpha, iterations=iterations)
+            graph.spread_labels(labels, train, num_classes, alpha=self.alpha)
             for graph in (self.scene, *own)
         ]
 

@@ -39,7 +39,7 @@ def words(text: str) -> list[str]:
 COUNTS = words("""
 pretrain.steps pretrain.patch_size pretrain.batch_size pretrain.micro_batch_size features.draws
 features.tile features.components choice.folds classifier.patch_size classifier.batch_size
-classifier.steps classifier.members spreading.neighbours spreading.iterations simulated.height
+classifier.steps classifier.members spreading.neighbours simulated.height
 simulated.width simulated.bands simulated.num_classes devices nodes pretrain.contrast.dim
 """)
 SIZES = words("""

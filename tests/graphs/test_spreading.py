@@ -25,7 +25,7 @@ def cube(noise: float, seed: int = 0) -> NDArray[np.float32]:
 
 def build(*noise: float, **settings: Any) -> Spreading:
     first, *own = (cube(one, seed) for seed, one in enumerate(noise))
-    return Spreading.fit(SpreadingSettings(neighbours=3, iterations=30, **settings), first, own)
+    return Spreading.fit(SpreadingSettings(neighbours=3, **settings), first, own)
 
 
 def probabilities(seed: int = 0) -> NDArray[np.float64]:
@@ -46,18 +46,18 @@ def normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def spread(graph: Graph) -> NDArray[np.float64]:
-    found = graph.spread_labels(LABELS, TRAIN, 3, iterations=30)
+    found = graph.spread_labels(LABELS, TRAIN, 3)
     floored: NDArray[np.float64] = np.maximum(found.astype(float), 1e-6)
     return floored
 
 
-def smoothed(spreading: Spreading, alpha: float = 0.95, times: int = 100) -> NDArray[np.float64]:
+def smoothed(spreading: Spreading, alpha: float = 0.95) -> NDArray[np.float64]:
     """By plain products with the weighted mean of the graphs."""
     first, *own = (graph.weights.toarray() for graph in (spreading.scene, *spreading.own))
     share = spreading.share
     mean = (1 - share) * first + share * np.mean(own, axis=0) if share else first
     start = found = probabilities().reshape(256, 3)
-    for _ in range(times):
+    for _ in range(1000):
         found = alpha * mean @ found + (1 - alpha) * start
     return normalised(found.reshape(16, 16, 3))
 
@@ -76,7 +76,7 @@ def test_graphs_are_joined_by_the_weighted_geometric_mean() -> None:
 
 def test_without_a_share_it_is_the_scene_alone() -> None:
     alone, joint = build(0.3), build(0.3, 1)
-    expected = alone.scene.spread_labels(LABELS, TRAIN, 3, iterations=30)
+    expected = alone.scene.spread_labels(LABELS, TRAIN, 3)
     for spreading in (alone, joint):
         assert spreading.share == 0
         assert np.array_equal(spreading.labels_only(LABELS, TRAIN, 3), expected)
@@ -86,9 +86,9 @@ def test_without_a_share_it_is_the_scene_alone() -> None:
 
 @pytest.mark.parametrize("shares", [(0.0,), (0.25,)])
 def test_probabilities_are_smoothed_along_the_mean_of_the_graphs(shares: tuple[float]) -> None:
-    spreading = build(0.3, 0.3, 0.3, own_shares=shares, smooth_alpha=0.9, smooth_iterations=5)
+    spreading = build(0.3, 0.3, 0.3, own_shares=shares, smooth_alpha=0.9)
     found = spreading.smooth(probabilities())
-    np.testing.assert_allclose(found, smoothed(spreading, 0.9, 5), rtol=1e-5)
+    np.testing.assert_allclose(found, smoothed(spreading, 0.9), rtol=1e-5)
     assert found.dtype == np.float32
     # without labels, as on another image, that is all
     np.testing.assert_array_equal(spreading.join(probabilities()), found)
@@ -231,14 +231,12 @@ def test_without_a_choice_no_split_is_needed() -> None:
         ({"own_width": float("inf")}, "own_width must be above 0 and finite, got inf"),
         ({"alpha": 1.0}, r"alpha must lie between 0 and 1, got 1\.0"),
         ({"other_alphas": (0.9, 0.0)}, r"other_alphas must lie between 0 and 1, got 0\.0"),
-        ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"own": "raw"}, "own must be 'restored' or 'classified', got 'raw'"),
         ({"own_shares": ()}, r"own_shares must be one or more numbers from 0 to 1, got \[\]"),
         ({"own_shares": (0, 1.5)}, r"own_shares must be .*got \[0, 1\.5\]"),
         ({"label_weight": -1.0}, r"label_weight must be at least 0 and finite, got -1\.0"),
         ({"probability_weight": float("inf")}, "probability_weight must be at least 0"),
         ({"smooth_alpha": 0.0}, "smooth_alpha must lie between 0 and 1"),
-        ({"smooth_iterations": 0}, "smooth_iterations must be at least 1"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -> None:

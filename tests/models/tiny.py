@@ -50,8 +50,6 @@ SPREADING: Plain = {
     "label_weight": 1.0,
     "own_shares": [0.25, 0.5],
     "other_alphas": [0.9],
-    "iterations": 20,
-    "smooth_iterations": 10,
     "space": {"transform": mnf(scale="noise")},
 }
 RAW: Plain = {"pretrain": {"denoiser": None}}
