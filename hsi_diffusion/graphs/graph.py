@@ -66,6 +66,7 @@ class Graph:
         self.neighbours = neighbours
         self.spatial = spatial
         self.width = width
+        self.device: str | torch.device = "cpu"
         self._weights: sparse.csr_array | None = None
         self._shape = (0, 0)
 
@@ -82,7 +83,7 @@ class Graph:
             cube: Features, components or bands, shape (H, W, D), scaled so that distances mean
                 something.
             valid: Which pixels hold data, shape (H, W); None: all. The others are joined to none.
-            device: Where the nearest neighbours are searched.
+            device: Where the nearest neighbours are searched, and labels will be spread.
 
         Returns:
             Itself.
@@ -106,7 +107,7 @@ class Graph:
         degree = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         root = sparse.diags_array(1 / np.sqrt(np.maximum(degree, np.finfo(np.float64).tiny)))
         self._weights = sparse.csr_array(root @ graph @ root).astype(np.float32)
-        self._shape = (height, width)
+        self._shape, self.device = (height, width), device
         return self
 
     @property
@@ -158,11 +159,14 @@ class Graph:
         start = np.zeros((labels.size, num_classes))
         start[train, labels.ravel()[train] - 1] = 1
         start /= np.maximum(start.sum(axis=0), 1)
-        return spread(weights, start.reshape(*labels.shape, num_classes), alpha)
+        return spread(weights, start.reshape(*labels.shape, num_classes), alpha, self.device)
 
 
 def spread(
-    weights: sparse.csr_array, start: NDArray[np.floating[Any]], alpha: float
+    weights: sparse.csr_array,
+    start: NDArray[np.floating[Any]],
+    alpha: float,
+    device: str | torch.device = "cpu",
 ) -> NDArray[np.float32]:
     """Solve F = alpha S F + (1 - alpha) Y, to which F <- alpha S F + (1 - alpha) Y leads.
 
@@ -174,6 +178,7 @@ def spread(
         weights: Symmetrically normalised weights S, shape (H * W, H * W).
         start: Scores Y, shape (H, W, K).
         alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
+        device: Where to compute.
 
     Returns:
         F divided by its sum over the classes, shape (H, W, K); equal values where that sum is 0.
@@ -190,15 +195,15 @@ def spread(
             torch.from_numpy(weights.data.astype(np.float32, copy=False)),
             list(weights.shape),
             check_invariants=False,
-        )
-    first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32))
+        ).to(device)
+    first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32)).to(device)
     before, found, factor = first, first, 1.0
     shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
     for step in range(math.ceil(math.log(TOLERANCE) / math.log(shrinks))):
         plain = torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha)
         before, found = found, torch.lerp(before, plain, factor)
         factor = 1 / (1 - factor * alpha**2 / (4 if step else 2))
-    scores = found.clamp_(min=0).numpy()
+    scores = found.clamp_(min=0).cpu().numpy()
     total = scores.sum(axis=1, keepdims=True)
     equal = np.full_like(scores, 1 / scores.shape[1])
     shares: NDArray[np.float32] = np.divide(scores, total, out=equal, where=total > 0)

@@ -261,7 +261,7 @@ class Spreading:
         if self.share and self.own:
             own = [graph.weights for graph in self.own]
             weights = (1 - self.share) * weights + sum(own[1:], own[0]) * (self.share / len(own))
-        return spread(weights, probabilities, self.settings.smooth_alpha)
+        return spread(weights, probabilities, self.settings.smooth_alpha, self.scene.device)
 
     def join(
         self,

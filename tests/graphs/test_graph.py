@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from hsi_diffusion.errors import ConfigurationError, NotFittedError
 from hsi_diffusion.graphs import Graph
@@ -66,6 +67,17 @@ def test_does_not_depend_on_how_the_scene_lies() -> None:
     model = Graph().fit(np.rot90(cube).copy())
     again = model.spread_labels(np.rot90(labels), turned, 3)
     np.testing.assert_allclose(again, np.rot90(found), atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_graphics_card_finds_and_spreads_the_same() -> None:
+    cube, train = scene(30, 40), np.array([1, 8, 40])
+    labels = np.random.default_rng(1).integers(1, 4, (30, 40))
+    here, there = (
+        Graph().fit(cube, device=device).spread_labels(labels, train, 3)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(there, here, atol=1e-4)
 
 
 def test_one_label_per_field_is_enough() -> None:
