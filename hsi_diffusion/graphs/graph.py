@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7
 """What is left of an error when scores are spread."""
 
 
@@ -171,8 +171,8 @@ def spread(
     """Solve F = alpha S F + (1 - alpha) Y, to which F <- alpha S F + (1 - alpha) Y leads.
 
     The eigenvalues of S lie between -1 and 1, so the Chebyshev semi-iterative method (Golub &
-    Varga, 1961) takes about 45 products with S at ``alpha=0.9`` and 147 at 0.99, where plain
-    iteration takes 200 and 2,000. No label goes farther than so many steps.
+    Varga, 1961) takes 35 products with S at ``alpha=0.9`` and 114 at 0.99, where plain
+    iteration takes 153 and 1,604. No label goes farther than so many steps.
 
     Args:
         weights: Symmetrically normalised weights S, shape (H * W, H * W).
@@ -197,11 +197,11 @@ def spread(
             check_invariants=False,
         ).to(device)
     first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32)).to(device)
-    before, found, factor = first, first, 1.0
+    before, found, plain, factor = first.clone(), first.clone(), torch.empty_like(first), 1.0
     shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
     for step in range(math.ceil(math.log(TOLERANCE) / math.log(shrinks))):
-        plain = torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha)
-        before, found = found, torch.lerp(before, plain, factor)
+        torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha, out=plain)
+        before, found = found, before.lerp_(plain, factor)
         factor = 1 / (1 - factor * alpha**2 / (4 if step else 2))
     scores = found.clamp_(min=0).cpu().numpy()
     total = scores.sum(axis=1, keepdims=True)
