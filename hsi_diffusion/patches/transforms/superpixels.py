@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import eigh
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
@@ -19,6 +20,8 @@ from hsi_diffusion.patches.transforms.base import (
 from hsi_diffusion.patches.transforms.mnf import MNF
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 SEEN = 6
@@ -141,16 +144,28 @@ def superpixels(
 
 def _within(cube: Array, segments: NDArray[np.int64]) -> NDArray[np.float64]:
     """Covariance (bands, bands) around the mean of each superpixel."""
-    rows = cube[segments > 0].astype(np.float64)
-    own = np.unique(segments[segments > 0], return_inverse=True)[1]
-    free = len(rows) - own.max() - 1
+    counts = np.bincount(segments[segments > 0])
+    pixels, number = int(counts.sum()), int((counts > 0).sum())
+    free = pixels - number
     if free <= cube.shape[2]:
         raise SceneError(
             f"the covariance of {cube.shape[2]} bands inside superpixels needs more pixels than "
-            f"{len(rows)} in {own.max() + 1} superpixels; use fewer superpixels, or MNF"
+            f"{pixels} in {number} superpixels; use fewer superpixels, or MNF"
         )
-    sums = np.zeros((own.max() + 1, cube.shape[2]))
-    np.add.at(sums, own, rows)
-    rows -= (sums / np.bincount(own)[:, None])[own]
-    covariance: NDArray[np.float64] = rows.T @ rows / free
-    return covariance
+
+    def pieces() -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        """Spectra (n, bands), and the superpixel of each."""
+        for rows in row_slices(cube):
+            there = segments[rows] > 0
+            yield cube[rows][there].astype(np.float64), segments[rows][there]
+
+    means = np.zeros((len(counts), cube.shape[2]))
+    for spectra, own in pieces():
+        places = (np.ones(len(own)), (own, np.arange(len(own))))
+        means += sparse.csr_array(places, shape=(len(counts), len(own))) @ spectra
+    means /= np.maximum(counts, 1)[:, None]
+    covariance = np.zeros((cube.shape[2], cube.shape[2]))
+    for spectra, own in pieces():
+        centred = spectra - means[own]
+        covariance += centred.T @ centred
+    return covariance / free
