@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.networks import CNN2D
 from hsi_diffusion.recipes import merge
+from tests.processes import environments
 from tests.runs.tiny import TINY
 
 if TYPE_CHECKING:
@@ -167,12 +167,11 @@ class Trial:
         self.job = job
         self.log = job.folder.with_suffix(".log")
         self.log.write_text("")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.running = [self._fork(work, rank, port) for rank in range(job.processes)]
+        self.running = [
+            self._fork(work, rank, told) for rank, told in enumerate(environments(job.processes))
+        ]
 
-    def _fork(self, work: Callable[[], object], rank: int, port: int) -> int:
+    def _fork(self, work: Callable[[], object], rank: int, told: dict[str, str]) -> int:
         if child := os.fork():
             return child
         code: object = 1
@@ -183,10 +182,7 @@ class Trial:
             sys.stdout = os.fdopen(1, "w", buffering=1)
             sys.stderr = os.fdopen(2, "w", buffering=1)
             if self.job.processes > 1:
-                os.environ |= {
-                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0",
-                    "LOCAL_RANK": str(rank), "WORLD_SIZE": str(self.job.processes),
-                }  # fmt: skip
+                os.environ |= told
                 rank_zero_only.rank = rank  # type: ignore[attr-defined]  # read by its import
             code = work() or 0
         except BaseException:

@@ -55,19 +55,22 @@ def start(
     return process
 
 
+def environments(count: int) -> list[dict[str, str]]:
+    """What torchrun would tell each of so many processes, by a port that is free now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    return [{**shared, "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
 def together(work: Callable[..., object], count: int, *given: Any) -> None:
     """Call a function with rank and arguments in so many processes, which all must end well.
 
     They find what torchrun would tell them in their environment.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
-    shared |= {"WORLD_SIZE": str(count)}
     running = [
-        start(work, rank, *given, environ={**shared, "LOCAL_RANK": str(rank)})
-        for rank in range(count)
+        start(work, rank, *given, environ=told) for rank, told in enumerate(environments(count))
     ]
     try:
         for process in running:
