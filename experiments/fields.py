@@ -19,13 +19,14 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from hsi_diffusion import SceneClassifier, load_scene
+from hsi_diffusion import SceneClassifier, load_custom_scene, load_scene
 from hsi_diffusion.classifiers import SupportVectorMachine
 from hsi_diffusion.console import quieten
 from hsi_diffusion.patches import (
@@ -39,6 +40,7 @@ from hsi_diffusion.patches import (
 )
 from hsi_diffusion.recipes import merge, read_preset
 from hsi_diffusion.reports import paired, save_figure
+from hsi_diffusion.scenes import join_scenes, open_raster, resample_bands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +79,8 @@ UNET = {
 }
 UNET_MNF = UNET | {"transform": {"class_path": "MNF", "init_args": {"components": 24}}}
 JOINED = "pixels, denoised and contrasted"
+TWO = "pixels of two scenes"
+"""Salinas-A, of the same sensor, resampled to the bands of Indian Pines, is learned beside it."""
 TRIES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
     JOINED: ({}, 10, (0, 1, 2)),
     "pixels, denoised only": ({"contrast": {"instance": 0.0}}, 10, (1, 2)),
@@ -96,6 +100,7 @@ TRIES: dict[str, tuple[dict[str, Any], int, tuple[int, ...]]] = {
     "U-Net on MNF-24, 100 steps": (UNET_MNF | {"steps": 100}, 100, (1, 2)),
     "U-Net on MNF-24, 400 steps": (UNET_MNF | {"steps": 400}, 100, (1, 2)),
     "U-Net on whitened, 400 steps": (UNET | {"steps": 400}, 100, (1, 2)),
+    TWO: ({}, 10, (1, 2)),
 }
 """What is changed in the recipe's pretraining, the timestep, and the levels of the features."""
 TOGETHER = "three pretrainings side by side"
@@ -104,8 +109,9 @@ TOGETHER = "three pretrainings side by side"
 class Cubes:
     """The candidates' cubes (H, W, C), made when they are wanted."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.scene = load_scene("indian_pines", root)
         self.controls = [f"{space}, blur {blur}" for space in SPACES for blur in (0, 1, 2, 3)]
         levels = [(name, n) for name, (_, _, numbers) in TRIES.items() for n in numbers]
         levels[3:3] = [(TOGETHER, 1), (TOGETHER, 2)]
@@ -136,7 +142,15 @@ class Cubes:
     @functools.cache  # noqa: B019
     def _pretrained(self, name: str, seed: int) -> Any:
         recipe = merge(read_preset("diffgraph", "cpu"), {"pretrain": TRIES[name][0]})
-        return SceneClassifier(recipe, seed=seed).pretrain(self.scene)
+        learned = self._two_scenes() if name == TWO else self.scene
+        return SceneClassifier(recipe, seed=seed).pretrain(learned)
+
+    def _two_scenes(self) -> Scene:
+        other, bands = load_scene("salinas_a", self.root), self.scene.info.wavelengths or ()
+        image = replace(open_raster(other.cube), wavelengths=other.info.wavelengths)
+        return join_scenes(
+            [self.scene, load_custom_scene(resample_bands(image, bands), wavelengths=bands)]
+        )
 
 
 def accuracy(
@@ -277,13 +291,15 @@ def main() -> None:
     parser.add_argument(
         "--root", type=Path, default=Path("data"), help="folder with the scene's files"
     )
+    parser.add_argument("--only", default="", help="develop candidates whose names hold this")
     options = parser.parse_args()
     quieten()
-    cubes = Cubes(load_scene("indian_pines", options.root))
+    cubes = Cubes(options.root)
     developed = Results(OUT / "development.csv")
     for name in [*cubes.controls, *cubes.methods] if options.phase == "develop" else ():
-        for kind in KINDS:
-            developed.measure(cubes, kind, pairs_of([name]), DEVELOPMENT)
+        if options.only in name:
+            for kind in KINDS:
+                developed.measure(cubes, kind, pairs_of([name]), DEVELOPMENT)
     if options.phase == "picture":
         picture(cubes, developed)
     if options.phase == "final":
