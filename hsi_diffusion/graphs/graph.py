@@ -44,6 +44,9 @@ class Graph:
         width: Kernel width of the weights: a narrow kernel separates a field from its own darker
             pixels, a wide one joins different fields.
 
+    Attributes:
+        device: Where labels are spread: where the graph was fitted.
+
     Example:
         >>> import numpy as np
         >>> labels = np.repeat([[1, 2]], 6, axis=0).repeat(5, axis=1)  # two fields, 6 x 5 pixels
