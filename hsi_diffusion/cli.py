@@ -149,6 +149,7 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     names = {key: str(asked.get(key, value)) for key, value in usual.items()}
     preset = read_preset(names["method"], names["preset"])
     # imported here: with torch it takes seconds, and a wrong name is told at once
+    from hsi_diffusion.patches import kind_of
     from hsi_diffusion.recipes import from_flags
     from hsi_diffusion.runs import RunSettings
 
@@ -157,7 +158,7 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     # what of a preset applies follows the scene and the split, whichever way they are said
     where = ("scene", "cube", "split", "train_mask", "test_mask")
     first = RunSettings.from_dict({key: asked[key] for key in where if key in asked})
-    plain = preset_for(preset, scene=str(first.scene), split=first.split_kind)
+    plain = preset_for(preset, scene=str(first.scene), split=kind_of(first.split_kind))
     settings = RunSettings.from_dict(merge(plain, asked) | names)
     if not settings.pretrains and (useless := set(given.get("pretrain", ())) - {"denoiser"}):
         raise ConfigurationError(

@@ -16,6 +16,9 @@ Task = Literal["pretrain", "classify"]
 Prediction = Literal["noise", "x0", "v"]
 """What a denoiser's output means."""
 
+DISJOINT = ("blocks", "fields", "polygons", "images")
+"""Kinds of splits that test land which lies apart from all that is labelled."""
+
 
 class PatchBatch(TypedDict):
     """One batch of patches.

@@ -16,6 +16,7 @@ import yaml
 
 from hsi_diffusion import SceneClassifier, make_split, simulate_scene
 from hsi_diffusion.cli import COMMANDS, main, run_settings
+from hsi_diffusion.patches import scene_split
 from hsi_diffusion.recipes import methods
 from hsi_diffusion.runs import RunSettings
 from tests.own import write_own_parts
@@ -148,6 +149,21 @@ def test_the_printed_settings_repeat_the_run(
     assert capsys.readouterr().out == printed
     assert yaml.safe_load(printed) == run_settings(arguments).to_dict()
     assert [path.name for path in here.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("split", ["10", "fields"])
+def test_a_stored_split_has_the_recipe_of_its_kind(here: Path, split: str) -> None:
+    scene = simulate_scene(40, 36, 4, 3)
+    made = scene_split(scene, split, patch_size=3)
+    assert made is not None
+    made.save("split.npz")
+    method = ["--preset", "cpu", "--method", "diffgraph" if split == "fields" else "diffcrn"]
+    named = run_settings([*method, "--split", split]).to_dict()
+    assert run_settings([*method, "--split", "split.npz"]).to_dict() == {
+        **named,
+        "split": "split.npz",
+    }
+    assert run_settings([*method, "--split", "0.1"]).to_dict() != {**named, "split": "0.1"}
 
 
 OWN = """

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.files import digest_of, write_text
-from hsi_diffusion.recipes import merge, preset_for, read_yaml, to_plain
+from hsi_diffusion.patches import kind_of
+from hsi_diffusion.recipes import SECTIONS, merge, preset_for, read_yaml, to_plain
 from hsi_diffusion.runs import (
     RunSettings,
     SimulatedSettings,
@@ -44,7 +45,7 @@ WHERE = (
 )
 """Settings that say what a run measures on."""
 
-GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", "scenes", "few_shot")
+GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", *SECTIONS)
 """Settings that a benchmark or its columns give, the same for all methods."""
 
 OF_COLUMN = {
@@ -261,7 +262,7 @@ def build_cell(
             the split keeps.
     """
     where = _where(given["scene"], given["split"])
-    plain = preset_for(preset, scene=str(where["scene"]), split=str(where["split"]))
+    plain = preset_for(preset, scene=str(where["scene"]), split=kind_of(str(where["split"])))
     baseline = plain.get("pretrain", {}).get("denoiser", "") is None
     for change in changes:
         plain = merge(plain, change)

@@ -43,8 +43,8 @@ LEGEND = (
 )
 SEEDS = "Each seed has a split, a pretraining and classifiers of its own"
 SHARED = (
-    "Each seed has a split and classifiers of its own; the seeds share {number} pretrainings of a "
-    "kind, taking turns"
+    "Each seed has a split and classifiers of its own; the seeds share {number} of a kind, taking "
+    "turns"
 )
 BLOCKS = (
     "Labels and patches are disjoint: no test pixel has a training pixel within {guard} pixels. "
@@ -83,7 +83,8 @@ def write_benchmark(
     write_text(folder / "benchmark.csv", measurements_csv(found))
     write_text(folder / "per_class.csv", per_class_csv(found))
     shared = settings.pretrainings
-    seeds = SEEDS if shared is None else SHARED.format(number=shared)
+    number = "one pretraining" if shared == 1 else f"{shared} pretrainings"
+    seeds = SEEDS if shared is None else SHARED.format(number=number)
     text, latex = [f"# {settings.title}"], list[str]()
     if settings.note is not None:
         text.append(" ".join(settings.note.split()))

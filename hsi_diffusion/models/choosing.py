@@ -30,7 +30,8 @@ def choice_splits(
     Raises:
         SplitError: There are no pixels to validate on.
     """
-    apart = split.settings.get("kind") in ("blocks", "fields")
+    # folds would be drawn at random, inside the fields of the training
+    apart = split.disjoint and len(split.val)
     if settings.folds > 1 and not apart and len(split.val) < settings.small:
         return cross_validation_folds(split, labels, settings.folds, seed=seed)
     if not len(split.val):

@@ -15,6 +15,7 @@ from hsi_diffusion.models.representation import DiffusionRepresentation
 from hsi_diffusion.models.stopwatch import Stopwatch
 from hsi_diffusion.models.storage import StoredModel, load_model, save_model
 from hsi_diffusion.modules import Runtime
+from hsi_diffusion.patches import kind_of
 from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
 from hsi_diffusion.scenes import Scene
 
@@ -43,7 +44,8 @@ class SceneClassifier:
 
     Args:
         recipe: What decides it, see :class:`~hsi_diffusion.recipes.Recipe`; or plain data of a
-            preset, whose ``scenes`` and ``few_shot`` sections then follow the scene and the split.
+            preset, whose ``scenes``, ``few_shot`` and ``disjoint`` sections follow the scene and
+            the split.
         seed: Rules everything random.
         runtime: Where to compute, log and write; None: here, without files.
         watch: Times the stages; None: a new one.
@@ -317,11 +319,10 @@ class SceneClassifier:
         return model
 
     def _resolved(self, scene: Scene, split: Split | None) -> Recipe:
-        """Lay what a preset changes for a scene, and for few labels, over the rest of it."""
+        """Lay what a preset changes for a scene, and for a kind of split, over the rest of it."""
         if isinstance(self._given, Recipe):
             return self._given
-        settings = {} if split is None else split.settings
-        kind = str(settings.get("count") or settings.get("kind", ""))
+        kind = "" if split is None else kind_of(split)
         return from_plain(Recipe, preset_for(self._given, scene=scene.name, split=kind))
 
     def _fitting(self, scene: Scene, split: Split) -> Fitting:

@@ -17,7 +17,12 @@ from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
 from hsi_diffusion.patches.samplers import EvaluationSampler, SeededSampler
-from hsi_diffusion.patches.scene_split import SplitSetting, check_split_settings, scene_split
+from hsi_diffusion.patches.scene_split import (
+    SplitSetting,
+    check_split_settings,
+    kind_of,
+    scene_split,
+)
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.splits import (
     fixed_split,
@@ -85,6 +90,7 @@ __all__ = [
     "fraction_split",
     "gather_patches",
     "gaussian_blur",
+    "kind_of",
     "labelled_field_share",
     "make_split",
     "noise_covariance",

@@ -101,6 +101,27 @@ def scene_split(
     )
 
 
+def kind_of(split: SplitSetting) -> str:
+    """The kind of a split, which decides what of a preset applies.
+
+    Args:
+        split: What :func:`scene_split` takes.
+
+    Returns:
+        A number (``"0.1"``, ``"10"``) or a name (``"blocks"``, ``"fields"``); of a stored split,
+        that of the split that was stored.
+
+    Raises:
+        SplitError: A stored split can't be read.
+    """
+    if isinstance(split, str | Path) and str(split).endswith(".npz"):
+        split = _stored_split(split)
+    if isinstance(split, Split):
+        named = (split.settings.get(name) for name in ("count", "fraction", "kind"))
+        return str(next((value for value in named if value is not None), ""))
+    return str(split).strip().partition(":")[0]
+
+
 def check_split_settings(
     split: SplitSetting | None, train_mask: object, test_mask: object, guard: int | None
 ) -> None:

@@ -12,6 +12,7 @@ from scipy.ndimage import maximum_filter
 
 from hsi_diffusion.errors import ConfigurationError, FileFormatError, SplitError
 from hsi_diffusion.files import atomic_path
+from hsi_diffusion.types import DISJOINT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,11 @@ class Split:
     def labelled(self) -> NDArray[np.int64]:
         """The label budget: training and validation pixels together, sorted."""
         return np.sort(np.concatenate([self.train, self.val]))
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether what is tested, and what validates, lies apart from what trains."""
+        return self.settings.get("kind") in DISJOINT
 
     def check_fits(self, labels: NDArray[np.int64]) -> None:
         """Check that the split is one of this label map: a stored one may be of another scene.

@@ -5,6 +5,7 @@ from .plain import readable as readable
 from .plain import settings_parser as settings_parser
 from .plain import to_plain as to_plain
 from .reading import PRESETS as PRESETS
+from .reading import SECTIONS as SECTIONS
 from .reading import Location as Location
 from .reading import merge as merge
 from .reading import methods as methods

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.types import DISJOINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,9 @@ HANDFUL = 30
 
 The largest of the field's few-shot protocols, which take 5 to 30: with hundreds of each class a
 split is like one by fraction, and wants what the preset has for all."""
+
+SECTIONS = ("scenes", "few_shot", "disjoint")
+"""What of a preset applies to single scenes and kinds of splits, see :func:`preset_for`."""
 
 Location = str | Path
 """Name of a method of the library, or path of a folder of the user's with files like them."""
@@ -55,19 +59,22 @@ def read_preset(method: Location, preset: str) -> dict[str, Any]:
 
 
 def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str, Any]:
-    """A preset with what it changes for one scene, and for few labels.
+    """A preset with what it changes for one scene, and for one kind of split.
 
     Args:
         preset: Plain data of a preset: settings; under ``scenes``, changes by the name of a scene;
             under ``few_shot``, changes for splits of so many pixels per class, up to
-            :data:`HANDFUL`.
+            :data:`HANDFUL`; under ``disjoint``, changes for splits whose test lies apart from the
+            labels, see :data:`~hsi_diffusion.types.DISJOINT`.
         scene: Name of the scene.
-        split: Kind of the split, such as ``"0.1"`` or ``"10"``.
+        split: Kind of the split, such as ``"0.1"``, ``"10"`` or ``"fields"``, see
+            :func:`~hsi_diffusion.patches.kind_of`.
     """
-    base = {key: value for key, value in preset.items() if key not in ("scenes", "few_shot")}
+    base = {key: value for key, value in preset.items() if key not in SECTIONS}
     base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
-    few = split.isdecimal() and int(split) <= HANDFUL
-    return merge(base, preset.get("few_shot") or {}) if few else base
+    if split.isdecimal() and int(split) <= HANDFUL:
+        return merge(base, preset.get("few_shot") or {})
+    return merge(base, preset.get("disjoint") or {}) if split in DISJOINT else base
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

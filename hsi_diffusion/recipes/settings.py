@@ -268,8 +268,9 @@ class ChoiceSettings:
     Attributes:
         steps: Training steps of the network that compares them.
         folds: Folds of the cross-validation inside the label budget that takes the place of the
-            split's validation pixels where these are few; 1: always the validation pixels. A split
-            into blocks always uses these: pixels of one block would validate each other.
+            split's validation pixels where these are few; 1: always the validation pixels. Splits
+            that test land apart from the labels (blocks, fields, polygons, images) use theirs,
+            however few: in random folds, pixels of one field would validate each other.
         small: Number of validation pixels below which cross-validation is used.
         score: Score an only candidate as well. A run then always has a figure that settings can be
             chosen by, in a sweep for example.

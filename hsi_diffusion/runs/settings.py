@@ -74,9 +74,9 @@ class RunSettings(Recipe):
             each class, and up to 30 of them the preset's few_shot section applies; blocks =
             spatially disjoint blocks; fields = 0.4 of the fields (connected areas of a class),
             fields:0.2 = a fifth; polygons = whole polygons of the labels, likewise polygons:0.2;
-            fixed = the split published with the scene, or the masks; images = the last of several
-            images is tested, images:NAME = those that are named; FILE.npz = a stored split. None:
-            the scene's usual one.
+            images = the last of several images is tested, images:NAME = those that are named; for
+            these four the preset's disjoint section applies; fixed = the split published with the
+            scene, or the masks; FILE.npz = a stored split. None: the scene's usual one.
         train_mask: Fixed split, ``"FILE[:key]"``: non-zero = training pixel.
         test_mask: Fixed split, ``"FILE[:key]"``: non-zero = test pixel.
         guard: Pixels between the training and test pixels of blocks; None: the radius of the

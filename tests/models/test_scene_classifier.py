@@ -238,6 +238,20 @@ def test_pretraining_alone_does_not_settle_the_split() -> None:
     assert model.pretrained is module
 
 
+@pytest.mark.parametrize("kind", ["per_class", "blocks", "fields", "polygons", "images"])
+def test_validation_pixels_on_other_land_decide_however_few_they_are(kind: str) -> None:
+    part = dataclasses.replace(split(), settings={**split().settings, "kind": kind})
+    wanted = recipe(RAW, {"classifier": {"estimator": NEAREST}, "choice": {"folds": 2}})
+    found = SceneClassifier(dataclasses.replace(wanted, raw_bands=wanted.raw_bands * 2))
+    record = found.fit(scene(), part).record
+    assert record is not None
+    assert record.folds == (2 if kind == "per_class" else 1)
+    none = dataclasses.replace(part, val=part.val[:0], settings={"kind": kind}, train=part.labelled)
+    record = found.fit(scene(), none).record
+    assert record is not None
+    assert record.folds == 2
+
+
 def test_in_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = simulate_scene(24, 24, 32, 3)
     other = simulate_scene(24, 24, 32, 3, image=1, brightness=0.8)

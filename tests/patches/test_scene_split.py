@@ -13,6 +13,7 @@ from hsi_diffusion.patches import (
     block_split,
     fixed_split,
     fraction_split,
+    kind_of,
     per_class_split,
     scene_split,
 )
@@ -55,6 +56,27 @@ def test_names_and_numbers(scene: Scene, tmp_path: Path) -> None:
     share.save(tmp_path / "split.npz")
     for stored in (share, tmp_path / "split.npz", str(tmp_path / "split.npz")):
         assert_same(scene_split(scene, stored, patch_size=5), share)
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "disjoint"),
+    [
+        ("0.2", "0.2", False),
+        (0.2, "0.2", False),
+        (10, "10", False),
+        ("blocks", "blocks", True),
+        ("fields:0.3", "fields", True),
+    ],
+)
+def test_the_kind_is_told_by_the_name_and_by_the_split(
+    scene: Scene, tmp_path: Path, split: str | float, kind: str, *, disjoint: bool
+) -> None:
+    made = scene_split(scene, split, patch_size=3)
+    assert made is not None
+    made.save(tmp_path / "split.npz")
+    for named in (split, made, tmp_path / "split.npz", str(tmp_path / "split.npz")):
+        assert kind_of(named) == kind
+    assert made.disjoint is disjoint
 
 
 def test_masks_and_what_is_published(scene: Scene, tmp_path: Path) -> None:

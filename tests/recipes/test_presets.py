@@ -38,7 +38,7 @@ def test_every_method_has_every_preset_for_every_scene(method: str, preset: str)
     plain = read_preset(method, preset)
     different: list[dict[str, Any]] = []
     for scene in (*plain.get("scenes", {}), "custom"):
-        for split in ("0.1", "10"):
+        for split in ("0.1", "10", "fields"):
             wanted = preset_for(plain, scene=scene, split=split)
             if wanted not in different:
                 different.append(wanted)

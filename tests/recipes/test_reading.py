@@ -77,7 +77,11 @@ def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
     ("scene", "split", "steps", "padding"),
     [
         ("salinas", "0.1", 2, "zeros"),
-        ("custom", "blocks", 1, "zeros"),
+        ("custom", "blocks", 5, "zeros"),
+        ("salinas", "fields", 5, "zeros"),
+        ("custom", "polygons", 5, "zeros"),
+        ("custom", "images", 5, "zeros"),
+        ("custom", "fixed", 1, "zeros"),
         ("custom", "10", 1, "reflect"),
         ("salinas", "10", 2, "reflect"),
         ("custom", "30", 1, "reflect"),
@@ -85,13 +89,14 @@ def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
         ("custom", "200", 1, "zeros"),
     ],
 )
-def test_sections_change_only_their_scene_and_few_labels(
+def test_sections_change_only_their_scene_and_their_kind_of_split(
     scene: str, split: str, steps: int, padding: str
 ) -> None:
     preset = {
         "pretrain": {"steps": 1, "padding": "zeros"},
         "scenes": {"salinas": {"pretrain": {"steps": 2}}},
         "few_shot": {"pretrain": {"padding": "reflect"}},
+        "disjoint": {"pretrain": {"steps": 5}},
     }
     found = preset_for(preset, scene=scene, split=split)
     assert found == {"pretrain": {"steps": steps, "padding": padding}}
