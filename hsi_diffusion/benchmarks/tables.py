@@ -11,6 +11,7 @@ from hsi_diffusion.benchmarks.measurements import control_row, failures, measure
 from hsi_diffusion.files import write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.reports import (
+    UNSEEN_FIELDS,
     Measurement,
     comparison_table,
     differences_figure,
@@ -83,8 +84,8 @@ def write_benchmark(
     write_text(folder / "benchmark.csv", measurements_csv(found))
     write_text(folder / "per_class.csv", per_class_csv(found))
     shared = settings.pretrainings
-    number = "one pretraining" if shared == 1 else f"{shared} pretrainings"
-    seeds = SEEDS if shared is None else SHARED.format(number=number)
+    several = "one pretraining" if shared == 1 else f"{shared} pretrainings"
+    seeds = SEEDS if shared is None else SHARED.format(number=several)
     text, latex = [f"# {settings.title}"], list[str]()
     if settings.note is not None:
         text.append(" ".join(settings.note.split()))
@@ -138,7 +139,7 @@ def _column(
         latex.append(table.to_latex(caption=column.name, label=label))
     text += _published(column)
     text += _grids(settings, own)
-    text += _significance(settings, own)
+    text += _significance(settings, column, own)
     return text + _gallery(settings, here, scene, maps)
 
 
@@ -273,11 +274,18 @@ def _pairs(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[tupl
     return pairs or [(rows[0], row) for row in rows[1:]]
 
 
-def _significance(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
+def _significance(
+    settings: BenchmarkSettings, column: ColumnSettings, own: Sequence[Measurement]
+) -> list[str]:
     pairs = _pairs(settings, own)
     if not pairs:
         return []
-    return ["Paired over the seeds, OA in points:", significance_table(own, pairs).to_markdown()]
+    text = ["Paired over the seeds, OA in points:", significance_table(own, pairs).to_markdown()]
+    # random splits leave a handful of pixels in such fields, a split by fields all of them
+    if column.split.get("kind") == "blocks" and any(m.figures.get(UNSEEN_FIELDS) for m in own):
+        text.append("On test pixels in fields (connected areas of one class) without any label:")
+        text.append(significance_table(own, pairs, figure=UNSEEN_FIELDS).to_markdown())
+    return text
 
 
 def _gallery(

@@ -11,7 +11,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
-from hsi_diffusion.patches.fields import field_map, field_split, labelled_field_share
+from hsi_diffusion.patches.fields import field_map, field_split, in_labelled_fields
 from hsi_diffusion.patches.filters import blur_radius, gaussian_blur
 from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
@@ -90,8 +90,8 @@ __all__ = [
     "fraction_split",
     "gather_patches",
     "gaussian_blur",
+    "in_labelled_fields",
     "kind_of",
-    "labelled_field_share",
     "make_split",
     "noise_covariance",
     "per_class_split",

@@ -137,17 +137,15 @@ def validation_fields(
     return np.isin(fields, chosen) & (labels > 0)
 
 
-def labelled_field_share(split: Split, labels: NDArray[Any]) -> float:
-    """Fraction of the test pixels in a field that also holds training or validation pixels.
+def in_labelled_fields(split: Split, labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which test pixels lie in a field that also holds training or validation pixels.
 
     Args:
         split: The split.
         labels: The label map that it was made from, shape (H, W).
 
     Returns:
-        A share from 0, all land unseen, to 1; nan without test pixels.
+        A value for each of ``split.test``; its mean is the share of land that was not unseen.
     """
-    if len(split.test) == 0:
-        return float("nan")
     fields = field_map(labels).ravel()
-    return float(np.isin(fields[split.test], fields[split.labelled]).mean())
+    return np.isin(fields[split.test], fields[split.labelled])

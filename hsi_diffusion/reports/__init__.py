@@ -43,6 +43,7 @@ from hsi_diffusion.reports.spectra import (
 )
 from hsi_diffusion.reports.tables import (
     TRAINING_ACCURACY,
+    UNSEEN_FIELDS,
     TextTable,
     class_table,
     results_table,
@@ -53,6 +54,7 @@ from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 __all__ = [
     "IMAGES",
     "TRAINING_ACCURACY",
+    "UNSEEN_FIELDS",
     "CandidateReport",
     "ChoiceReport",
     "Measurement",

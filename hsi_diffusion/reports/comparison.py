@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.tables import NOTHING, SCORES, TRAINING_ACCURACY, TextTable
+from hsi_diffusion.reports.tables import FIGURES, NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,8 @@ class Measurement:
         seed: The seed of split, pretraining and classifier.
         figures: Overall accuracy and the other scalar figures of merit by name, as fractions. It
             may also hold ``"per_class_accuracy"``, a list of K fractions, and
-            ``"training_accuracy"``, the overall accuracy on the pixels that were learned from; None
+            ``"training_accuracy"``, the overall accuracy on the pixels that were learned from, and
+            ``"unseen_fields_accuracy"``, that on the test pixels in fields without labels; None
             and NaN stand for what there is not, such as the accuracy of a class without test
             pixels.
         seconds: Time of everything, pretraining included; None where it is unknown, as of a run
@@ -89,7 +90,7 @@ def comparison_table(
 
     header, body = [""], [[name] for name in names]
     for column in columns:
-        header.append(f"{column}, {SCORES.get(figure, figure)} %")
+        header.append(f"{column}, {FIGURES.get(figure, figure)} %")
         for name, cells in zip(names, body, strict=True):
             cells.append(spread(list(values.get((name, column), {}).values())))
         if reference is None:
@@ -183,15 +184,13 @@ def measurements_csv(measurements: Sequence[Measurement]) -> str:
     """Every measurement as a line of CSV, figures as fractions; no lists, see per_class_csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["row", "column", "seed", *SCORES, "seconds", *COSTS, TRAINING_ACCURACY, "recipe"]
-    )
+    others = [name for name in FIGURES if name not in SCORES]
+    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS, *others, "recipe"])
     for m in measurements:
-        figures = [m.figures.get(name) for name in SCORES]
+        scores, more = ([m.figures.get(name) for name in names] for names in (SCORES, others))
         costs = [getattr(m, name) for name in COSTS]
-        learned = m.figures.get(TRAINING_ACCURACY)
         # what is None is written as nothing
-        writer.writerow([m.row, m.column, m.seed, *figures, m.seconds, *costs, learned, m.recipe])
+        writer.writerow([m.row, m.column, m.seed, *scores, m.seconds, *costs, *more, m.recipe])
     return text.getvalue()
 
 

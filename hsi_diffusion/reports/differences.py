@@ -13,7 +13,7 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
 from hsi_diffusion.reports.significance import CONFIDENCE, paired
-from hsi_diffusion.reports.tables import SCORES
+from hsi_diffusion.reports.tables import FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def differences_figure(
                 axis.plot(test.mean, place, "D", color="tab:blue", markersize=6)
         title = "\n".join(textwrap.wrap(f"{first} - {second}", 34))
         axis.set_title(title, fontsize=TITLE_FONT - 1)
-        axis.set_xlabel(f"{SCORES.get(figure, figure)}, points", fontsize=LEGEND_FONT)
+        axis.set_xlabel(f"{FIGURES.get(figure, figure)}, points", fontsize=LEGEND_FONT)
         axis.set_yticks(range(len(columns)), columns, fontsize=LEGEND_FONT)
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import best, by_seed, class_accuracies, spread
-from hsi_diffusion.reports.tables import NOTHING, SCORES, TRAINING_ACCURACY, TextTable
+from hsi_diffusion.reports.tables import FIGURES, NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,11 +69,15 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     scored = [
         (label, [[100 * value for value in cell] for cell in cells]) for label, cells in fractions
     ]
-    learned = [[100 * value for value in cell] for cell in of_score(TRAINING_ACCURACY)]
+    others = [
+        (label, [[100 * value for value in cell] for cell in of_score(name)])
+        for name, label in FIGURES.items()
+        if name not in SCORES
+    ]
     seeds = [f"{len(values)}" for values in of_methods(lambda m: m.seed)]
     rows = [
         *((label, *map(spread, cells)) for label, cells in scored),
-        *([("OA of what it learned from", *map(spread, learned))] if any(learned) else []),
+        *((label, *map(spread, cells)) for label, cells in others if any(cells)),
         ("seeds", *seeds),
         ("training time, s", *map(_seconds, of_methods(lambda m: m.training_seconds))),
         ("test time, s", *map(_seconds, of_methods(lambda m: m.test_seconds))),

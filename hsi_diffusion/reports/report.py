@@ -13,6 +13,7 @@ from hsi_diffusion.files import write_text
 from hsi_diffusion.reports.tables import (
     NOTHING,
     TRAINING_ACCURACY,
+    UNSEEN_FIELDS,
     TextTable,
     class_table,
     percent,
@@ -117,7 +118,8 @@ class RunReport(TypedDict):
         image: The size of the image and what else is known of it, a sentence.
         metrics: For each method its metrics on the test pixels, as
             :func:`~hsi_diffusion.reports.tables.results_table` takes them, and, where it is known,
-            ``"training_accuracy"``, its overall accuracy on the training and validation pixels. The
+            ``"training_accuracy"``, its overall accuracy on the training and validation pixels, and
+            ``"unseen_fields_accuracy"``, that on the test pixels in fields without labels. The
             first one is the run's own method; ``"raw_bands"`` is the control.
         class_names: K names.
         split: Which pixels trained, validated and tested.
@@ -187,7 +189,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
         "Accuracy of each class in percent; a dash marks classes without test pixels.",
         class_table(run["metrics"], run["class_names"]).to_markdown(),
         *_images(images),
-        *_split(run["split"], run["class_names"]),
+        *_split(run["split"], run["class_names"], run["metrics"]),
         *_choices(run["choices"]),
         *_timesteps(run["timesteps"]),
         *_repeat(run),
@@ -288,7 +290,9 @@ def _images(images: Mapping[str, str]) -> list[str]:
     return ["## Images", *links] if links else []
 
 
-def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
+def _split(
+    split: SplitReport, class_names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     pixels = split["pixels"]
     seed = "" if split["seed"] is None else f", seed {split['seed']}"
     sizes = (
@@ -303,13 +307,7 @@ def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
     if not math.isnan(split["labelled_fields"]):
         sections.append(
             f"{percent(split['labelled_fields'])} % of the test pixels lie in a field (connected "
-            "area of one class) that also holds training or validation pixels"
-            + (
-                "; on land where no field was labelled, expect what a split by fields "
-                "(--split fields) says."
-                if split["labelled_fields"] > 0
-                else "."
-            )
+            f"area of one class) that also holds training or validation pixels{_unseen(metrics)}."
         )
     if split["fields"]:
         sections.append("Fields of each class in each part:")
@@ -319,6 +317,19 @@ def _split(split: SplitReport, class_names: Sequence[str]) -> list[str]:
     if split["notes"]:
         sections.append("\n".join(f"- {note}" for note in split["notes"]))
     return sections
+
+
+def _unseen(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """What to expect on land of which no field was labelled."""
+    shares = [
+        f"{readable(method)} {percent(found[UNSEEN_FIELDS])} %"
+        for method, found in metrics.items()
+        if found.get(UNSEEN_FIELDS) is not None
+    ]
+    if not shares:
+        return "; on land of which none was labelled, expect what a split by fields says"
+    listed = ", ".join(shares)
+    return f". Overall accuracy in the other fields, of which no pixel was labelled: {listed}"
 
 
 def _choices(choices: Sequence[ChoiceReport]) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import fractions
-from hsi_diffusion.reports.tables import NOTHING, SCORES, TextTable
+from hsi_diffusion.reports.tables import FIGURES, NOTHING, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +142,7 @@ def significance_table(
         for first, second, column, test in _tests(measurements, pairs, figure)
     ]
     header = (
-        f"{SCORES.get(figure, figure)}, first - second",
+        f"{FIGURES.get(figure, figure)}, first - second",
         "on",
         "seeds",
         "difference, points",

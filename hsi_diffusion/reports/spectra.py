@@ -13,7 +13,7 @@ from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
 from hsi_diffusion.reports.images import class_colours
 from hsi_diffusion.reports.reconstructions import spectral_axis
-from hsi_diffusion.reports.tables import SCORES
+from hsi_diffusion.reports.tables import FIGURES
 from hsi_diffusion.seeding import stable_seed
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def learning_curves(
             x, [np.mean(curve[n]) for n in x], spread, label=row, marker=marker, capsize=2
         )
     axis.set_xlabel("labelled pixels per class", fontsize=LEGEND_FONT)
-    axis.set_ylabel(f"{SCORES.get(figure, figure)}, percent", fontsize=LEGEND_FONT)
+    axis.set_ylabel(f"{FIGURES.get(figure, figure)}, percent", fontsize=LEGEND_FONT)
     axis.set_xticks(sorted({n for curve in curves.values() for n in curve}))
     axis.grid(color="0.92")
     axis.legend(frameon=False, fontsize=LEGEND_FONT)

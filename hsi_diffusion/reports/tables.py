@@ -30,6 +30,17 @@ TRAINING_ACCURACY = "training_accuracy"
 """Name of the overall accuracy on the pixels that a classifier learned from. It says nothing about
 how good the classifier is, but whether it learned what it was shown."""
 
+UNSEEN_FIELDS = "unseen_fields_accuracy"
+"""Name of the overall accuracy on the test pixels in fields, connected areas of one class, of which
+no pixel was labelled."""
+
+FIGURES = {
+    **SCORES,
+    TRAINING_ACCURACY: "OA of what it learned from",
+    UNSEEN_FIELDS: "OA in unseen fields",
+}
+"""Names of all scalar figures of a measurement, and how tables call them."""
+
 NOTHING = "-"
 """What a cell shows where there is no value, such as the accuracy of an absent class."""
 

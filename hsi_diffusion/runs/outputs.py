@@ -15,9 +15,10 @@ from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.models import BandRepresentation
-from hsi_diffusion.patches import blur_radius, labelled_field_share
+from hsi_diffusion.patches import blur_radius, in_labelled_fields
 from hsi_diffusion.reports import (
     TRAINING_ACCURACY,
+    UNSEEN_FIELDS,
     class_spectra,
     class_table,
     classification_map,
@@ -90,7 +91,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "patch_size": seen,
                 "leakage": leakage,
                 "fields": split.settings.get("fields", []),
-                "labelled_fields": labelled_field_share(split, scene.labels),
+                "labelled_fields": float(in_labelled_fields(split, scene.labels).mean()),
                 "disjoint": split.settings.get("kind") == "blocks",
             },
             "choices": choices(result),
@@ -265,16 +266,17 @@ def _seen(result: RunResult) -> int | None:
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:
     """The figures of the method and, where there is one, of its control."""
     outcomes = {"diffusion_features": result.on_features, "raw_bands": result.on_raw_bands}
-    labelled = result.split.labelled
-    truth = result.scene.labels.ravel()[labelled]
+    split, truth = result.split, result.scene.labels.ravel()
+    unseen = split.test[~in_labelled_fields(split, result.scene.labels)]
     found = {}
     for name, outcome in outcomes.items():
         if outcome is not None:
             figures = outcome.metrics.compute()
-            learned = outcome.predicted.ravel()[labelled] == truth
+            right = outcome.predicted.ravel() == truth
             found[name] = {
                 **{key: _plain(value.tolist()) for key, value in figures.items()},
-                TRAINING_ACCURACY: float(learned.mean()),
+                TRAINING_ACCURACY: float(right[split.labelled].mean()),
+                UNSEEN_FIELDS: float(right[unseen].mean()) if len(unseen) else None,
             }
     return found
 

@@ -150,6 +150,28 @@ def test_two_methods_on_two_numbers_of_labels(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "learning-curves-1.pdf").is_file()
 
 
+def test_blocks_are_told_of_fields_without_labels(tmp_path: Path) -> None:
+    plan, scene = (
+        tmp_path / "two.yaml",
+        {"name": "simulated", "height": 60, "width": 60, "bands": 8},
+    )
+    columns = [{"scene": scene, "split": split} for split in ("blocks", "10")]
+    plan.write_text(yaml.safe_dump({"methods": ["knn", "random_forest"], "columns": columns}))
+    assert benchmark([str(plan), "--seeds", "0", "1", "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    blocks, random = text.split("## simulated, 10")
+    with (tmp_path / "out" / "benchmark.csv").open(encoding="utf-8") as file:
+        shares = {
+            (line["row"], int(line["seed"])): 100 * float(line["unseen_fields_accuracy"])
+            for line in csv.DictReader(file)
+            if line["column"] == "simulated, blocks"
+        }
+    points = [shares["knn", seed] - shares["random_forest", seed] for seed in (0, 1)]
+    told = f"| {statistics.mean(points):+.2f} ± {statistics.stdev(points):.2f} |"
+    assert told in blocks.split("in fields (connected areas of one class) without any label:")[1]
+    assert "without any label" not in random
+
+
 def test_all_methods_on_all_splits_stand_in_one_table(finished: Path) -> None:
     text = (finished / "benchmark.md").read_text(encoding="utf-8")
     overview = text.split("## Overall accuracy")[1].split("##")[0]

@@ -92,6 +92,7 @@ def test_csv_has_costs_behind_and_no_lists() -> None:
                 "kappa": None,
                 "per_class_accuracy": [0.25, None],
                 "training_accuracy": 0.75,
+                "unseen_fields_accuracy": 0.25,
             },
             training_seconds=3.5,
             test_seconds=0,
@@ -102,9 +103,9 @@ def test_csv_has_costs_behind_and_no_lists() -> None:
     header, line = measurements_csv(measured).splitlines()
     assert header == (
         "row,column,seed,overall_accuracy,average_accuracy,kappa,fwiou,miou,seconds,"
-        "training_seconds,test_seconds,parameters,training_accuracy,recipe"
+        "training_seconds,test_seconds,parameters,training_accuracy,unseen_fields_accuracy,recipe"
     )
-    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120,0.75,0a1b"
+    assert line == "ours,10 %,0,0.5,,,,,,3.5,0,120,0.75,0.25,0a1b"
 
 
 def test_csv_of_classes() -> None:

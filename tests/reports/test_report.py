@@ -124,6 +124,18 @@ def test_report_says_how_well_the_training_pixels_are_known(run: RunReport) -> N
     assert "learned from: diffusion features 99.96 %." in known
 
 
+def test_report_says_what_to_expect_in_fields_without_labels(run: RunReport) -> None:
+    known = "25.00 % of the test pixels lie in a field (connected area of one class) that also "
+    assert f"{known}holds training or validation pixels; on land of which" in render_report(run)
+    metrics = {
+        name: {**found, "unseen_fields_accuracy": share}
+        for (name, found), share in zip(run["metrics"].items(), (0.5, None), strict=True)
+    }
+    assert "no pixel was labelled: diffusion features 50.00 %." in render_report(
+        {**run, "metrics": metrics}
+    )
+
+
 def test_settings_can_be_read_back(run: RunReport) -> None:
     block = re.search(r"```yaml\n(.*?)```", render_report(run), re.DOTALL)
     assert block is not None

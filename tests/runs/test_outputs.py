@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from skimage.measure import label
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
 from hsi_diffusion import HSIMetrics, SceneClassifier, Split, simulate_scene
@@ -82,6 +83,11 @@ def test_figures_agree_with_scikit_learn(finished: tuple[Path, RunResult]) -> No
         assert found["per_class_accuracy"] == pytest.approx(recalls, abs=1e-9)
         learned = (labels.ravel() == predicted.ravel())[split.labelled]
         assert found["training_accuracy"] == pytest.approx(learned.mean())
+        fields = label(labels, connectivity=2)  # type: ignore[no-untyped-call]
+        unseen = ~np.isin(fields, np.unique(fields.ravel()[split.labelled]))
+        unseen &= np.isin(np.arange(labels.size).reshape(labels.shape), split.test)
+        right = (labels == predicted)[unseen].mean() if unseen.any() else None
+        assert found["unseen_fields_accuracy"] == pytest.approx(right)
     assert metrics["raw_bands"]["space"] == "mnf-5"
     assert metrics["pixels"] == {
         part: len(getattr(split, part)) for part in ("train", "val", "test")
