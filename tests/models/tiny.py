@@ -37,7 +37,8 @@ FEATURES: Plain = {
         "patch_size": 8,
         "batch_size": 4,
     },
-    "features": {"timesteps": [50, 100], "levels": [0, 1], "tile": 16},
+    # bfloat16, which processors have that are fast in it, rounds otherwise in other windows
+    "features": {"timesteps": [50, 100], "levels": [0, 1], "tile": 16, "precision": "float32"},
     "choice": {"steps": 1, "folds": 2},
 }
 NETWORK: Plain = {"classifier": {"network": "CNN2D", "patch_size": 3, "steps": 2, "batch_size": 8}}
