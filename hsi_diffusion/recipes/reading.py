@@ -74,7 +74,8 @@ def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str
     base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
     if split.isdecimal() and int(split) <= HANDFUL:
         return merge(base, preset.get("few_shot") or {})
-    return merge(base, preset.get("disjoint") or {}) if split in DISJOINT else base
+    kind = split.partition(":")[0]  # as in fields:0.2
+    return merge(base, preset.get("disjoint") or {}) if kind in DISJOINT else base
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
