@@ -15,6 +15,7 @@ from tests.processes import run_python
 PACKAGE = Path(__file__).resolve().parents[1] / "hsi_diffusion"
 
 FLOOR = {
+    "attention",
     "console",
     "convolution",
     "distributed",

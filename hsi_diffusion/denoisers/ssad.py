@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from hsi_diffusion.attention import attend
 from hsi_diffusion.denoisers.conditioning import AttentionBlock
 
 
@@ -70,13 +71,7 @@ class WindowAttention(nn.Module):
             query, key, value = (part.flatten(1, 2) for part in (query, key, value))
         else:
             query, key, value = (part.flatten(0, 1) for part in (query, key, value))
-        if bias.requires_grad and bias.device.type == "cpu":
-            # where a bias is trained, the fused attention of a CPU falls back to a path that looks
-            # for rows without any key: written out, it takes half of the time in bfloat16
-            scores = query * query.shape[-1] ** -0.5 @ key.mT
-            mixed = (scores + bias.to(scores.dtype)).softmax(dim=-1) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value, bias[None])
+        mixed = attend(query, key, value, bias[None])
         mixed = rearrange(
             mixed.reshape(batch, windows, self.heads, self.window**2, -1),
             "b (i j) heads (p q) d -> b (i p) (j q) (heads d)",

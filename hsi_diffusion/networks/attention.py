@@ -5,42 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-import torch
 from einops import einsum, rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
+from hsi_diffusion.attention import attend
 from hsi_diffusion.networks.base import check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention, fused, in the dtype that is fastest where it runs.
-
-    In bfloat16 on a CPU the fused kernel's backward pass is slower than in float32 by more than
-    the rest of a patch transformer gains (seen with torch 2.13 and AVX-512). There it runs in
-    float32.
-
-    Args:
-        query: Shape (B, heads, M, D).
-        key: Shape (B, heads, N, D).
-        value: Shape (B, heads, N, D).
-        mask: Added to the logits, broadcast to (B, heads, M, N).
-
-    Returns:
-        Shape (B, heads, M, D), in the dtype of ``query``.
-    """
-    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
-        with torch.autocast("cpu", enabled=False):  # it would cast back to bfloat16
-            return attend(query.float(), key.float(), value.float(), mask).to(query.dtype)
-    if mask is not None:
-        # the fused kernels want the mask in the query's dtype, which autocast may have changed
-        mask = mask.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 class Attention(nn.Module):

@@ -302,8 +302,9 @@ def pixel_blocks(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.fl
         SceneError: One of them holds a value that is not finite.
     """
     for rows in row_slices(cube):
-        block = cube[rows][mask[rows]].astype(np.float64)
-        if not np.isfinite(block).all():
+        values = cube[rows][mask[rows]]
+        block = values.astype(np.float64)
+        if values.dtype.kind == "f" and not np.isfinite(block).all():
             band = int(np.flatnonzero(~np.isfinite(block).all(axis=0))[0])
             raise SceneError(
                 f"cube must be finite; band {band} holds nan or inf in rows {rows.start} to "
@@ -342,7 +343,9 @@ def mean_and_covariance(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean (bands,) and sample covariance (bands, bands) of the spectra where ``mask`` is true.
 
-    Two passes: sums of raw products would lose the small variances that matter here.
+    Sums of raw products would lose the small variances that matter here, so products are of
+    differences from a spectrum near the mean: the mean of the first block. Constant bands have no
+    variance at all.
 
     Raises:
         SceneError: There are fewer than two pixels.
@@ -350,12 +353,16 @@ def mean_and_covariance(
     count, bands = int(mask.sum()), cube.shape[2]
     if count < 2:
         raise SceneError(f"a covariance needs at least 2 pixels, got {count}")
-    mean = mean_spectrum(cube, mask)
-    covariance = np.zeros((bands, bands))
+    near, total, products = None, np.zeros(bands), np.zeros((bands, bands))
     for block in pixel_blocks(cube, mask):
-        centred = block - mean
-        covariance += centred.T @ centred
-    return mean, covariance / (count - 1)
+        if near is None:
+            near = block[0] + (block - block[0]).mean(axis=0)
+        differences = np.subtract(block, near, out=block)
+        total += differences.sum(axis=0)
+        products += differences.T @ differences
+    assert near is not None  # noqa: S101  (there are pixels)
+    shift = total / count
+    return near + shift, (products - count * np.outer(shift, shift)) / (count - 1)
 
 
 class LinearTransform(BandTransform):

@@ -133,17 +133,19 @@ def noise_covariance(
         SceneError: There are not more pairs left than bands.
     """
     bands = cube.shape[2]
-    counts: list[NDArray[np.bool_]] = [
-        np.asarray(difference.any(axis=1)) for difference in _differences(cube, mask)
-    ]
+    counts: list[NDArray[np.bool_]] = []
+    squares = np.zeros(bands)
+    for difference in _differences(cube, mask):
+        counts.append(np.asarray(difference.any(axis=1)))
+        squares += np.ones(len(difference), np.float32) @ np.square(difference, out=difference)
     stops = np.cumsum([0, *(int(count.sum()) for count in counts)])
     places = [slice(*pair) for pair in pairwise(stops.tolist())]
     calm, pairs = counts, int(stops[-1])
-    # the second time, edges no longer blow up the unit in which a band's differences are measured
-    for _ in range(2 if pairs and keep < 1 else 0):
-        squares = np.zeros(bands)
-        for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
-            squares += chosen.astype(np.float32) @ np.square(difference, out=difference)
+    for turn in range(2 if pairs and keep < 1 else 0):
+        if turn:  # edges no longer blow up the unit in which a band's differences are measured
+            squares[:] = 0
+            for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
+                squares += chosen.astype(np.float32) @ np.square(difference, out=difference)
         weights = inverse_or_zero(squares / squares.max()).astype(np.float32)
         # float32, because this is the one thing that grows with the scene
         loudness = np.empty(pairs, dtype=np.float32)
