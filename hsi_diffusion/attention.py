@@ -34,6 +34,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     trained = torch.is_grad_enabled() and query.dtype == torch.bfloat16
     if query.device.type == "cpu" and (trained or (bias is not None and bias.requires_grad)):
         scores = query * query.shape[-1] ** -0.5 @ key.mT
-        weights = (scores if bias is None else scores + bias).softmax(dim=-1)
+        weights: Tensor = (scores if bias is None else scores + bias).softmax(dim=-1)
         return weights @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
