@@ -68,7 +68,6 @@ class SplitReport(TypedDict):
             whole scene.
         leakage: Fraction of test pixels around which it holds a training or validation pixel; NaN
             or None where there is no test pixel, or no ``patch_size``.
-        disjoint: Whether the split is one into blocks, which lie apart.
         labelled_fields: Fraction of test pixels in fields that hold labelled pixels, NaN without.
         fields: For each class {"class", "train", "val", "test"}, its fields in each part; only of a
             split by fields.
@@ -81,7 +80,6 @@ class SplitReport(TypedDict):
     notes: Sequence[str]
     patch_size: int | None
     leakage: float | None
-    disjoint: bool
     labelled_fields: float
     fields: Sequence[Mapping[str, int]]
 
@@ -198,7 +196,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
 
 
 def leakage_sentence(
-    leakage: float | None, patch_size: int | None, *, disjoint: bool = False
+    leakage: float | None, patch_size: int | None, *, blocks: bool = False
 ) -> str:
     """Say in plain words what a leakage share means.
 
@@ -207,7 +205,7 @@ def leakage_sentence(
             pixel; None or NaN without test pixels. Not read where ``patch_size`` is None.
         patch_size: Side in pixels of what the classifier sees around a pixel; None: the whole
             scene, as every pixel is joined with its nearest neighbours.
-        disjoint: Whether the split is one into blocks. Elsewhere a small leakage says little,
+        blocks: Whether the split is one into blocks. Elsewhere a small leakage says little,
             as training pixels may lie right beside what the classifier sees.
     """
     if patch_size is None:
@@ -224,12 +222,12 @@ def leakage_sentence(
     beside = "one may lie right beside it, so the figures still flatter."
     if leakage == 0:
         none = f"{seen} never holds a training or validation pixel"
-        if not disjoint:
+        if not blocks:
             return f"{none}, but {beside}"
         return f"{none}."
     share = f"{seen} holds a training or validation pixel in {percent(leakage)} % of all cases."
     if leakage <= FEW:
-        if not disjoint:
+        if not blocks:
             return f"{share} That is few, but elsewhere {beside}"
         return f"{share} That is few: the figures flatter slightly."
     return (
@@ -299,9 +297,9 @@ def _split(
         f"Kind: {split['kind']}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
         f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
     )
-    patch_size, disjoint = split["patch_size"], split["disjoint"]
-    leakage = leakage_sentence(split["leakage"], patch_size, disjoint=disjoint)
-    if disjoint and patch_size is not None:
+    patch_size, blocks = split["patch_size"], split["kind"] == "blocks"
+    leakage = leakage_sentence(split["leakage"], patch_size, blocks=blocks)
+    if blocks and patch_size is not None:
         leakage = f"{leakage} {DISJOINT}"
     sections = ["## Split", sizes, leakage]
     if not math.isnan(split["labelled_fields"]):

@@ -92,7 +92,6 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "leakage": leakage,
                 "fields": split.settings.get("fields", []),
                 "labelled_fields": float(in_labelled_fields(split, scene.labels).mean()),
-                "disjoint": split.settings.get("kind") == "blocks",
             },
             "choices": choices(result),
             "timesteps": None

@@ -49,7 +49,6 @@ def run() -> RunReport:
             "notes": ["Oats: no pixel left to test"],
             "patch_size": 13,
             "leakage": 0.99982,
-            "disjoint": False,
             "labelled_fields": 0.25,
             "fields": [{"class": 1, "train": 2, "val": 1, "test": 3}],
         },
@@ -179,7 +178,7 @@ def test_single_method_without_choices(run: RunReport) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leakage", "disjoint", "expected"),
+    ("leakage", "blocks", "expected"),
     [
         (0.99982, False, "sees around a test pixel (9 x 9 pixels) holds a training or validation"),
         (0.99982, False, "in 99.98 % of all cases"),
@@ -198,20 +197,20 @@ def test_single_method_without_choices(run: RunReport) -> None:
         (float("nan"), False, "no test pixels"),
     ],
 )
-def test_leakage_is_said_in_words(leakage: float | None, disjoint: bool, expected: str) -> None:
-    assert expected in leakage_sentence(leakage, 9, disjoint=disjoint)
+def test_leakage_is_said_in_words(leakage: float | None, blocks: bool, expected: str) -> None:
+    assert expected in leakage_sentence(leakage, 9, blocks=blocks)
 
 
-@pytest.mark.parametrize("disjoint", [False, True])
-def test_who_sees_the_whole_scene_has_nothing_disjoint(disjoint: bool) -> None:
-    assert "nothing is disjoint" in leakage_sentence(None, None, disjoint=disjoint)
+@pytest.mark.parametrize("blocks", [False, True])
+def test_who_sees_the_whole_scene_has_nothing_disjoint(blocks: bool) -> None:
+    assert "nothing is disjoint" in leakage_sentence(None, None, blocks=blocks)
 
 
 def test_only_blocks_say_what_they_keep_apart(run: RunReport) -> None:
     assert DISJOINT not in render_report(run)
-    run["split"]["disjoint"] = True
+    run["split"]["kind"] = "blocks"
     run["split"]["leakage"] = 0.0
-    line = f"{leakage_sentence(0.0, 13, disjoint=True)} {DISJOINT}"
+    line = f"{leakage_sentence(0.0, 13, blocks=True)} {DISJOINT}"
     assert line in render_report(run).splitlines()
     run["split"]["patch_size"] = run["split"]["leakage"] = None
     text = render_report(run)
