@@ -1,10 +1,10 @@
 """Where one method is ahead of another: by class, by field, and without the class that helps most.
 
 A mean over test pixels hides that a lead may come from one class or two fields, which all splits
-of a scene share. Takes finished runs of two methods on the same splits, pairs them by seed, and
-measures them on all test pixels, on those in fields (connected areas of one class) that hold
-labelled pixels, and on those in fields that hold none; then again without the class that adds most
-to the lead there.
+of a scene share. Takes finished runs of two methods on the same splits, or of one and its control
+on raw bands (without --second), and pairs them by seed. Measures them on all test pixels, on those
+in fields (connected areas of one class) that hold labelled pixels, and on those in fields that hold
+none; then again without the class that adds most to the lead there.
 
     python experiments/lead_by_field.py --first runs/disjoint/cells/DiffGraph-*blocks*
         --second runs/disjoint/cells/raw-bands--blurred-*blocks* --out lead.md
@@ -37,9 +37,22 @@ PARTS = ("all test pixels", "in fields with labels", "in fields without labels")
 NAMES = ("first", "second")
 
 
-def runs_by_seed(folders: Sequence[Path]) -> dict[int, Path]:
-    """The finished runs, by the seed of their split."""
-    return {RunSettings.from_dict(read_yaml(run / "config.yaml")).seed: run for run in folders}
+def by_seed(runs: Sequence[Path], name: str) -> dict[int, Path]:
+    """The maps of finished runs, by the seed of their split.
+
+    Raises:
+        ConfigurationError: A run has no such map.
+    """
+    found = {}
+    for run in runs:
+        seed = RunSettings.from_dict(read_yaml(run / "config.yaml")).seed
+        found[seed] = run / name
+        if not found[seed].is_file():
+            raise ConfigurationError(
+                f"{found[seed]} is missing: a run without a control, not finished, or of an "
+                "earlier version; name the runs of another method with --second"
+            )
+    return found
 
 
 def read(first: Mapping[int, Path], second: Mapping[int, Path], scene: Scene) -> NDArray[np.int64]:
@@ -55,12 +68,12 @@ def read(first: Mapping[int, Path], second: Mapping[int, Path], scene: Scene) ->
     labels, fields = scene.labels.ravel(), field_map(scene.labels).ravel()
     pieces = []
     for seed in sorted(first.keys() & second.keys()):
-        runs = (first[seed], second[seed])
-        split, other = (Split.load(run / "split.npz") for run in runs)
+        maps = (first[seed], second[seed])
+        split, other = (Split.load(file.with_name("split.npz")) for file in maps)
         if not np.array_equal(split.test, other.test):
-            raise ConfigurationError(f"{runs[0]} and {runs[1]} have different test pixels")
-        maps = (np.load(run / "classification_map.npy", allow_pickle=False) for run in runs)
-        right = [found.ravel()[split.test] == labels[split.test] for found in maps]
+            raise ConfigurationError(f"{maps[0]} and {maps[1]} have different test pixels")
+        found = (np.load(file, allow_pickle=False).ravel()[split.test] for file in maps)
+        right = [predicted == labels[split.test] for predicted in found]
         known = in_labelled_fields(split, scene.labels)
         number = np.full(len(split.test), seed)
         pieces.append(
@@ -139,12 +152,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in NAMES:
-        parser.add_argument(f"--{name}", nargs="+", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--first", nargs="+", type=Path, required=True, metavar="RUN")
+    parser.add_argument(
+        "--second", nargs="+", type=Path, metavar="RUN", help="default: the controls of the first"
+    )
     parser.add_argument("--out", type=Path, help="write the tables into a file, too")
     options = parser.parse_args(arguments)
     try:
-        first, second = runs_by_seed(options.first), runs_by_seed(options.second)
+        first = by_seed(options.first, "classification_map.npy")
+        if options.second is None:
+            second = by_seed(options.first, "control_map.npy")
+        else:
+            second = by_seed(options.second, "classification_map.npy")
         settings = RunSettings.from_dict(read_yaml(options.first[0] / "config.yaml"))
         scene = read_scene(settings)
         pixels = read(first, second, scene)

@@ -53,8 +53,9 @@ examples:
 written into --out:
   report.md, metrics.json (the figures, and under raw_bands those of the same classifier on raw
   bands), config.yaml (repeats the run), model/ (for hsi-diffusion map), classification_map.png,
-  classification_map.npy (classes 1..K, shape (H, W)), false_colour.png, confusion_matrix.png,
-  reconstruction.png, split.npz, checkpoints/, features/, logs/
+  classification_map.npy (classes 1..K, shape (H, W)), control_map.npy (that of the classifier on
+  raw bands), false_colour.png, confusion_matrix.png, reconstruction.png, split.npz, checkpoints/,
+  features/, logs/
 """
 
 

@@ -195,9 +195,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def leakage_sentence(
-    leakage: float | None, patch_size: int | None, *, blocks: bool = False
-) -> str:
+def leakage_sentence(leakage: float | None, patch_size: int | None, *, blocks: bool = False) -> str:
     """Say in plain words what a leakage share means.
 
     Args:

@@ -29,6 +29,7 @@ CONTENT: Final = BEGUN | {
     "report.md",
     "split.npz",
     "classification_map.npy",
+    "control_map.npy",
     *IMAGES.values(),
     *(str(Path(name).with_suffix(".pdf")) for name in IMAGES.values()),
 }

@@ -63,12 +63,15 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     summary = split.summary()
     results = _results(result)
     split.save(folder / "split.npz")
-    with atomic_path(folder / "classification_map.npy") as path:
-        kind = np.min_scalar_type(scene.num_classes)  # uint8 up to 255 classes
-        np.save(path, result.method.predicted.astype(kind), allow_pickle=False)
+    kind = np.min_scalar_type(scene.num_classes)  # uint8 up to 255 classes
+    maps = {"classification_map": result.method.predicted}
     for name, where in (scene.images or {}).items():
-        with atomic_path(folder / f"classification_map-{name}.npy") as path:
-            np.save(path, result.method.predicted[where].astype(kind), allow_pickle=False)
+        maps[f"classification_map-{name}"] = result.method.predicted[where]
+    if result.control is not None:
+        maps["control_map"] = result.control.predicted
+    for name, predicted in maps.items():
+        with atomic_path(folder / f"{name}.npy") as path:
+            np.save(path, predicted.astype(kind), allow_pickle=False)
     weights = record.timestep_weights
     timesteps: tuple[int, ...] = getattr(record.choice.best, "timesteps", ())
     if settings.figures:

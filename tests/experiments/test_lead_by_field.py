@@ -95,3 +95,17 @@ def test_runs_that_cannot_be_paired_are_refused(
     assert "have different test pixels" in capsys.readouterr().err
     assert script.main(["--first", one, "--second", apart]) == 2
     assert "must have runs of the same seeds" in capsys.readouterr().err
+    assert script.main(["--first", one]) == 2
+    assert "control_map.npy is missing" in capsys.readouterr().err
+
+
+def test_a_run_is_compared_with_its_own_control(
+    script: ModuleType, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = make_split(scene.labels, "fields", patch_size=1, seed=0)
+    run = write(tmp_path / "run", 0, split, scene.labels)
+    np.save(tmp_path / "run" / "control_map.npy", np.ones_like(scene.labels))
+    assert script.main(["--first", run]) == 0
+    other = 100 * (scene.labels.ravel()[split.test] != 1).mean()
+    [whole, *_] = cells(capsys.readouterr().out, "first - second")
+    assert whole[3] == f"{other:+.2f}"
