@@ -26,6 +26,11 @@ class ConfigurationError(HsiDiffusionError, ValueError):
     """A setting is outside what is allowed, or two settings contradict each other."""
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or its type where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 class CheckpointError(HsiDiffusionError, ValueError):
     """Weights or a checkpoint don't fit the model that they are loaded into."""
 

@@ -219,8 +219,21 @@ def _chosen(estimator: Any) -> dict[str, Any]:
     """What an estimator has chosen by itself, such as the kernel width of an SVM; plain data."""
     names = ("sigma_", "cost_", "folds_", "cross_validated_accuracy_", "best_params_")
     return {
-        name.rstrip("_"): getattr(estimator, name) for name in names if hasattr(estimator, name)
+        name.rstrip("_"): _plain(getattr(estimator, name))
+        for name in names
+        if hasattr(estimator, name)
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: numbers and arrays of NumPy, and objects by what they print."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else repr(value)
 
 
 def _probabilities(

@@ -117,16 +117,14 @@ class NetworkClassifier(PixelClassifier):
         """See :meth:`PixelClassifier.fit`."""
         settings = self.settings
         module = self.build(layout_of(cube), num_classes)
-        patches = PatchDataset(
-            array_of(cube), pixels, labels, settings.patch_size, settings.padding
-        )
+        values, device = self._near(cube), self.runtime.device
+        patches = PatchDataset(values, pixels, labels, settings.patch_size, settings.padding)
         # a few labels make a tiny dataset: walk through it many times in one epoch
         order = SeededSampler(
             patches, seed=self.seed, samples_per_epoch=settings.batch_size * EPOCH_STEPS
         )
-        loader = TrainLoader(
-            patches, settings.batch_size, sampler=order, pin_memory=torch.cuda.is_available()
-        )
+        pinned = device.type == "cuda" and values.device.type == "cpu"
+        loader = TrainLoader(patches, settings.batch_size, sampler=order, pin_memory=pinned)
         # a curve is worth its time only where somebody can look at it
         stage = self.stage if validation is None else self.trial_stage
         logger = False if stage is None else self.runtime.logger(stage)
@@ -146,6 +144,13 @@ class NetworkClassifier(PixelClassifier):
         self.module = module.eval()
         return self
 
+    def _near(self, cube: Cube) -> Tensor:
+        """The cube on the card, if it takes at most half of what is free there."""
+        values, device = torch.as_tensor(array_of(cube)), self.runtime.device
+        if device.type == "cuda" and 2 * values.nbytes <= torch.cuda.mem_get_info(device)[0]:
+            values = values.to(device)
+        return values
+
     def _batches(
         self, cube: Cube, labels: NDArray[np.integer[Any]], pixels: NDArray[np.integer[Any]]
     ) -> DataLoader[PatchBatch]:
@@ -156,25 +161,29 @@ class NetworkClassifier(PixelClassifier):
         )
         return DataLoader(patches, batch_size=BATCH, collate_fn=collate_batch)
 
-    @torch.inference_mode()
     def predict(
         self, cube: Cube, pixels: NDArray[np.integer[Any]] | None = None
     ) -> NDArray[np.float32]:
         """See :meth:`PixelClassifier.predict`."""
         module, device = self._fitted(), self.runtime.device
-        values = torch.as_tensor(array_of(cube))
+        values = self._near(cube)
         number = values.shape[0] * values.shape[1]
         index = torch.arange(number) if pixels is None else torch.as_tensor(pixels)
         half = resolve_precision(self.settings.precision, device) == "bfloat16"
         found = []
-        module.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            for batch in torch.split(index, BATCH):
-                patches = gather_patches(
-                    values, batch, self.settings.patch_size, self.settings.padding
-                )
-                found.append(module.scores(patches.to(device)).float().softmax(dim=1).cpu())
-        module.cpu()
+        module.to(device)  # not in inference mode: the weights could never be trained again
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=half),
+            ):
+                for batch in torch.split(index, BATCH):
+                    patches = gather_patches(
+                        values, batch, self.settings.patch_size, self.settings.padding
+                    )
+                    found.append(module.scores(patches.to(device)).float().softmax(dim=1).cpu())
+        finally:
+            module.cpu()
         return torch.cat(found).numpy()
 
     def trial(self, steps: int, name: str) -> NetworkClassifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hsi_diffusion.denoisers.unet3d import BandPadding, UNet3D
-from hsi_diffusion.errors import CheckpointError
+from hsi_diffusion.errors import CheckpointError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +47,13 @@ def load_published_unet3d(
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes almost anything of itself
         raise CheckpointError(
             f"{path} can't be read as a file of weights (with weights_only=True); save the "
-            f"network's state_dict() alone with torch.save and try again. The reason: {error}"
+            f"network's state_dict() alone with torch.save and try again. The reason: "
+            f"{reason(error)}"
         ) from error
     try:
         state = _state_dict(content)

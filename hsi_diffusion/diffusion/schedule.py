@@ -200,7 +200,7 @@ class NoiseSchedule(Recorded, nn.Module):
         table: Tensor = getattr(self, name)
         # unlike indexing, which counts -1 from the end, this fails on any wrong timestep by itself;
         # a CUDA device tells it with the next result that is fetched
-        values = table.gather(0, t.to(table.device, torch.int64).reshape(-1)).to(like.dtype)
+        values = table.gather(0, t.to(table.device, torch.int64).reshape(-1)).to(like)
         return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 

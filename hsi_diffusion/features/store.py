@@ -245,7 +245,7 @@ def weights_digest(module: nn.Module) -> str:
         settings = {
             key: repr(value)
             for key, value in sorted(vars(part).items())
-            if isinstance(value, str | int | float | tuple)
+            if isinstance(value, str | int | float | tuple | list | dict | None)
             and not key.startswith("_")
             and key != "training"
         }

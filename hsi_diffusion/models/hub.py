@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hsi_diffusion.errors import CheckpointError, ConfigurationError, MissingDependencyError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, MissingDependencyError, reason
 from hsi_diffusion.scenes import CATALOGUE, scene_info
 
 if TYPE_CHECKING:
@@ -56,8 +56,20 @@ def download(name: str, revision: str | None = None) -> Path:
     except (OSError, ValueError) as error:  # its own errors derive from these
         raise CheckpointError(
             f"{name} is no folder here, and can't be had from the Hugging Face Hub: "
-            f"{str(error).splitlines()[0]}; check the name, the network and HF_HUB_OFFLINE"
+            f"{reason(error)}; check the name, the network and HF_HUB_OFFLINE"
         ) from error
+
+
+def local_folder(model: str | Path, revision: str | None = None) -> Path:
+    """The folder of a model: its own, or, where there is none of that name, fetched from the Hub.
+
+    Raises:
+        CheckpointError: There is no such model on the Hub, or it can't be reached.
+        MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
+    """
+    if NAME.fullmatch(str(model)) and not Path(model).exists():
+        return download(str(model), revision)
+    return Path(model)
 
 
 def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> str:
@@ -80,7 +92,7 @@ def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> s
         )
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"the Hugging Face Hub did not take {name}: {str(error).splitlines()[0]}; log in with "
+            f"the Hugging Face Hub did not take {name}: {reason(error)}; log in with "
             "hf auth login, and check HF_HUB_OFFLINE"
         ) from error
     return str(done)

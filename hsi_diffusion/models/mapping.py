@@ -17,6 +17,7 @@ import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingDependencyError
 from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
+from hsi_diffusion.models.hub import local_folder
 from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
 from hsi_diffusion.scenes import Raster, open_raster, resample_bands
@@ -118,7 +119,7 @@ def map_image(
     neighbours, where the image is too large for one.
 
     Args:
-        model: Folder of the model.
+        model: Folder of the model, or USER/NAME on the Hugging Face Hub.
         image: The image's file, see :func:`~hsi_diffusion.scenes.open_raster`.
         out: Files of the map: ``.tif``, ``.hdr`` (ENVI) and ``.npy`` hold the classes' numbers in
             the label map that was learned, 0 where there is no data; ``.png`` is a picture. Beside
@@ -150,6 +151,7 @@ def map_image(
     for name, file in extra.items():
         check_image_path(file, {"entropy": "uncertainty"}.get(name, name))
     first = maps[0]
+    model = local_folder(model, (model_options or {}).get("revision"))  # once, not by every worker
     job = MapJob(
         str(model), str(image), first.with_name(f".{first.name}.windows"), (), None, tuple(extra),
         image_options or {}, model_options or {}, resample,
@@ -165,7 +167,7 @@ def map_image(
         )
     for file in (*maps, *extra.values()):
         remove_temporaries(file)
-    _begin(job, raster, say)
+    _begin(job, raster, {*maps, *extra.values()}, say)
     _HELD[job.folder] = fitted, raster
     try:
         tasks = [
@@ -264,12 +266,21 @@ def _id_type(ids: NDArray[np.integer[Any]]) -> np.dtype[Any]:
     return np.min_scalar_type(int(ids.max()))
 
 
-def _begin(job: MapJob, raster: Raster, say: Callable[[str], None]) -> None:
-    """Make the folder of the windows, empty unless they are those of this very map."""
-    stem = raster.path.name.partition(".")[0]
-    files = [path for path in raster.path.parent.glob(f"{stem}*") if path.is_file()]
+def _begin(job: MapJob, raster: Raster, written: set[Path], say: Callable[[str], None]) -> None:
+    """Make the folder of the windows, empty unless they are those of this very map.
+
+    The image is known by the files of its name, as ENVI has two of them; without the map's own, and
+    without the statistics that viewers leave beside it.
+    """
+    stem, own = raster.path.name.partition(".")[0], {path.resolve() for path in written}
+    files = [
+        path
+        for path in raster.path.parent.iterdir()
+        if path.name.partition(".")[0] == stem and path.is_file()
+        if path.resolve() not in own and not path.name.endswith(".aux.xml")
+    ]
     digest = hashlib.sha256()
-    for path in sorted(Path(job.model).iterdir()):
+    for path in sorted(path for path in Path(job.model).iterdir() if path.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
     plain = {**vars(job), "folder": "", "model_options": sorted(job.model_options)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from hsi_diffusion.errors import CheckpointError, ConfigurationError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, reason
 from hsi_diffusion.modules import (
     DiffusionPretrainModule,
     LoadedSceneDataModule,
@@ -199,7 +199,7 @@ def _check_checkpoint(path: Path, module: DiffusionPretrainModule) -> int:
     except Exception as error:
         raise CheckpointError(
             f"{path} can't be read as the checkpoint of a pretraining, or is cut short "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); {what}"
+            f"({reason(error)}); {what}"
         ) from error
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if found != wanted:

@@ -303,8 +303,7 @@ class SceneClassifier:
             MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
         """
         runtime = runtime or Runtime()
-        if hub.NAME.fullmatch(str(folder)) and not Path(folder).exists():
-            folder = hub.download(str(folder), revision)
+        folder = hub.local_folder(folder, revision)
         stored = load_model(
             Path(folder),
             denoiser=denoiser,

@@ -202,7 +202,9 @@ class FeatureClassifierModule(PlainModule):
             ignore_index=-1,
             label_smoothing=self.label_smoothing,
         )
-        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
+        # a progress bar reads what it shows at every step: a card would wait
+        shown = self.device.type == "cpu"
+        self.log("train/loss", loss.detach(), prog_bar=shown, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -314,10 +314,12 @@ class PatchDataModule(L.LightningDataModule, ABC):
         )
 
     def _loader_settings(self) -> dict[str, Any]:
+        trainer = self.trainer
+        on_card = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return {
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
+            "pin_memory": on_card,
         }
 
     def _note_hyperparameters(self, frame: FrameType | None) -> None:

@@ -22,8 +22,8 @@ class FixedDraws:
     """A timestep and noise per pixel number, the same in every epoch and on every process.
 
     Each pixel's draw is named by (seed, pixel) and made on the CPU, so it depends on nothing else.
-    Drawing costs about 5 ns a value, and the way to the device comes on top: the draws of a batch
-    are therefore kept there, up to a bound, for the next time that the same batch comes.
+    Drawing costs about 5 ns a value: the draws of a batch are therefore kept, up to a bound, for
+    the next time that the same batch comes. They stay on the CPU, for a card's memory is dear.
 
     Args:
         seed: Names the draws.
@@ -46,15 +46,16 @@ class FixedDraws:
             Timesteps, int64, shape (B,), and standard normal noise like ``images``.
         """
         pixels = tuple(index.tolist())
-        key = (images.device, images.dtype, images.shape[1:], pixels)
-        if key in self._kept:
-            return self._kept[key]
-        steps, fields = [], []
-        for pixel in pixels:
-            random = generator("pretrain-validation", self.seed, pixel)
-            steps.append(torch.randint(self.timesteps, (), generator=random))
-            fields.append(torch.randn(images.shape[1:], generator=random))
-        draw = torch.stack(steps).to(images.device), torch.stack(fields).to(images)
-        if sum(noise.nbytes for _, noise in self._kept.values()) + draw[1].nbytes <= MAX_BYTES:
+        key = (images.shape[1:], pixels)
+        if key not in self._kept:
+            steps, fields = [], []
+            for pixel in pixels:
+                random = generator("pretrain-validation", self.seed, pixel)
+                steps.append(torch.randint(self.timesteps, (), generator=random))
+                fields.append(torch.randn(images.shape[1:], generator=random))
+            draw = torch.stack(steps), torch.stack(fields)
+            if sum(noise.nbytes for _, noise in self._kept.values()) + draw[1].nbytes > MAX_BYTES:
+                return draw[0].to(images.device), draw[1].to(images)
             self._kept[key] = draw
-        return draw
+        kept_steps, noise = self._kept[key]
+        return kept_steps.to(images.device), noise.to(images)

@@ -191,7 +191,8 @@ class ExponentialAverage(nn.Module):
         decay: Final weight of the old average in the new one, in [0, 1).
 
     Raises:
-        ConfigurationError: ``decay`` is out of range.
+        ConfigurationError: ``decay`` is out of range; or, with the first update, the weights are
+            half precision numbers, too coarse for an average that moves little by little.
     """
 
     updates: Tensor
@@ -212,6 +213,11 @@ class ExponentialAverage(nn.Module):
         mine: dict[str, Any] = self.network.state_dict()
         for name, value in network.state_dict().items():
             if value.is_floating_point():
+                if value.dtype.itemsize < 4:
+                    raise ConfigurationError(
+                        f"ema_decay needs weights in float32, but {name} is {value.dtype}: take "
+                        'precision="bf16-mixed" in the Trainer, or ema_decay=None'
+                    )
                 mine[name].lerp_(value, weight.to(value.dtype))
             else:
                 mine[name].copy_(value)

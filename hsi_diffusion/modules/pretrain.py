@@ -57,7 +57,7 @@ class DiffusionPretrainModule(PlainModule):
 
     Each step draws a timestep and noise per patch, x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,
     and compares the network's output with what it should predict. Timesteps and noise are named by
-    (seed, step, rank), so a resumed run continues exactly. Validation uses fixed noise per pixel
+    (seed, step, batch), so a resumed run continues exactly. Validation uses fixed noise per pixel
     number and timesteps drawn evenly, so its loss compares across epochs and numbers of processes.
 
     With ``contrast``, a step is as DiffCRN's (Zhu & Xu, arXiv 2502.19699; its views, levels and
@@ -235,7 +235,7 @@ class DiffusionPretrainModule(PlainModule):
         parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()},
-            prog_bar=True,
+            prog_bar=self.device.type == "cpu",  # it is read at every step: a card would wait
             sync_dist=True,  # that of the whole batch, on any number of processes
         )
         return parts["loss"]

@@ -11,9 +11,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
-from hsi_diffusion.errors import ConfigurationError, OutputError
+from hsi_diffusion.errors import ConfigurationError, OutputError, reason
 from hsi_diffusion.files import atomic_path
 from hsi_diffusion.hardware import resolve_precision
+from hsi_diffusion.modules.divergence import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,21 @@ class StageLoggers(Protocol):
 
 
 class StepBar(RichProgressBar):
-    """A progress bar for trainings of so many steps, which Lightning calls Epoch 0/-2."""
+    """A progress bar for trainings of so many steps, which Lightning calls Epoch 0/-2.
+
+    The losses of a training are read every :data:`EVERY`-th step, for which a card waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self._losses: dict[str, float] = {}
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """What stands behind the bar."""
+        if trainer.global_step % EVERY == 1:
+            found = trainer.callback_metrics.items()
+            self._losses = {key: float(value) for key, value in found if key.startswith("train/")}
+        return {**self._losses, **super().get_metrics(trainer, pl_module)}
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"Steps (epoch {current_epoch + 1})" if current_epoch else "Steps"
@@ -114,7 +129,7 @@ class Runtime:
             ConfigurationError: The hardware that is asked for is not there.
         """
         resolved = resolve_precision(precision, self.device)
-        used = [*callbacks, *([StepBar(leave=False)] if self.progress else [])]
+        used = [*callbacks, *([StepBar()] if self.progress else [])]
         if logger and steps > 0:
             used.append(LearningRateMonitor("step"))
         if checkpoint is not None:
@@ -175,5 +190,5 @@ class _WholeCheckpoints(TorchCheckpointIO):
             except RuntimeError as error:  # of a file that can't grow; torch does not say why
                 raise OutputError(
                     f"can't write {path}: the disk is full, or files may not be that large "
-                    f"({str(error).splitlines()[0]}); the checkpoint before stays: free some space"
+                    f"({reason(error)}); the checkpoint before stays: free some space"
                 ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
+import torch
 from einops import einsum, rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
@@ -81,12 +82,19 @@ class Attention(nn.Module):
             rearrange(weight, "(h d) c -> h d c", h=self.heads)
             for weight in self.to_qkv.weight.chunk(3)
         )
-        query = einsum(normed[:, wanted], to_query, to_key, "b m c, h d c, h d e -> b h m e")
+        query = einsum(
+            at_tokens(normed, wanted), to_query, to_key, "b m c, h d c, h d e -> b h m e"
+        )
         logits = einsum(query, normed, "b h m e, b n e -> b h m n") * to_query.shape[1] ** -0.5
         gathered = einsum(logits.softmax(dim=-1), normed, "b h m n, b n e -> b h m e")
         mixed = einsum(gathered, to_value, "b h m e, h d e -> b m h d")
         out: Tensor = self.to_out(mixed.flatten(2))
         return out
+
+
+def at_tokens(tokens: Tensor, wanted: Sequence[int]) -> Tensor:
+    """Some of the tokens, (B, N, C) -> (B, M, C); an index would be sent to a card each time."""
+    return torch.stack([tokens[:, number] for number in wanted], dim=1)
 
 
 class CrossAttention(nn.Module):
@@ -181,7 +189,7 @@ class TransformerBlock(nn.ModuleList):
         if wanted is None:
             tokens = tokens + attention(tokens)
         else:
-            tokens = tokens[:, wanted] + attention.at(tokens, wanted)
+            tokens = at_tokens(tokens, wanted) + attention.at(tokens, wanted)
         output: Tensor = tokens + self[1](tokens)
         return output
 

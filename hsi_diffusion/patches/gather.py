@@ -73,8 +73,11 @@ def gather_patches(
         inside_rows = (rows >= 0) & (rows < height)
         inside_columns = (columns >= 0) & (columns < width)
         outside = ~(inside_rows[:, :, None] & inside_columns[:, None, :])
-        # most pixels are inside, and masked_fill_ would walk over all of them
-        patches.index_fill_(0, outside.view(-1).nonzero().squeeze(1), 0)
+        if cube.device.type == "cpu":
+            # most pixels are inside, and masked_fill_ would walk over all of them
+            patches.index_fill_(0, outside.view(-1).nonzero().squeeze(1), 0)
+        else:  # to count those outside would wait for the card
+            patches.masked_fill_(outside.view(-1, 1), 0)
     return patches.view(len(index), patch_size, patch_size, bands).permute(0, 3, 1, 2)
 
 
@@ -128,7 +131,7 @@ class PatchDataset(Dataset[PatchBatch]):
             raise SceneError(f"cube must have shape (H, W, C), got {tuple(cube.shape)}")
         self.cube = cube.contiguous()
         pixels = cube.shape[0] * cube.shape[1]
-        self.index = _check_index(torch.as_tensor(index), pixels).to(cube.device)
+        self.index = _check_index(torch.as_tensor(index).cpu(), pixels)  # no card has to be asked
         self.labels: Tensor | None = None
         if labels is not None:
             labels = torch.as_tensor(labels)
@@ -137,7 +140,7 @@ class PatchDataset(Dataset[PatchBatch]):
                     f"labels must be the scene's label map of shape {tuple(cube.shape[:2])}, "
                     f"got {tuple(labels.shape)}"
                 )
-            self.labels = labels.to(cube.device, torch.int64).contiguous()
+            self.labels = labels.to("cpu", torch.int64).contiguous()
         self.patch_size = patch_size
         self.padding: Padding = padding
 
@@ -166,7 +169,7 @@ class PatchDataset(Dataset[PatchBatch]):
         Raises:
             IndexError: An item is neither -1 nor one of the dataset.
         """
-        wanted = torch.as_tensor(items, dtype=torch.int64, device=self.index.device)
+        wanted = torch.as_tensor(items, dtype=torch.int64)
         wrong = (wanted < PADDING_ITEM) | (wanted >= len(self))
         if wrong.any():
             raise IndexError(
@@ -178,12 +181,12 @@ class PatchDataset(Dataset[PatchBatch]):
         image = gather_patches(self.cube, index, self.patch_size, self.padding)
         label = None if self.labels is None else self.labels.view(-1)[index] - 1
         if filler.any():
-            image[filler] = 0
+            image[filler.to(image.device)] = 0
             index = index.masked_fill(filler, -1)
             label = None if label is None else label.masked_fill(filler, -1)
-        batch = PatchBatch(image=image, index=index)
+        batch = PatchBatch(image=image, index=index.to(image.device))
         if label is not None:
-            batch["label"] = label
+            batch["label"] = label.to(image.device)
         return batch
 
 

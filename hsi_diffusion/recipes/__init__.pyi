@@ -1,6 +1,5 @@
 from .plain import from_flags as from_flags
 from .plain import from_plain as from_plain
-from .plain import part_name as part_name
 from .plain import readable as readable
 from .plain import settings_parser as settings_parser
 from .plain import to_plain as to_plain

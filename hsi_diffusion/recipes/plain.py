@@ -223,12 +223,6 @@ def to_plain(settings: object, *, changed: bool = False) -> dict[str, Any]:
     return found
 
 
-def part_name(part: Any) -> str:
-    """Name of a part's class, such as "UNet2D"."""
-    maker = part.func if isinstance(part, functools.partial) else part
-    return getattr(maker, "__qualname__", type(part).__qualname__)
-
-
 def readable(error: Exception) -> str:
     """A message of jsonargparse as one sentence: argument, value, what is allowed."""
     text = " ".join(str(error).split())

@@ -60,7 +60,7 @@ def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
         why = "you may not write there" if above.is_dir() else "not a folder"
         raise OutputError(f"can't make the output folder {folder}: {above} is {why}")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not there or _only_begun(there):
+    if not there or there == {"wandb"}:
         return
     if not overwrite:
         unfinished = "config.yaml" in there and "metrics.json" not in there
@@ -118,8 +118,8 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
 def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Make the output folder, and refuse to mix a run into what is there.
 
-    A run that was stopped before it had computed anything is replaced without being asked. What W&B
-    measured stays, for it may not have been synchronised yet; the new run is another one there.
+    What W&B measured stays, for it may not have been synchronised yet; the new run is another one
+    there.
 
     Args:
         folder: Where the run's files go.
@@ -149,8 +149,9 @@ def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()
 
 
 def remove_if_only_begun(folder: Path) -> None:
-    """Remove the folder of a run that failed before it had computed anything.
+    """Remove the folder of this run, which failed before it had computed anything.
 
+    Only for a folder that :func:`prepare_output` has made or emptied: what is in it is the run's.
     Runs of W&B stay: they may be those of an earlier run that this one has replaced.
     """
     if not folder.is_dir() or not _only_begun({path.name for path in folder.iterdir()}):
@@ -194,5 +195,5 @@ def _is_content(name: str) -> bool:
 
 
 def _only_begun(names: set[str]) -> bool:
-    """Whether these are the names of what a run begins with, or what W&B alone has left."""
-    return names == {"wandb"} or ("config.yaml" in names and names <= BEGUN)
+    """Whether these are the names of what a run begins with."""
+    return "config.yaml" in names and names <= BEGUN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from hsi_diffusion.errors import CheckpointError, ConfigurationError, SplitError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, SplitError, reason
 from hsi_diffusion.modules import DiffusionPretrainModule
 from hsi_diffusion.patches import scene_split
 from hsi_diffusion.runs.settings import OWN
@@ -90,7 +90,7 @@ def read_pretrained(
     except Exception as error:
         raise CheckpointError(
             f"{path} is not the checkpoint of a pretraining, or is cut short; give the "
-            f"checkpoints/pretrain.ckpt of an earlier run ({str(error).splitlines()[0]})"
+            f"checkpoints/pretrain.ckpt of an earlier run ({reason(error)})"
         ) from error
     transform = module.transform
     if transform is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.neural_network import MLPClassifier
@@ -161,3 +163,11 @@ def test_wrong_use_is_told() -> None:
         EstimatorClassifier(wrong).check(Layout(5), 4)
     with pytest.raises(ConfigurationError, match="can't learn these 2 pixels"):
         EstimatorClassifier(SVC).fit(cube(), np.ones_like(LABELS), PIXELS[:2], 4)
+
+
+def test_what_a_search_has_chosen_is_plain_data() -> None:
+    """A run writes it as JSON, at its very end."""
+    search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": np.arange(1, 3)}, cv=2)
+    model = EstimatorClassifier(search).fit(cube(), LABELS, PIXELS, 5)
+    [chosen] = json.loads(json.dumps(model.describe()))["best_params"].values()
+    assert chosen in (1, 2)

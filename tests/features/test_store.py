@@ -198,5 +198,9 @@ def test_weights_digest_sees_weights_statistics_and_settings() -> None:
     net.band_padding = "zeros"
     digests.add(weights_digest(net))
     digests.add(weights_digest(unet().bfloat16()))
-    assert len(digests) == 5
+    for dilations in ([1, 2], [4, 8]):  # of a network of the user's
+        net = unet()
+        net.dilations = dilations  # type: ignore[assignment]
+        digests.add(weights_digest(net))
+    assert len(digests) == 7
     assert weights_digest(unet().train()) == weights_digest(unet().eval()) in digests

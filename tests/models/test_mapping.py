@@ -132,6 +132,7 @@ def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
     image = write_image(tmp_path / "image.tif")
     monkeypatch.setattr(mapping, "SIDE", 64)
     once, again, shared = (tmp_path / f"{name}.tif" for name in ("once", "again", "shared"))
+    picture = tmp_path / "image.png"  # of the image's name
     map_image(saved.folder, image, [once])
 
     def killed(job: mapping.MapJob, number: int) -> None:
@@ -143,10 +144,14 @@ def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
     with monkeypatch.context() as patch:
         patch.setattr(mapping, "map_window", killed)
         with pytest.raises(KeyboardInterrupt):
-            map_image(saved.folder, image, [again])
+            map_image(saved.folder, image, [again, picture])
     assert not again.exists()
+    # neither the map's own files, nor what a viewer or a download leaves, makes it another map
+    picture.write_text("cut short")
+    (tmp_path / "image.tif.aux.xml").write_text("<PAMDataset/>")
+    (saved.folder / ".cache").mkdir()
     said: list[str] = []
-    map_image(saved.folder, image, [again], say=said.append)
+    map_image(saved.folder, image, [again, picture], say=said.append)
     assert said[0] == "2 of 4 windows were mapped before"
     map_image(saved.folder, image, [shared], workers=2)
     assert once.read_bytes() == again.read_bytes() == shared.read_bytes()

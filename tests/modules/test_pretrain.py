@@ -186,6 +186,9 @@ def test_exponential_average_against_a_plain_loop() -> None:
         expected = decay * expected + (1 - decay) * linear.weight.detach()
     torch.testing.assert_close(average.network.state_dict()["0.weight"], expected)
     assert not any(parameter.requires_grad for parameter in average.parameters())
+    # 1.001 is 1 in bfloat16: the average would stand still
+    with pytest.raises(ConfigurationError, match=r"needs weights in float32, but 0\.weight is"):
+        average.bfloat16().update(network.bfloat16())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import yaml
 
 from hsi_diffusion import Denoiser
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.recipes import Recipe, from_flags, from_plain, merge, part_name, to_plain
+from hsi_diffusion.recipes import Recipe, from_flags, from_plain, merge, to_plain
 from tests.own import write_own_parts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_every_kind_of_setting() -> None:
     recipe = from_plain(Recipe, PLAIN)
     assert recipe.pretrain.denoiser is not None
     denoiser = recipe.pretrain.denoiser(6)
-    assert part_name(recipe.pretrain.denoiser) == "UNet2D"
+    assert type(denoiser).__name__ == "UNet2D"
     assert [level.channels for level in denoiser.feature_info][-1] == 8
     assert recipe.pretrain.schedule().timesteps == 100
     assert type(recipe.pretrain.learning_rate) is float

@@ -54,12 +54,12 @@ def test_a_new_folder_is_made_and_only_when_asked(folder: Path) -> None:
     prepare_output(folder, overwrite=False)  # an empty one is as good
 
 
-@pytest.mark.parametrize("names", [STOPPED, FINISHED])
+@pytest.mark.parametrize("names", [BEGUN, STOPPED, FINISHED])
 def test_a_run_is_replaced_only_when_asked(folder: Path, names: tuple[str, ...]) -> None:
     fill(folder, names)
     with pytest.raises(OutputExistsError, match=r"--out.*--overwrite") as caught:
         prepare_output(folder, overwrite=False)
-    assert ("did not finish" in str(caught.value)) == (names is STOPPED)
+    assert ("did not finish" in str(caught.value)) == (names is not FINISHED)
     check_output(folder, overwrite=True)
     assert files(folder) == set(names)
     prepare_output(folder, overwrite=True)
@@ -78,10 +78,12 @@ def test_what_wandb_has_not_sent_yet_is_never_removed(folder: Path) -> None:
     assert files(folder) == {offline}
 
 
-def test_a_run_that_computed_nothing_does_not_stand_in_the_way(folder: Path) -> None:
-    fill(folder, BEGUN)
-    prepare_output(folder, overwrite=False)
-    assert files(folder) == set()
+def test_a_config_of_the_users_is_never_taken_for_a_run(folder: Path) -> None:
+    own = ("config.yaml", "logs/notes.txt")
+    fill(folder, own)
+    with pytest.raises(OutputExistsError, match=r"is not empty; name another one with --out"):
+        prepare_output(folder, overwrite=False)
+    assert files(folder) == set(own)
 
 
 @pytest.mark.parametrize(

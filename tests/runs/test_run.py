@@ -113,6 +113,9 @@ def test_a_pretraining_is_used_again(finished: tuple[Path, RunResult], tmp_path:
         start(tmp_path / "no", merge(WHOLE, changes | {"simulated": {"bands": 12}}))
     with pytest.raises(CheckpointError, match=r"there is no checkpoint file .*pretrain\.ckpt"):
         start(tmp_path / "no", {"pretrained": str(tmp_path)})
+    (tmp_path / "empty.ckpt").touch()
+    with pytest.raises(CheckpointError, match=r"or is cut short; .* \(EOFError\)"):
+        start(tmp_path / "no", {"pretrained": str(tmp_path / "empty.ckpt")})
     assert not (tmp_path / "no").exists()
 
 
