@@ -98,11 +98,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of its folder: readable, and another one for other settings."""
+        """Name of its folder: readable, and another one for other settings and changed files."""
         text = f"{self.row}-{self.column}-seed{self.seed}"
         readable = "".join(letter if letter.isalnum() else "-" for letter in text)
         plain = self.settings.to_dict()
         decisive = {key: value for key, value in plain.items() if key not in FOLLOWED}
+        if files := self._files():
+            decisive["files"] = files
         if self.pretraining_seed is not None:
             decisive["pretraining_seed"] = self.pretraining_seed
         return f"{readable}-{digest_of(decisive)[:8]}"
@@ -152,7 +154,15 @@ class Cell:
         scene = ("scene", "root", "cube", "labels", "simulated")
         names = (*scene, "pretrain", "seed", "devices", "nodes")
         own = [key for key in OWN if plain[key] not in (None, False)]
-        return pretrained / digest_of({key: plain[key] for key in (*names, *own)})[:16]
+        decisive = {key: plain[key] for key in (*names, *own)}
+        if files := self._files():
+            decisive["files"] = files
+        return pretrained / digest_of(decisive)[:16]
+
+    def _files(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of the files it reads: what was changed is computed again."""
+        files = [path for path in self.settings.inputs() if path.is_file()]
+        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
     def scene(self) -> Scene:
         """Its scene."""

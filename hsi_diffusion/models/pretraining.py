@@ -47,7 +47,7 @@ class StepShare(NamedTuple):
 
 
 def share_of_step(settings: PretrainSettings, processes: int) -> StepShare:
-    """What each process does of a step, so that a recipe is the same on any number of them.
+    """What each process does of a step, which has the same patches on any number of them.
 
     Args:
         settings: With the patches of a step, and how many of them fit into a card at once.

@@ -366,6 +366,10 @@ def test_an_own_image_needs_no_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert benchmark([*given, "--splits", "10"]) == 0
     (run,) = figures(tmp_path / "out")[1:]
     assert run[:3] == ["knn", "custom, 10", "0"]
+    np.save(files[1], np.roll(scene.labels, 1, axis=0))  # the ground truth is another one now
+    assert benchmark([*given, "--splits", "10"]) == 0
+    (changed,) = figures(tmp_path / "out")[1:]
+    assert changed[3] != run[3]
     for wrong in ([*given, "--scenes", "salinas"], ["few_shot", *own], given[:4] + own[2:]):
         capsys.readouterr()
         assert benchmark(wrong) == 2
