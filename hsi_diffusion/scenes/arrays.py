@@ -9,6 +9,7 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.georeference import Georeference
+from hsi_diffusion.scenes.nodata import refuse_empty_bands
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import in_nanometres
 
@@ -19,6 +20,7 @@ _ROWS: Final = {"y", "row", "rows", "lat", "latitude", "line", "lines", "height"
 _COLUMNS: Final = {"x", "col", "cols", "column", "columns", "lon", "longitude", "width"} | {
     "sample", "samples", "easting",
 }  # fmt: skip
+_BANDS: Final = {"band", "bands", "channel", "channels", "wavelength", "wavelengths"}
 _NODATA: Final = ("_FillValue", "nodata", "missing_value")
 
 
@@ -46,6 +48,8 @@ def raster_of(source: Any, axes: str | None = None, ndim: int = 3) -> Raster:
         return Raster.of(values[:, :, None], valid)
     order = [(axes or "HWC").index(axis) for axis in "HWC"]
     if valid is not None:
+        empty = np.flatnonzero(~valid.any(axis=tuple(np.sort(order[:2])))).tolist()
+        refuse_empty_bands(empty, "the masked array", values.shape[order[2]])
         valid = np.asarray(valid.transpose(order).all(axis=2))
     return Raster.of(values.transpose(order), valid)
 
@@ -76,24 +80,18 @@ def _as_array(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
 def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
     """An xarray ``DataArray``, with the facts that rioxarray keeps in it."""
     dims = [str(name) for name in source.dims]
-    lower = [name.lower() for name in dims]
-    if axes is None:
-        rows = [n for n, name in enumerate(lower) if name in _ROWS]
-        columns = [n for n, name in enumerate(lower) if name in _COLUMNS]
-        rest = [n for n in range(len(lower)) if n not in (*rows, *columns)]
-        if len(rows) == len(columns) == 1 and len(rest) <= 1:
-            letters = {rows[0]: "H", columns[0]: "W"}
-            axes = "".join(letters.get(n, "C") for n in range(len(dims)))
-        else:
-            axes = "HWC"[:ndim]
+    axes = _axes_of(dims) if axes is None else axes
+    if len(dims) == 2:
+        axes = axes.replace("C", "")
     values, coords = source.values, source.coords
+    # by the names of the array's own axes, before they change
+    facts: dict[str, Any] = {"georeference": _reference_of(source, dims, axes)}
     if ndim == 2 and values.ndim == 3 and values.shape[axes.index("C")] == 1:
         values = values.take(0, axis=axes.index("C"))
         axes = axes.replace("C", "")
     if ndim == 2 and axes == "WH":
         values, axes = values.T, "HW"
     raster = raster_of(values, axes if ndim == 3 else None, ndim)
-    facts: dict[str, Any] = {"georeference": _reference_of(source, dims, axes)}
     found = next((source.attrs[name] for name in _NODATA if name in source.attrs), None)
     facts["nodata"] = None if found is None else float(np.ravel(found)[0])
     if ndim == 3:
@@ -107,6 +105,16 @@ def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
     return Raster.of(*_whole(raster), **facts)
 
 
+def _axes_of(dims: list[str]) -> str:
+    """Order of axes by their names; those whose names say nothing are taken for HWC in order."""
+    known = {"H": _ROWS, "W": _COLUMNS, "C": _BANDS}
+    letters = ["".join(key for key in known if name.lower() in known[key]) for name in dims]
+    left = [key for key in "HWC" if key not in letters]
+    axes = "".join(letter or (left.pop(0) if left else "") for letter in letters)
+    usual = "HWC"[: max(2, len(dims))]
+    return axes if sorted(axes) == sorted(usual) else usual
+
+
 def _whole(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     return raster.window(slice(None), slice(None))
 
@@ -118,6 +126,8 @@ def _reference_of(source: Any, dims: list[str], axes: str) -> Georeference | Non
     if "GeoTransform" in mapping:
         c, a, b, f, d, e = map(float, str(mapping["GeoTransform"]).split())
         return Georeference(crs, (a, b, c, d, e, f))
+    if len(dims) != len(axes):  # no image: that is told elsewhere
+        return None
     names = [dims[axes.index(axis)] for axis in "WH"]
     if not all(name in source.coords and source.coords[name].size > 1 for name in names):
         return None

@@ -25,6 +25,8 @@ _TYPES: Final = {
     1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip
 _COMPLEX: Final = (6, 9)
+ENDINGS: Final = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip")
+"""What the name of a file of numbers has in place of its header's ``.hdr``."""
 _FIELD: Final = re.compile(r"^\s*([^=;{}\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
 
 
@@ -263,10 +265,11 @@ class Header:
     def data(self) -> Path:
         """The file beside the header that holds the image's numbers."""
         path, stem = self.path, self.path.with_suffix("")
-        endings = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip")
-        names = {f"{stem.name}{ending}".lower() for ending in endings}
+        names = {f"{stem.name}{ending}".lower() for ending in ENDINGS}
         found = [
-            file for file in path.parent.iterdir() if file.name.lower() in names and file != path
+            file
+            for file in path.parent.iterdir()
+            if file.name.lower() in names and file != path and file.is_file()
         ]
         if len(found) > 1:  # the ending that says what the header says
             found = [

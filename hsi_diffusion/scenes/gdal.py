@@ -42,14 +42,18 @@ def opens_with_gdal(path: Path, found: str | None) -> bool:
         path: The file.
         found: Its format, as far as the library knows it itself.
 
-    Raises:
-        MissingDependencyError: The format is unknown, and rasterio is not there to know it.
+    Returns:
+        False where rasterio is not installed.
     """
     if found not in (None, "tiff") or importlib.util.find_spec("rasterio") is None:
         return False
     rasterio = require_rasterio(str(path))
     try:
         with _Quiet(), rasterio.open(path) as file:
+            # GDAL leaves aside what an ENVI header says of bad bands and scale, and takes any file
+            # beside it for the numbers
+            if file.driver == "ENVI":
+                return False
             return file.count > 0 and (found is None or not file.subdatasets)
     except rasterio.errors.RasterioIOError:
         return False

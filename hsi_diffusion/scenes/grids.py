@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,8 +29,16 @@ IGNORED: Final = 255
 MOST_COLOURS: Final = 64
 """A picture of more colours is a photograph."""
 
+STEPS: Final = 64
+"""Into so many parts an image is cut each way, to find where it lies in another system."""
+
 ALIGNED: Final = 0.05
 """Parts of a pixel by which two grids may be apart and still be one."""
+
+OFF: Final = (
+    "labels don't lie on the image: none of their labelled pixels meets one of its pixels; check "
+    "the coordinates and coordinate systems of both"
+)
 
 
 def read_labels(
@@ -61,14 +71,19 @@ def read_labels(
         raster = open_raster(source, ndim=2)
     except (FileFormatError, SceneError) as error:
         return _of_pictures(source, image, error, axes)
-    values, valid = raster.read()
+    place, target = raster.georeference, image.georeference
+    part = slice(0, raster.height), slice(0, raster.width)
+    # one of the image's size takes no more memory than the image
+    if place and target and raster.shape[:2] != image.shape[:2]:
+        part = _covering(raster, place, image, target)
+    values, valid = raster.read(*part)
     labels = as_label_map(np.where(valid, values[:, :, 0], 0))
     ignored = (labels == IGNORED) & (values.dtype == np.uint8)
     if ignored.any() and (labels[~ignored] > 0).any():
         warnings.warn(f"labels: {IGNORED} is taken for unlabelled, not for a class", stacklevel=4)
         labels[ignored] = 0
-    if raster.georeference is not None and image.georeference is not None:
-        labels = _onto(labels, raster.georeference, image)
+    if place and target:
+        labels = _onto(labels, part, raster, image)
     check_same_size(image.shape, labels, "labels", axes)
     names = {value: name for value, name in (raster.class_names or {}).items() if value > 0}
     return Labels(labels, names, raster.palette or {})
@@ -113,25 +128,63 @@ def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | Non
     ) from refused
 
 
-def _onto(labels: NDArray[np.int64], own: Georeference, image: Raster) -> NDArray[np.int64]:
-    """A label raster on the grid of an image.
+def _covering(
+    raster: Raster, own: Georeference, image: Raster, target: Georeference
+) -> tuple[slice, slice]:
+    """Rows and columns of a label raster that cover an image, with a pixel of both around them.
 
     Raises:
         SceneError: It doesn't lie on the image.
     """
-    target = image.georeference
-    assert target is not None  # noqa: S101  (asked for only where there is one)
+    down, across = (np.linspace(-1, size + 1, STEPS + 1) for size in (image.height, image.width))
+    found = own.places(*_in_system(target, own, *np.meshgrid(down, across)))
+    sides = []
+    for place, size in zip(found, raster.shape[:2], strict=True):
+        if not np.isfinite(place).all():  # no such place in the system of the labels
+            return slice(0, raster.height), slice(0, raster.width)
+        first, last = max(0, math.floor(place.min()) - 1), min(size, math.ceil(place.max()) + 1)
+        if first >= last:
+            raise SceneError(OFF)
+        sides.append(slice(first, last))
+    return sides[0], sides[1]
+
+
+def _in_system(
+    target: Georeference, own: Georeference, rows: NDArray[Any], columns: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """X and y of places in an image in the coordinate system of its labels."""
+    x, y = target.coordinates(rows, columns)
+    if _same_system(own, target):
+        return x, y
+    require_rasterio("labels in another coordinate system")
+    from rasterio.warp import transform  # noqa: PLC0415
+
+    x, y = map(np.array, transform(target.crs, own.crs, x.ravel(), y.ravel()))
+    return x, y
+
+
+def _onto(
+    labels: NDArray[np.int64], part: tuple[slice, slice], raster: Raster, image: Raster
+) -> NDArray[np.int64]:
+    """A part of a label raster on the grid of an image.
+
+    Raises:
+        SceneError: It doesn't lie on the image.
+    """
+    own, target = raster.georeference, image.georeference
+    assert own is not None  # noqa: S101  (asked for only where there are both)
+    assert target is not None  # noqa: S101
     height, width = image.height, image.width
-    same_system = _same_system(own, target)
-    if same_system:
+    size = raster.shape[:2]
+    if _same_system(own, target):
         # the label grid's corners, counted in pixels of the image
-        row, column = target.places(*own.coordinates([0, labels.shape[0]], [0, labels.shape[1]]))
-        step = (row[1] - row[0]) / labels.shape[0], (column[1] - column[0]) / labels.shape[1]
+        row, column = target.places(*own.coordinates([0, size[0]], [0, size[1]]))
+        step = (row[1] - row[0]) / size[0], (column[1] - column[0]) / size[1]
         aligned = np.abs([row[0], column[0], row[1] - height, column[1] - width]).max() < ALIGNED
-        if aligned and labels.shape == (height, width):
+        if aligned and size == (height, width):
             return labels
         ratio = round(1 / step[0]) if step[0] > 0 else 0
-        whole = labels.shape == (height * ratio, width * ratio)
+        whole = size == (height * ratio, width * ratio)
         if aligned and ratio > 1 and whole:
             warnings.warn(
                 f"labels: {ratio} x {ratio} pixels of the label raster make one of the image; it "
@@ -139,7 +192,7 @@ def _onto(labels: NDArray[np.int64], own: Georeference, image: Raster) -> NDArra
                 stacklevel=5,
             )
             return _majority(labels, ratio)
-        if labels.shape == (height, width) and np.allclose(step, 1, atol=1e-6):
+        if size == (height, width) and np.allclose(step, 1, atol=1e-6):
             down, right = (round(float(place[0]), 2) + 0.0 for place in (row, column))
             raise SceneError(
                 f"labels don't lie on the image: they have its size, but their coordinates are "
@@ -148,27 +201,24 @@ def _onto(labels: NDArray[np.int64], own: Georeference, image: Raster) -> NDArra
             )
     found = np.zeros((height, width), dtype=np.int64)
     for line in range(height):
-        x, y = target.coordinates(np.full(width, line + 0.5), np.arange(width) + 0.5)
-        if not same_system:
-            require_rasterio("labels in another coordinate system")
-            from rasterio.warp import transform  # noqa: PLC0415
-
-            x, y = map(np.array, transform(target.crs, own.crs, x, y))
-        rows, columns = (np.floor(place).astype(np.int64) for place in own.places(x, y))
+        x, y = _in_system(target, own, np.full(width, line + 0.5), np.arange(width) + 0.5)
+        rows, columns = (
+            np.floor(place).astype(np.int64) - side.start
+            for place, side in zip(own.places(x, y), part, strict=True)
+        )
         inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0)
         inside &= columns < labels.shape[1]
         found[line, inside] = labels[rows[inside], columns[inside]]
-    if not found.any() and labels.any():
-        raise SceneError(
-            "labels don't lie on the image: none of their labelled pixels meets one of its pixels; "
-            "check the coordinates and coordinate systems of both"
-        )
+    # of a raster that is read in part, the labels lie elsewhere
+    if not found.any() and (labels.any() or labels.shape != size):
+        raise SceneError(OFF)
     warnings.warn(
         "labels lie on another grid; each pixel of the image gets the nearest", stacklevel=5
     )
     return found
 
 
+@lru_cache(maxsize=8)
 def _same_system(own: Georeference, other: Georeference) -> bool:
     if own.crs is None or other.crs is None or own.crs == other.crs:
         return True

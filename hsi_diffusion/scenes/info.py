@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -117,6 +118,12 @@ class SceneInfo:
         self._check_length("class_ids", self.class_ids, self.num_classes, "one per class name")
         self._check_length("palette", self.palette, self.num_classes, "one per class name")
         self._check_length("rgb_bands", self.rgb_bands, 3, "red, green and blue")
+        if twice := [name for name, times in Counter(self.class_names).items() if times > 1]:
+            raise SceneError(
+                f"scene {self.name!r}: class_names must differ from one another, got "
+                f"{', '.join(map(repr, twice))} more than once; give each class a name of its own "
+                "(class_names, --class_names), or one value to pixels that are one class"
+            )
         ids = list(self.class_ids)
         if ids != sorted(set(ids)) or min(ids, default=1) < 1:
             raise SceneError(

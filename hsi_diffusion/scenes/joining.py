@@ -10,6 +10,7 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.defaults import default_palette
+from hsi_diffusion.scenes.labels import warn_of_case
 from hsi_diffusion.scenes.nodata import fill_nodata
 from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.wavelengths import check_wavelengths
@@ -155,6 +156,7 @@ def _classes(infos: Sequence[SceneInfo]) -> tuple[dict[str, Any], list[NDArray[n
                 values[name] = max(taken) + 1 if value in taken else value
                 colours[name] = colour
     names = sorted(values, key=lambda name: values[name])
+    warn_of_case(names, "the images that are joined")
     distinct = len(set(colours.values())) == len(names)
     facts = {
         "class_names": tuple(names),

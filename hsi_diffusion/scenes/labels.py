@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.scene import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,3 +76,44 @@ def close_gaps(
             f"{shorten(np.unique(unknown).tolist())}"
         )
     return classes.astype(np.int64, copy=False)
+
+
+def check_class_names(given: Sequence[str] | None, own: Mapping[int, str]) -> None:
+    """Refuse class names of the user's where the label file names its classes.
+
+    Names in a column of polygons are numbered alphabetically. Further names would be given to the
+    classes by their position in that order, which the user need not know.
+
+    Args:
+        given: The names that the user gives; None or empty: none.
+        own: Name of each class value by the label file; empty: it has none.
+
+    Raises:
+        SceneError: There are both, and they are not the same.
+    """
+    names = [own[value] for value in sorted(own)]
+    if given and own and list(given) != names:
+        raise SceneError(
+            f"class_names must not rename the classes of a label file, got {shorten(list(given))}; "
+            f"the label file names its classes: {shorten(names)}; leave class_names "
+            "(--class_names) out"
+        )
+
+
+def warn_of_case(names: Iterable[str], source: str) -> None:
+    """Warn of classes whose names differ only in case.
+
+    Args:
+        names: The names of all classes.
+        source: What to call their origin in the warning.
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(names):
+        spellings.setdefault(name.casefold(), []).append(name)
+    for alike in spellings.values():
+        if len(alike) > 1:
+            warnings.warn(
+                f"{source}: {' and '.join(map(repr, alike))} are {len(alike)} classes; if they are "
+                "one, spell them alike",
+                stacklevel=5,
+            )

@@ -16,8 +16,8 @@ from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.grids import read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.joining import join_and_drop
-from hsi_diffusion.scenes.labels import as_label_map, close_gaps
-from hsi_diffusion.scenes.nodata import warn_of_nodata
+from hsi_diffusion.scenes.labels import as_label_map, check_class_names, close_gaps
+from hsi_diffusion.scenes.nodata import empty_bands, refuse_empty_bands, warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
 from hsi_diffusion.scenes.resampling import resample_bands
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsi_diffusion.scenes.raster import Raster
     from hsi_diffusion.scenes.search import LabelLocation
 
 
@@ -182,12 +183,10 @@ def load_custom_scene(
         found = _both(*parts)
     if labels is not None:
         found = read_labels(labels, raster, label_attribute, axes)
+    if found.polygons is not None or label_attribute is not None:
+        check_class_names(class_names, found.names)
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
-    if sample is None:
-        values, valid = raster.read()
-        maps = [np.where(valid, one, 0) for one in maps]
-    else:
-        values, valid, maps = draw_windows(raster, maps, pixels=sample)
+    values, valid, maps = _read(raster, maps, sample)
     if nodata is None:
         warn_of_nodata(values, valid)
     label_map, polygons = maps[0], None if found.polygons is None else maps[1]
@@ -234,6 +233,26 @@ def load_custom_scene(
     )
 
 
+def _read(
+    image: Raster, maps: Sequence[NDArray[np.int64]], sample: int | None
+) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]]]:
+    """Values, which pixels hold data, and maps; of the whole image or of windows of it."""
+    if sample is not None:
+        try:
+            return draw_windows(image, maps, pixels=sample)
+        except SceneError:
+            _refuse_empty_bands(image)
+            raise
+    values, valid = image.read()
+    if not valid.any():
+        _refuse_empty_bands(image)
+    return values, valid, [np.where(valid, one, 0) for one in maps]
+
+
+def _refuse_empty_bands(image: Raster) -> None:
+    refuse_empty_bands(empty_bands(image), image.path, image.bands)
+
+
 def _both(train: Labels, test: Labels) -> Labels:
     """Labels of training and test pixels as one; a name has one class in both."""
     pairs = {*train.names.items(), *test.names.items()}
@@ -242,10 +261,9 @@ def _both(train: Labels, test: Labels) -> Labels:
         names = dict(enumerate(sorted({name for _, name in pairs}), 1))
         numbers = {name: value for value, name in names.items()}
         for part in (train, test):
-            values = np.arange(part.values.max() + 1)
-            for value, name in part.names.items():
-                values[value] = numbers[name]
-            part.values[:] = values[part.values]
+            known, where = np.unique(part.values, return_inverse=True)
+            renamed = [numbers[part.names[v]] if v in part.names else v for v in known.tolist()]
+            part.values[:] = np.array(renamed)[where].reshape(part.values.shape)
     return Labels(train.values + test.values, names, test.palette | train.palette)
 
 
@@ -262,6 +280,7 @@ def _load_several(
             f"{len(cubes)}, got {len(labels)}"
         )
     scenes: list[Scene] = []
+    fwhm: tuple[float, ...] | None = None
     for cube, own in zip(cubes, labels, strict=True):
         raster = open_raster(cube, nodata=facts["nodata"], axes=facts["axes"])
         if scenes and resample:
@@ -271,7 +290,10 @@ def _load_several(
                     f"{cubes[0]} has no wavelengths to which others could be resampled; give them "
                     "(--wavelengths)"
                 )
-            raster = resample_bands(raster, wanted)
+            _refuse_empty_bands(raster)  # resampled, they can't be told any more
+            raster = resample_bands(raster, wanted, fwhm)
+        elif not scenes:
+            fwhm = raster.fwhm
         name = parse_location(cube)[0].stem
         scenes.append(load_custom_scene(raster, own, name=name, wavelengths=wavelengths, **facts))
 

@@ -21,6 +21,7 @@ from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import (
     choose_array,
+    envi_header,
     file_format,
     is_matlab,
     parse_location,
@@ -42,22 +43,23 @@ def open_raster(
     """Open an image for windows; nothing but its header is read where the format allows it.
 
     GeoTIFF, and whatever else GDAL knows, need rasterio (``pip install hsi-diffusion[geo]``). ENVI
-    (by its header), .npy, HDF5 and MATLAB v7.3 don't; MATLAB v5, .npz and TIFF without rasterio
-    are read whole. Of the products of sensors, EnMAP L2A is opened by its METADATA.XML, PRISMA L2D
-    by its .he5, EMIT L2A by its .nc.
+    (by its header or its numbers), .npy, HDF5 and MATLAB v7.3 don't; MATLAB v5, .npz and TIFF
+    without rasterio are read whole. Of the products of sensors, EnMAP L2A is opened by its
+    METADATA.XML, PRISMA L2D by its .he5, EMIT L2A by its .nc.
 
     Args:
         source: A file, ``FILE:key`` where it holds several arrays, or an array: NumPy (also
             masked), a tensor, a list, an xarray ``DataArray``, a torchgeo sample; or a raster.
         nodata: The value that means "no data here", if the file doesn't say it, or says another.
         axes: Order of the stored axes of an image, such as "CHW" where its bands come first: H for
-            rows, W for columns, C for bands; None: HWC.
+            rows, W for columns, C for bands; None: HWC. ENVI images, what GDAL reads and products
+            say themselves where their bands lie: for these HWC is all that may be given.
         ndim: 2 for a label raster, or 3; of several arrays, those with so many axes are meant.
 
     Raises:
         FileFormatError: A file is missing, damaged or of an unknown format, or it is not clear
             which array is meant.
-        SceneError: The array is no image.
+        SceneError: The array is no image, or ``axes`` is no order of its axes.
         MissingDependencyError: The format needs another package.
     """
     if axes is not None and sorted(axes) != sorted("CHW"):
@@ -76,9 +78,14 @@ def open_raster(
 
 def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
     path, key = parse_location(source)
+    if axes == "HWC" or ndim == 2:
+        axes = None
     with reading(path):
         found = file_format(path)
-        if found == "envi" and key is None and axes is None:
+        if found is None and (header := envi_header(path)) is not None:
+            path, found = header, "envi"
+        if found == "envi" and key is None:
+            _refuse_axes(path, axes)
             return _checked(open_envi(path), ndim)
     if found not in ("npy", "mat"):
         place = (path, key, axes, ndim, path.stat().st_mtime_ns)
@@ -121,10 +128,12 @@ def _windowed(
 ) -> Raster | None:
     with reading(path):
         found = file_format(path)
-        if key is None and axes is None:
+        if key is None:
             if (product := open_product(path)) is not None:
+                _refuse_axes(path, axes)
                 return product
             if opens_with_gdal(path, found):
+                _refuse_axes(path, axes)
                 raster = _checked(open_gdal(path), ndim)
                 if found == "tiff":  # others may be tables of further files
                     nbytes = math.prod(raster.shape) * raster.stored_dtype.itemsize
@@ -133,6 +142,14 @@ def _windowed(
         if found != "hdf5":
             return None
         return _open_hdf5(path, choose_array(path, key, ndim), axes, ndim)
+
+
+def _refuse_axes(path: Path, axes: str | None) -> None:
+    if axes is not None:
+        raise SceneError(
+            f"axes must be HWC for {path}, got {axes!r}: the file says itself where its rows, "
+            "columns and bands lie; leave axes (--axes) out"
+        )
 
 
 def _checked(raster: Raster, ndim: int) -> Raster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -12,6 +13,8 @@ import numpy as np
 from hsi_diffusion.errors import FileFormatError
 from hsi_diffusion.scenes.gdal import open_gdal
 from hsi_diffusion.scenes.georeference import Georeference
+from hsi_diffusion.scenes.isolated import check_claim
+from hsi_diffusion.scenes.nodata import empty_bands
 from hsi_diffusion.scenes.raster import Raster
 
 if TYPE_CHECKING:
@@ -43,7 +46,11 @@ def open_product(path: Path) -> Raster | None:
 
 
 def _open_enmap(path: Path) -> Raster:
-    """GeoTIFF with the band facts of its metadata: gain and offset to reflectance."""
+    """GeoTIFF with the band facts of its metadata: gain and offset to reflectance.
+
+    Bands that hold nothing but background, as those in which water vapour absorbs, are left out.
+    The metadata doesn't say which they are.
+    """
     stem = path.name[: -len("METADATA.XML")]
     images = [
         file
@@ -55,27 +62,34 @@ def _open_enmap(path: Path) -> Raster:
     if not images:
         raise FileFormatError(f"{path} describes {stem}SPECTRAL_IMAGE.TIF; put it beside")
     raster = open_gdal(images[0])
-    bands = ET.parse(path).getroot().findall(".//bandCharacterisation/bandID")  # noqa: S314
+    root = ET.parse(path).getroot()  # noqa: S314
+    bands = root.findall(".//bandCharacterisation/bandID")
     if len(bands) != raster.stored_bands:
         raise FileFormatError(
             f"{path} describes {len(bands)} bands, but {images[0].name} has {raster.stored_bands}"
         )
+    if (background := root.findtext(".//backgroundValue")) is not None:
+        raster = raster.with_nodata(float(background))
+    size = prod((raster.height, raster.width, raster.stored_bands, raster.stored_dtype.itemsize))
+    check_claim(images[0], size, compressed=True)
+    given, empty = raster.good_bands or range(raster.stored_bands), set(empty_bands(raster))
+    kept = [band for band in given if band not in empty] or list(given)
 
     def numbers(name: str) -> NDArray[np.float64] | None:
-        texts = [band.findtext(name) for band in bands]
+        texts = [bands[band].findtext(name) for band in kept]
         return None if None in texts else np.array(texts, dtype=np.float64)
 
     waves, widths = numbers("wavelengthCenterOfBand"), numbers("FWHMOfBand")
     gains, offsets = numbers("GainOfBand"), numbers("OffsetOfBand")
-    background = ET.parse(path).getroot().findtext(".//backgroundValue")  # noqa: S314
-    nodata = raster.nodata if background is None else float(background)
+    names = dict(zip(given, raster.band_names, strict=False))  # there may be none
     return replace(
         raster,
+        good_bands=None if len(kept) == raster.stored_bands else tuple(kept),
+        band_names=tuple(names[band] for band in kept) if names else (),
         wavelengths=None if waves is None else tuple(waves.tolist()),
         fwhm=None if widths is None else tuple(widths.tolist()),
         scale=gains,
         offset=0.0 if offsets is None or gains is None else offsets,
-        nodata=nodata,
         sensor="EnMAP",
     )
 

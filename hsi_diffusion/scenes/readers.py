@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib.util
 import math
 import re
 import zipfile
@@ -16,7 +17,8 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
-from hsi_diffusion.scenes.envi import envi_shape, read_envi
+from hsi_diffusion.scenes.envi import ENDINGS, envi_shape, read_envi
+from hsi_diffusion.scenes.gdal import GEO
 from hsi_diffusion.scenes.isolated import check_claim, isolated
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
 
@@ -69,6 +71,15 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "hdf5"
     if head[126:128] in (b"IM", b"MI"):
         return "mat"
+    return None
+
+
+def envi_header(path: Path) -> Path | None:
+    """The ENVI header beside a file of numbers; None where there is none."""
+    for header in (path.with_name(f"{path.name}.hdr"), path.with_suffix(".hdr")):
+        ending = path.name.lower().removeprefix(header.stem.lower())
+        if ending in ENDINGS and header.is_file() and file_format(header) == "envi":
+            return header
     return None
 
 
@@ -178,14 +189,20 @@ def _require_format(path: Path) -> FileFormat:
     if found is None and path.stat().st_size == 0:
         raise FileFormatError(f"{path} is empty (0 bytes); get it again")
     if found is None:
-        for header in (path.with_suffix(".hdr"), path.with_name(f"{path.name}.hdr")):
-            if header.is_file():
-                raise FileFormatError(
-                    f"{path} seems to hold the numbers of an ENVI image; give its header {header}"
-                )
+        if path.suffix.lower() == ".hdr":
+            raise FileFormatError(
+                f"{path} is not an ENVI header: its first line must be ENVI; give the header of an "
+                "image"
+            )
+        if (header := envi_header(path)) is not None:
+            raise FileFormatError(
+                f"{path} seems to hold the numbers of an ENVI image; give its header {header}"
+            )
+        geo = importlib.util.find_spec("rasterio") is not None
+        hint = "" if geo else f"; JPEG 2000, VRT and other images with coordinates need {GEO}"
         raise FileFormatError(
-            f"{path} is of an unknown format; what can be read is {FORMATS}; convert it to one of "
-            f"these, for example with numpy.save"
+            f"{path} is of an unknown format; what can be read is {FORMATS}{hint}; convert it to "
+            "one of these, for example with numpy.save"
         )
     return found
 
@@ -266,6 +283,8 @@ def _list_hdf5(path: Path) -> dict[str, Shape]:
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in _REAL_KINDS:
+            return
+        if item.shape is None:  # a dataset without a single number
             return
         # MATLAB keeps texts as numbers, an empty array's shape in place of its content, and what
         # its cells refer to in the group #refs#

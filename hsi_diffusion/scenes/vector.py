@@ -12,6 +12,7 @@ import numpy as np
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
 from hsi_diffusion.scenes.gdal import GEO, require_rasterio
 from hsi_diffusion.scenes.isolated import isolated
+from hsi_diffusion.scenes.labels import warn_of_case
 from hsi_diffusion.scenes.scene import shorten
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     """Draw polygons and points into the pixels of an image.
 
     A pixel belongs to the polygon that holds its centre, and to the point that lies in it. Pixels
-    that two classes claim are left unlabelled, with a warning.
+    that two classes claim are left unlabelled, with a warning, and shapes without a class are left
+    out, with another. Names are taken without blanks at their ends.
 
     Args:
         path: GeoPackage, GeoJSON, shapefile or the like, in any coordinate system; or CSV with a
@@ -74,7 +76,8 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
             clear.
 
     Raises:
-        SceneError: Image and labels have no coordinates in common, or the column is not clear.
+        SceneError: Image and labels have no coordinates in common, or the column is not clear or
+            holds no classes.
         FileFormatError: The file can't be read.
         MissingDependencyError: Polygons need the extra ``geo``.
     """
@@ -91,11 +94,20 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     table = geopandas.GeoDataFrame(columns, geometry=shapely.from_wkb(shapes), crs=crs)
     if table.crs is not None and reference.crs is not None:
         table = table.to_crs(reference.crs)
+    elif table.crs is not None or reference.crs is not None:
+        known = table.crs or table.set_crs(reference.crs).crs
+        unnamed, named = (path, image.path) if table.crs is None else (image.path, path)
+        code = known.to_epsg()
+        warnings.warn(
+            f"{unnamed} names no coordinate system; that of {named} "
+            f"({f'EPSG:{code}' if code else known.name}) is assumed",
+            stacklevel=3,
+        )
     table = table[~(table.geometry.is_empty | table.geometry.isna())]
     column = _column(path, [name for name in table.columns if name != "geometry"], attribute)
-    table = table[table[column].notna()]
+    table = table.iloc[_with_class(path, column, table[column].tolist())]
     classes, names = _classes(path, column, table[column].tolist())
-    names = names or _names_beside(classes, table)
+    names = names or _names_beside(classes, table.drop(columns=column))
     values, polygons = _draw(path, image, reference, list(table.geometry), classes)
     areal = bool((table.geometry.area > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
@@ -138,7 +150,8 @@ def _draw(
         found = rasterize(pairs, size, transform=affine, fill=0, dtype="int32")
         return np.asarray(found, dtype=np.int64)
 
-    numbers = list(range(len(shapes)))
+    # in the order of their classes, so that a pixel's first and last differ where any two do
+    numbers = np.argsort(classes, kind="stable").tolist()
     last, first = drawn(numbers), drawn(numbers[::-1])
     lookup = np.concatenate([[0], classes])
     clash = lookup[last] != lookup[first]
@@ -162,8 +175,15 @@ def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
         sample = file.read(4096)
         file.seek(0)
         delimiter = max(",;\t", key=sample.partition("\n")[0].count)
-        rows = list(csv.DictReader(file, delimiter=delimiter))
-    given = list(rows[0]) if rows else []
+        reader = csv.DictReader(file, delimiter=delimiter)
+        rows = list(reader)
+    given = list(reader.fieldnames or []) if rows else []
+    further = [cell for row in rows for cell in row.get(None, []) if cell.strip()]
+    if further:
+        raise FileFormatError(
+            f"{path}: rows must have {len(given)} cells, as the header has, got further ones: "
+            f"{shorten(further)}; put cells that hold a {delimiter!r} in quotation marks"
+        )
     lower = {str(name).strip().lower(): name for name in given}
     pair = next((pair for pair in (*_PIXELS, *_PLACES) if set(pair) <= lower.keys()), None)
     if pair is None:
@@ -173,6 +193,7 @@ def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
         )
     rest = [name for key, name in lower.items() if key not in pair]
     column = _column(path, rest, attribute)
+    rows = [rows[place] for place in _with_class(path, column, [row[column] for row in rows])]
     classes, names = _classes(path, column, [row[column] for row in rows])
     try:
         first, second = (np.array([float(row[lower[key]]) for row in rows]) for key in pair)
@@ -237,9 +258,9 @@ def _names_beside(classes: NDArray[np.int64], table: Any) -> dict[int, str]:
     """Names of numbered classes from a usual column of texts that has one for each."""
     for column in (name for name in table.columns if str(name).lower() in (*_USUAL, "name")):
         pairs = {
-            (number, name)
+            (number, name.strip())
             for number, name in zip(classes.tolist(), table[column].tolist(), strict=True)
-            if isinstance(name, str)
+            if isinstance(name, str) and name.strip()
         }
         names = dict(pairs)
         if len(pairs) == len(set(names.values())) == len(set(classes.tolist())):
@@ -247,14 +268,38 @@ def _names_beside(classes: NDArray[np.int64], table: Any) -> dict[int, str]:
     return {}
 
 
+def _with_class(path: Path, column: str, found: list[Any]) -> list[int]:
+    """Places of the shapes and points whose class is neither missing nor blank."""
+    # nan is what differs from itself
+    kept = [
+        place
+        for place, value in enumerate(found)
+        if value is not None and value == value and str(value).strip()  # noqa: PLR0124
+    ]
+    if not kept:
+        raise SceneError(
+            f"column {column!r} of {path} must hold classes, but all of its {len(found)} cells are "
+            "empty; give another label_attribute (--label_attribute)"
+        )
+    if len(kept) < len(found):
+        warnings.warn(
+            f"{path}: {len(found) - len(kept)} of {len(found)} shapes or points have no class in "
+            f"column {column!r} and are left out",
+            stacklevel=4,
+        )
+    return kept
+
+
 def _classes(path: Path, column: str, found: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Class values from 1, and their names where they are texts."""
     try:
         numbers = np.array([float(value) for value in found])
     except ValueError:
-        names = sorted({str(value) for value in found})
+        texts = [str(value).strip() for value in found]
+        names = sorted(set(texts))
+        warn_of_case(names, f"column {column!r} of {path}")
         lookup = {name: value for value, name in enumerate(names, 1)}
-        return np.array([lookup[str(value)] for value in found]), dict(enumerate(names, 1))
+        return np.array([lookup[text] for text in texts]), dict(enumerate(names, 1))
     wrong = numbers[(numbers != np.floor(numbers)) | (numbers < 1)]
     if len(wrong):
         raise SceneError(

@@ -108,5 +108,6 @@ def _chosen(
                 seen[label] = seen.get(label, 0) + 1
     labelled = [corner for _, corner in sorted(ranked, key=lambda pair: pair[0])]
     first = labelled[: max(1, 3 * number // 4)]
-    others = [corner for corner in order if corner not in set(first)]
+    taken = set(first)
+    others = [corner for corner in order if corner not in taken]
     return [*first, *others[: number - len(first)]]

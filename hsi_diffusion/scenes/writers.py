@@ -7,7 +7,7 @@ import math
 import re
 import tempfile
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import tifffile
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import ConfigurationError, MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.scenes.gdal import require_rasterio
 
@@ -32,6 +32,9 @@ SUFFIXES = (".tif", ".tiff", ".hdr", ".npy")
 
 TILE = 256
 """Side of the tiles of a GeoTIFF in pixels."""
+
+LISTED = 2**16 - 1
+"""Largest class value of a map with names and colours: its file lists those of all values below."""
 
 CACHE = 2**26
 """Bytes of tiles that GDAL holds."""
@@ -81,7 +84,8 @@ def write_image(path: str | Path, facts: ImageFacts, blocks: Blocks) -> None:
     Args:
         path: ``.tif``: a cloud-optimised GeoTIFF, tiled and compressed (without rasterio a plain
             TIFF); ``.hdr``: ENVI, with the values beside it as ``.img``; ``.npy``.
-        facts: What the file says of the image.
+        facts: What the file says of the image. Names and colours of classes are left out, with a
+            warning, where the largest class value is above 65,535.
         blocks: Rows, columns and values (h, w, bands) of windows that cover the image.
 
     Raises:
@@ -90,6 +94,14 @@ def write_image(path: str | Path, facts: ImageFacts, blocks: Blocks) -> None:
     """
     check_image_path(path, "an image")
     path = Path(path)
+    largest = max(facts.class_names, default=0)
+    if largest > LISTED and path.suffix.lower() != ".npy":
+        warnings.warn(
+            f"{path} holds no names and colours of its classes, because its largest class value, "
+            f"{largest}, is above {LISTED}: the format would list all values up to it",
+            stacklevel=2,
+        )
+        facts = replace(facts, class_names={}, palette={})
     write = {".hdr": _write_envi, ".npy": _write_npy}.get(path.suffix.lower(), _write_tiff)
     write(path, facts, blocks)
 
@@ -133,7 +145,7 @@ def _write_tiff(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
     if place is not None:
         profile |= {"crs": place.crs, "transform": rasterio.Affine(*place.transform)}
     options = {"compress": "deflate", "bigtiff": "if_safer", "blocksize": TILE}
-    options["overview_resampling"] = "nearest" if facts.palette else "average"
+    options["overview_resampling"] = "average" if facts.dtype.kind == "f" else "nearest"
     with (
         atomic_path(path) as temporary,
         tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder,
@@ -153,6 +165,8 @@ def _write_tiff(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
         copy(first, temporary, driver="COG", **options)
         if facts.class_names:
             write_text(f"{path}.aux.xml", _category_names(facts.class_names))
+        else:  # that of an earlier map
+            Path(f"{path}.aux.xml").unlink(missing_ok=True)
 
 
 def _category_names(names: Mapping[int, str]) -> str:
@@ -222,7 +236,8 @@ def _listed(values: Iterable[object]) -> str:
 def _map_info(place: Georeference) -> dict[str, str]:
     """The entries of a header that say where the pixels lie.
 
-    A zone of UTM is named, so that programs without WKT know it too.
+    A zone of UTM, and longitude and latitude in WGS 84, are named, so that programs without WKT
+    know them too.
     """
     a, b, c, d, e, f = place.transform
     rotation = math.degrees(math.atan2(d, a))
@@ -233,8 +248,14 @@ def _map_info(place: Georeference) -> dict[str, str]:
         )
     crs = place.crs or ""
     zone = UTM.search(crs)
-    name = "UTM" if zone else "Projected" if crs else "Arbitrary"
-    parts: list[object] = [name, 1, 1, repr(c), repr(f), *map(repr, sizes)]
+    world = crs == "EPSG:4326"
+    wkt = crs if "[" in crs else "" if zone or world or not crs else _wkt(crs)
+    degrees = world or wkt.startswith(("GEOG", "GEOD"))
+    name = "UTM" if zone else "Geographic Lat/Lon" if degrees else "Projected"
+    parts: list[object] = [name if crs else "Arbitrary", 1, 1, repr(c), repr(f), *map(repr, sizes)]
+    if degrees:
+        parts += ["WGS-84"] if world or WGS84.match(wkt) else []
+        parts.append("units=Degrees")
     if zone:
         code, code_zone, named_zone, letter = zone.groups()
         south = code == "7" or letter == "S"
@@ -243,8 +264,22 @@ def _map_info(place: Georeference) -> dict[str, str]:
     if rotation:
         parts.append(f"rotation={rotation!r}")
     found = {"map info": _listed(parts)}
-    return found if not crs or crs.startswith("EPSG:") else {**found, WKT: f"{{{crs}}}"}
+    return {**found, WKT: f"{{{wkt}}}"} if wkt else found
+
+
+def _wkt(code: str) -> str:
+    """A coordinate system such as EPSG:3035 as WKT; empty, with a warning, where unknown."""
+    try:
+        known = require_rasterio(f"the WKT of {code}").crs.CRS.from_user_input
+        return str(known(code).to_wkt())
+    except (MissingDependencyError, ValueError) as error:  # rasterio's CRSError is a ValueError
+        warnings.warn(
+            f"the ENVI header can't say that its coordinates are those of {code}: {error}",
+            stacklevel=5,
+        )
+        return ""
 
 
 WKT = "coordinate system string"
+WGS84 = re.compile(r'GEO[GD]\w*\["(WGS 84|GCS_WGS_1984)"')
 UTM = re.compile(r"EPSG:32([67])(\d\d)$|WGS 84 / UTM zone (\d+)([NS])\"")

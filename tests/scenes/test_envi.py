@@ -99,6 +99,47 @@ def test_numbers_given_for_the_header(tmp_path: Path) -> None:
         read_array(tmp_path / "scene.img")
 
 
+@pytest.mark.parametrize("header", ["scene.hdr", "scene.img.hdr"])
+@pytest.mark.parametrize("numbers", ["scene.img", "scene"])
+def test_both_files_give_the_same_image(tmp_path: Path, header: str, numbers: str) -> None:
+    if header == "scene.img.hdr" and numbers == "scene":
+        header = "scene.hdr"
+    written = write_by_hand(tmp_path, "bil", 0).rename(tmp_path / header)
+    written.write_text(f"{written.read_text()}bbl = {{1, 0, 1, 1, 1, 1, 0}}\n")
+    (tmp_path / "scene.img").rename(tmp_path / numbers)
+    by_numbers, by_header = open_raster(tmp_path / numbers), open_raster(written)
+    assert by_numbers.good_bands == by_header.good_bands == (0, 2, 3, 4, 5)
+    assert by_numbers.path == by_header.path
+    values = by_numbers.read()[0]
+    assert values.dtype == np.float32
+    assert np.array_equal(values, by_header.read()[0])
+
+
+def test_a_text_that_is_no_header(tmp_path: Path) -> None:
+    header, notes = tmp_path / "lone.hdr", tmp_path / "lone.txt"
+    header.write_text("hello\n")
+    notes.write_text("hello\n")
+    for read in (open_raster, read_array):
+        with pytest.raises(FileFormatError, match=r"lone\.hdr is not an ENVI header: its first"):
+            read(header)
+        with pytest.raises(FileFormatError, match=r"lone\.txt is of an unknown format"):
+            read(notes)
+
+
+def test_a_text_beside_an_image(tmp_path: Path) -> None:
+    write_by_hand(tmp_path, "bsq", 0)
+    notes = tmp_path / "scene.txt"
+    notes.write_text("hello\n")
+    with pytest.raises(FileFormatError, match=r"scene\.txt is of an unknown format"):
+        open_raster(notes)
+
+
+def test_a_folder_is_no_file_of_numbers(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    (tmp_path / "scene").mkdir()
+    assert np.array_equal(read_array(header), CUBE)
+
+
 def test_spectral_library_is_no_image(tmp_path: Path) -> None:
     header = write_by_hand(tmp_path, "bsq", 0)
     text = header.read_text(encoding="utf-8")

@@ -49,6 +49,7 @@ def test_roles_leave_archives_aside_and_come_once() -> None:
         ({"wavelengths": (1.0,)}, r"wavelengths must have 5 entries \(one per band\), got 1"),
         ({"class_ids": (1,)}, r"class_ids must have 2 entries \(one per class name\), got 1"),
         ({"palette": ()}, r"palette must have 2 entries \(one per class name\), got 0"),
+        ({"class_names": ("a", "a")}, "class_names must differ from one another, got 'a' more"),
         ({"class_ids": (7, 1)}, "class_ids must be ascending"),
         ({"class_ids": (1, 1)}, "class_ids must be ascending"),
         ({"class_ids": (0, 1)}, "0 means unlabelled"),

@@ -65,6 +65,16 @@ def test_classes_are_joined_by_their_names() -> None:
     assert scene.labels[scene.images["b"]][:, 0].tolist() == [2, 2, 4, 5]
 
 
+def test_names_that_differ_in_case_are_told() -> None:
+    values, labels = np.arange(32.0).reshape(4, 4, 2), np.repeat([[1], [1], [2], [2]], 4, axis=1)
+    images = [
+        load_custom_scene(values, labels, class_names=names)
+        for names in (["maize", "soil"], ["Maize", "soil"])
+    ]
+    with pytest.warns(UserWarning, match="joined: 'Maize' and 'maize' are 2 classes"):
+        assert join_scenes(images, gap=2).info.class_names == ("maize", "soil", "Maize")
+
+
 def test_a_split_by_images_tests_another_image() -> None:
     scene = join_scenes(lines())
     assert scene.images is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.scenes.labels import as_label_map, close_gaps
+from hsi_diffusion.scenes.labels import as_label_map, check_class_names, close_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,3 +62,13 @@ def test_unknown_class_values_are_listed(wrong: int) -> None:
     message = f"one of the class values 1, 10, 14; 2 pixels hold others: {wrong}"
     with pytest.raises(SceneError, match=message):
         close_gaps(labels, (1, 10, 14))
+
+
+def test_the_classes_of_a_file_with_names_are_not_renamed_by_position() -> None:
+    own = {2: "meadow", 1: "maize", 3: "soil"}
+    with pytest.raises(
+        SceneError, match=r"names its classes: maize, meadow, soil; leave class_names .* out"
+    ):
+        check_class_names(["corn", "wheat", "meadow"], own)
+    for given, names in ((["maize", "meadow", "soil"], own), (None, own), (["corn"], {})):
+        check_class_names(given, names)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from hsi_diffusion.scenes import Georeference, open_raster
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes import Georeference, load_custom_scene, open_raster
 from tests.scenes.formats import (
     BANDS,
     COLUMNS,
@@ -25,29 +26,77 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_enmap(tmp_path: Path) -> None:
-    stem = "ENMAP01-____L2A-DT0000_20230101T000000Z_001_V010400_20230101T000000Z-"
-    cube = CUBE.copy()
-    cube[0, 0] = -32768
-    write_tiff(tmp_path / f"{stem}SPECTRAL_IMAGE.TIF", cube, nodata=-32768)
+STEM = "ENMAP01-____L2A-DT0000_20230101T000000Z_001_V010400_20230101T000000Z-"
+
+
+def write_enmap(folder: Path, cube: Any, **tags: str) -> Path:
+    path = write_tiff(folder / f"{STEM}SPECTRAL_IMAGE.TIF", cube, nodata=-32768)
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(path, "r+") as file:
+        for band in range(1, BANDS + 1):
+            file.set_band_description(band, f"Band {band}")
+            file.update_tags(band, **({"bbl": tags["bbl"][band - 1]} if tags else {}))
     bands = "".join(
         f'<bandID number="{n}"><wavelengthCenterOfBand>{wave}</wavelengthCenterOfBand>'
-        f"<FWHMOfBand>7</FWHMOfBand><GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand>"
-        "</bandID>"
+        f"<FWHMOfBand>{6 + n}</FWHMOfBand><GainOfBand>0.0001</GainOfBand>"
+        f"<OffsetOfBand>{n}</OffsetOfBand></bandID>"
         for n, wave in enumerate(WAVES, 1)
     )
-    path = tmp_path / f"{stem}METADATA.XML"
+    path = folder / f"{STEM}METADATA.XML"
     path.write_text(
         f"<level_X><specific><backgroundValue>-32768</backgroundValue><bandCharacterisation>{bands}"
         "</bandCharacterisation></specific></level_X>"
     )
-    raster = open_raster(path)
+    return path
+
+
+def test_enmap(tmp_path: Path) -> None:
+    cube = CUBE.copy()
+    cube[0, 0] = -32768
+    raster = open_raster(write_enmap(tmp_path, cube))
     values, valid = raster.read()
+    assert raster.good_bands is None
     assert raster.wavelengths == WAVES
-    assert raster.fwhm == (7.0,) * BANDS
+    assert raster.fwhm == (7.0, 8.0, 9.0, 10.0, 11.0)
     assert not valid[0, 0]
     assert valid.sum() == valid.size - 1
-    assert_allclose(values[valid], CUBE[valid] / 1e4, rtol=1e-6)
+    assert_allclose(values[valid], CUBE[valid] / 1e4 + np.arange(1, 6), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error:.*constant")
+def test_enmap_bands_of_nothing_but_background_are_left_out(tmp_path: Path) -> None:
+    cube = CUBE.copy()
+    cube[:, :, 3] = -32768
+    cube[0, 0] = -32768
+    path = write_enmap(tmp_path, cube)
+    raster = open_raster(path)
+    kept = [0, 1, 2, 4]
+    assert raster.good_bands == tuple(kept)
+    assert raster.wavelengths == tuple(WAVES[band] for band in kept)
+    assert raster.fwhm == (7.0, 8.0, 9.0, 11.0)
+    assert raster.band_names == ("Band 1", "Band 2", "Band 3", "Band 5")
+    # a window in a corner without data has the bands of the whole image
+    assert raster.read(slice(0, 1), slice(0, 1))[0].shape == (1, 1, 4)
+    scene = load_custom_scene(path)
+    expected = CUBE[:, :, kept] / 1e4 + np.array(kept) + 1
+    assert scene.valid is not None
+    assert_array_equal(scene.valid, (cube != -32768).any(axis=2))
+    assert_allclose(scene.cube[scene.valid], expected[scene.valid], rtol=1e-6)
+
+
+def test_enmap_without_any_data(tmp_path: Path) -> None:
+    path = write_enmap(tmp_path, np.full_like(CUBE, -32768))
+    with pytest.raises(SceneError, match="none of the 42 pixels holds data"):
+        load_custom_scene(path)
+
+
+def test_enmap_with_a_list_of_bad_bands(tmp_path: Path) -> None:
+    cube = CUBE.copy()
+    cube[:, :, 3] = -32768
+    raster = open_raster(write_enmap(tmp_path, cube, bbl="01111"))
+    assert raster.good_bands == (1, 2, 4)
+    assert raster.fwhm == (8.0, 9.0, 11.0)
+    assert raster.band_names == ("Band 2", "Band 3", "Band 5")
 
 
 def test_prisma(tmp_path: Path) -> None:

@@ -99,6 +99,21 @@ def test_envi_header_is_heeded(tmp_path: Path) -> None:
     assert values.min() > 0
 
 
+@pytest.mark.parametrize("kind", ["bil", "tif", "npy"])
+def test_the_usual_order_of_axes_changes_nothing(kind: str, tmp_path: Path) -> None:
+    path = write(kind, tmp_path)
+    if kind == "bil":
+        path.write_text(f"{path.read_text()}bbl = {{1, 0, 1, 1, 1}}\ndata ignore value = -1\n")
+    usual, given = open_raster(path), open_raster(path, axes="HWC")
+    for name in ("nodata", "good_bands", "georeference", "shape"):
+        assert getattr(given, name) == getattr(usual, name)
+    if kind == "npy":
+        assert open_raster(path, axes="CHW").shape == (WIDTH, BANDS, HEIGHT)
+    else:
+        with pytest.raises(SceneError, match=r"axes must be HWC for .*leave axes \(--axes\) out"):
+            open_raster(path, axes="CHW")
+
+
 def test_envi_as_gdal_reads_it(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     path = write_envi(
@@ -209,6 +224,33 @@ def test_data_array() -> None:
     assert (~valid).sum() == 1
     assert raster.wavelengths == WAVES
     assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+@pytest.mark.parametrize(
+    "dims", [("y", "x"), ("x", "y"), ("band", "y", "x"), ("x", "y", "band"), ("band", "x", "y")]
+)
+def test_label_data_array_of_any_order(dims: tuple[str, ...]) -> None:
+    xarray = pytest.importorskip("xarray")
+    labels = np.arange(HEIGHT * WIDTH).reshape(1, HEIGHT, WIDTH)
+    coords = {"x": 600001.0 + 2 * np.arange(WIDTH), "y": 5299999.0 - 2 * np.arange(HEIGHT)}
+    array = xarray.DataArray(labels, dims=("band", "y", "x"), coords=coords)
+    array = array.assign_attrs(crs="EPSG:32632")
+    array = array.transpose(*dims) if "band" in dims else array[0].transpose(*dims)
+    raster = open_raster(array, ndim=2)
+    assert_array_equal(raster.read()[0][:, :, 0], labels[0])
+    assert raster.georeference == Georeference("EPSG:32632", PLACE)
+
+
+def test_data_array_of_unusual_names() -> None:
+    xarray = pytest.importorskip("xarray")
+    first = np.moveaxis(CUBE, 2, 0)
+    named = xarray.DataArray(first, dims=("band", "south", "east"))
+    assert_array_equal(open_raster(named).read()[0], CUBE)
+    assert_array_equal(open_raster(named[:1], ndim=2).read()[0], CUBE[:, :, :1])
+    with pytest.raises(SceneError, match=r"labels must have shape \(height, width\)"):
+        open_raster(named, ndim=2)
+    with pytest.raises(SceneError, match="cube must have shape"):
+        open_raster(xarray.DataArray([1.0, 2.0], dims=("x",)))
 
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,19 @@ def test_unknown_formats_list_the_known(tmp_path: Path, content: bytes) -> None:
         read_array(path)
 
 
+def test_unknown_formats_name_the_extra_that_may_know_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image.jp2"
+    path.write_bytes(b"\x00\x00\x00\x0cjP  \r\n\x87\n")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "rasterio" else find(name)
+    )
+    with pytest.raises(FileFormatError, match=r"JPEG 2000.*pip install hsi-diffusion\[geo\]"):
+        unwrap(list_arrays)(path)
+
+
 def test_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "scene.mat"
     path.touch()
@@ -217,6 +231,15 @@ def test_arrays_in_groups_of_hdf5(tmp_path: Path) -> None:
         file["note"] = "text is no array of numbers"
     assert list_arrays(path) == {"level/cube": (2, 3, 7)}
     assert np.array_equal(read_array(path, "level/cube"), CUBE)
+
+
+def test_empty_datasets_of_hdf5_are_left_aside(tmp_path: Path) -> None:
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = CUBE
+        file["nothing"] = h5py.Empty("f")
+    assert list_arrays(path) == {"cube": CUBE.shape}
+    assert np.array_equal(read_array(path), CUBE)
 
 
 def test_matlab_texts_cells_and_empty_arrays_are_left_aside(tmp_path: Path) -> None:

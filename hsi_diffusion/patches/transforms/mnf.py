@@ -57,7 +57,8 @@ class MNF(LinearTransform):
     noise, is positive.
 
     Args:
-        components: Number of components; None keeps as many as there are bands.
+        components: Number of components, at most; fewer bands give as many as there are bands, and
+            so does None.
         scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"noise"``
             gives its noise unit variance, so that the variance ranks the components.
         keep: Fraction of the neighbouring pairs that counts as noise, above 0 up to 1; 1 is the
@@ -68,8 +69,7 @@ class MNF(LinearTransform):
             shape (C,).
 
     Raises:
-        ConfigurationError: A setting is outside what is allowed, or, when fitting, there are fewer
-            bands than components.
+        ConfigurationError: A setting is outside what is allowed.
         SceneError: When fitting: there are too few pairs of neighbouring pixels.
     """
 

@@ -20,7 +20,8 @@ class PCA(LinearTransform):
     component by magnitude is positive.
 
     Args:
-        components: Number of components; None keeps as many as there are bands.
+        components: Number of components, at most; fewer bands give as many as there are bands, and
+            so does None.
         whiten: Give each component unit variance over the fitted pixels; components that hold no
             variance become 0.
 
@@ -30,7 +31,8 @@ class PCA(LinearTransform):
         total_variance: Sum of the variances of the bands, shape ().
 
     Raises:
-        ConfigurationError: ``components`` is below 1 or, when fitting, above the number of bands.
+        ConfigurationError: ``components`` is below 1.
+        SceneError: When fitting: there are fewer than two pixels.
     """
 
     name: ClassVar[str] = "pca"

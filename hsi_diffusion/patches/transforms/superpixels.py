@@ -50,7 +50,8 @@ class RelevantComponents(LinearTransform):
     The neighbourhood counts when fitting only: a fitted transform takes single pixels.
 
     Args:
-        components: Number of components; None keeps as many as there are bands.
+        components: Number of components, at most; fewer bands give as many as there are bands, and
+            so does None.
         superpixels: How many superpixels the scene is cut into, about; at most one for every 16
             pixels.
         scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"within"``
@@ -62,8 +63,7 @@ class RelevantComponents(LinearTransform):
         ratios: Variance over variance inside superpixels of each component, falling, shape (C,).
 
     Raises:
-        ConfigurationError: A setting is outside what is allowed, or, when fitting, there are fewer
-            bands than components.
+        ConfigurationError: A setting is outside what is allowed.
         SceneError: When fitting: the superpixels hold too few pixels for the bands.
     """
 

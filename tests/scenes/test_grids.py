@@ -1,0 +1,98 @@
+"""Label rasters that are larger than the image."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes import Georeference, Raster, open_raster, read_labels
+from tests.scenes.formats import CUBE, HEIGHT, PLACE, WIDTH, write_tiff
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+IMAGE = Raster.of(CUBE, georeference=Georeference("EPSG:32632", PLACE))
+COUNTRY = np.random.default_rng(1).integers(1, 9, (200, 300)).astype(np.uint8)
+
+
+class Country:
+    """A label map in memory, with the pixels that are read of it."""
+
+    def __init__(self, values: NDArray[Any], place: Georeference) -> None:
+        self.read = 0
+        whole = Raster.of(values[:, :, None], georeference=place)
+
+        def window(rows: slice, columns: slice) -> tuple[NDArray[Any], None]:
+            part = values[rows, columns, None]
+            self.read += part.size
+            return part, None
+
+        self.raster = replace(whole, window=window)
+
+
+def test_only_what_covers_the_image_is_read_of_a_large_label_raster() -> None:
+    place = (2.0, 0.0, PLACE[2] - 200, 0.0, -2.0, PLACE[5] + 100)
+    country = Country(COUNTRY, Georeference("EPSG:32632", place))
+    with pytest.warns(UserWarning, match="another grid"):
+        found = read_labels(country.raster, IMAGE)
+    assert_array_equal(found.values, COUNTRY[50 : 50 + HEIGHT, 100 : 100 + WIDTH])
+    assert country.read <= (HEIGHT + 6) * (WIDTH + 6)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5, 2.0])
+def test_a_window_in_another_system_gives_what_the_whole_raster_gives(
+    turn: float, tmp_path: Path
+) -> None:
+    warp = pytest.importorskip("rasterio.warp")
+    cosine, sine = 200 * np.cos(turn), 200 * np.sin(turn)  # pixels of 200 m
+    place = (cosine, sine, PLACE[2], sine, -cosine, PLACE[5])
+    image = replace(IMAGE, georeference=Georeference("EPSG:32632", place))
+    assert image.georeference is not None
+    rows, columns = (part + 0.5 for part in np.indices((HEIGHT, WIDTH)))
+    x, y = image.georeference.coordinates(rows.ravel(), columns.ravel())
+    x, y = warp.transform("EPSG:32632", "EPSG:3035", x, y)
+    labels = Georeference("EPSG:3035", (30.0, 0, min(x) - 1500, 0, -30.0, max(y) + 2000))
+    expected = np.floor(labels.places(x, y)).astype(int)
+    path = write_tiff(
+        tmp_path / "country.tif", COUNTRY[:, :, None], crs="EPSG:3035", transform=labels.transform
+    )
+    with pytest.warns(UserWarning, match="another grid"):
+        found = read_labels(path, image)
+    assert_array_equal(found.values.ravel(), COUNTRY[expected[0], expected[1]])
+
+
+def test_labels_elsewhere_are_refused_and_a_part_of_the_images_size_is_no_shift() -> None:
+    place = (2.0, 0.0, PLACE[2] + 4, 0.0, -2.0, PLACE[5] - 4)  # two rows and columns further
+    country = Country(COUNTRY, Georeference("EPSG:32632", place))
+    with pytest.warns(UserWarning, match="another grid"):
+        found = read_labels(country.raster, IMAGE).values
+    assert_array_equal(found[2:, 2:], COUNTRY[: HEIGHT - 2, : WIDTH - 2])
+    assert not found[:2].any()
+    bare = COUNTRY.copy()
+    bare[:20, :20] = 0
+    away = (2.0, 0.0, PLACE[2] - 5000, 0.0, -2.0, PLACE[5])
+    for values, where in ((bare, place), (COUNTRY, away)):
+        country = Country(values, Georeference("EPSG:32632", where))
+        with pytest.raises(SceneError, match="labels don't lie on the image"):
+            read_labels(country.raster, IMAGE)
+
+
+def test_a_finer_raster_of_the_same_extent_is_read_whole(tmp_path: Path) -> None:
+    labels = np.arange(1, 1 + HEIGHT * WIDTH).reshape(HEIGHT, WIDTH, 1).astype(np.uint8)
+    fine = labels.repeat(25, 0).repeat(25, 1)
+    # 0.04 pixels of the image, which is a pixel of the labels, beside the image
+    place = (2 / 25, 0.0, PLACE[2] - 0.08, 0.0, -2 / 25, PLACE[5] + 0.08)
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = read_labels(write_tiff(tmp_path / "fine.tif", fine, transform=place), image)
+    assert any("25 x 25 pixels" in str(one.message) for one in told)
+    assert_array_equal(found.values, labels[:, :, 0])

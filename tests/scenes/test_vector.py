@@ -1,0 +1,130 @@
+"""Labels as polygons and points, as people draw them: blank cells, other spellings, overlaps."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hsi_diffusion.errors import FileFormatError, SceneError
+from hsi_diffusion.scenes import (
+    Georeference,
+    Raster,
+    load_custom_scene,
+    open_raster,
+    read_labels,
+)
+from tests.scenes.formats import CUBE, HEIGHT, PLACE, WIDTH, write_tiff
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEFT, TOP = PLACE[2], PLACE[5]
+
+
+def write_polygons(
+    path: Path, classes: list[Any], columns: list[tuple[int, int]], crs: str | None = "EPSG:32632"
+) -> Path:
+    """A polygon over all rows of some columns of the image for each class."""
+    geopandas, shapely = (pytest.importorskip(name) for name in ("geopandas", "shapely"))
+    shapes = [
+        shapely.box(LEFT + 2 * first, TOP - 2 * HEIGHT, LEFT + 2 * last, TOP)
+        for first, last in columns
+    ]
+    geopandas.GeoDataFrame({"class": classes}, geometry=shapes, crs=crs).to_file(path)
+    return path
+
+
+def write_csv(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_points_without_a_class_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", "row,column,class\n0,0,10\n1,1,2\n3,3,\n4,4,  \n2,2\n,,\n")
+    with pytest.warns(UserWarning, match="4 of 6 shapes or points have no class in column 'class'"):
+        found = read_labels(path, open_raster(CUBE))
+    assert found.names == {}
+    assert found.values[0, 0] == 10
+    assert found.values[1, 1] == 2
+    assert np.count_nonzero(found.values) == 2
+
+
+def test_a_file_without_any_class_and_a_row_that_is_too_long_are_refused(tmp_path: Path) -> None:
+    image = open_raster(CUBE)
+    path = write_csv(tmp_path / "p.csv", "row,column,class\n0,0,\n1,1\n")
+    with pytest.raises(SceneError, match="all of its 2 cells are empty; give another label_attri"):
+        read_labels(path, image)
+    write_csv(path, "row,column,class\n0,0,soil\n1,1,wheat, winter\n")
+    with pytest.raises(
+        FileFormatError, match=r"must have 3 cells, .*: +winter; .* quotation marks"
+    ):
+        read_labels(path, image)
+    write_csv(path, "row,column,class\n0,0,soil,\n1,1,wheat,\n")
+    assert read_labels(path, image).names == {1: "soil", 2: "wheat"}
+
+
+@pytest.mark.parametrize("classes", [["10", "", "2"], ["10", " ", "2"], [10, None, 2]])
+def test_polygons_without_a_class_are_left_out_with_a_warning(
+    classes: list[Any], tmp_path: Path
+) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", classes, [(0, 2), (2, 4), (4, 5)])
+    with pytest.warns(UserWarning, match="1 of 3 shapes or points have no class"):
+        found = read_labels(path, open_raster(write_tiff(tmp_path / "a.tif")))
+    assert found.names == {}
+    assert_array_equal(found.values, [[10, 10, 0, 0, 2, 0]] * HEIGHT)
+
+
+def test_spellings_of_a_class(tmp_path: Path) -> None:
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    path = write_polygons(tmp_path / "a.gpkg", ["soil", "soil ", " rye"], [(0, 2), (2, 4), (4, 5)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_labels(path, image)
+    assert found.names == {1: "rye", 2: "soil"}
+    assert_array_equal(found.values, [[2, 2, 2, 2, 1, 0]] * HEIGHT)
+    write_polygons(path, ["maize", "Maize", "rye"], [(0, 2), (2, 4), (4, 5)])
+    with pytest.warns(UserWarning, match="'Maize' and 'maize' are 2 classes; if they are one, spe"):
+        assert read_labels(path, image).names == {1: "Maize", 2: "maize", 3: "rye"}
+
+
+@pytest.mark.parametrize("order", [["A", "B", "A"], ["B", "A", "A"], ["A", "A", "B"]])
+def test_pixels_of_two_classes_are_unlabelled_whatever_is_drawn_last(
+    order: list[str], tmp_path: Path
+) -> None:
+    columns = {"A": iter([(0, 3), (2, 5)]), "B": iter([(2, 4)])}
+    path = write_polygons(tmp_path / "a.gpkg", order, [next(columns[name]) for name in order])
+    with pytest.warns(UserWarning, match=f"{2 * HEIGHT} pixels lie in polygons of two classes"):
+        found = read_labels(path, open_raster(write_tiff(tmp_path / "a.tif")))
+    assert_array_equal(found.values, [[1, 1, 0, 0, 1, 0]] * HEIGHT)
+    assert found.polygons is not None
+    second = max(place for place, name in enumerate(order, 1) if name == "A")
+    assert_array_equal(found.polygons[:, 4], second)
+
+
+def test_a_missing_coordinate_system_is_told(tmp_path: Path) -> None:
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    path = write_polygons(tmp_path / "nocrs.shp", ["a"], [(0, 2)], crs=None)
+    with pytest.warns(
+        UserWarning, match=r"nocrs.shp names no coordinate system; that of .*a.tif \(EPSG:32632\)"
+    ):
+        found = read_labels(path, image)
+    assert_array_equal(found.values, [[1, 1, 0, 0, 0, 0]] * HEIGHT)
+    unnamed = Raster.of(CUBE, georeference=Georeference(None, PLACE))
+    path = write_polygons(tmp_path / "crs.shp", ["a"], [(0, WIDTH)])
+    with pytest.warns(UserWarning, match=r"array names no .* that of .*crs.shp \(EPSG:32632\)"):
+        assert read_labels(path, unnamed).values.all()
+
+
+def test_names_of_the_file_are_never_replaced_by_position(tmp_path: Path) -> None:
+    image = write_tiff(tmp_path / "image.tif")
+    labels = write_polygons(tmp_path / "fields.gpkg", ["wheat", "maize"], [(0, 2), (3, 5)])
+    scene = load_custom_scene(image, labels, label_attribute="class")
+    assert scene.info.class_names == ("maize", "wheat"), "numbered in alphabetical order"
+    with pytest.raises(SceneError, match=r"the label file names its classes: .*maize"):
+        load_custom_scene(
+            image, labels, label_attribute="class", class_names=["grain", "sweet corn"]
+        )
