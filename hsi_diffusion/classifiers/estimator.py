@@ -217,6 +217,8 @@ def _load(path: Path, trusted: Sequence[str]) -> Any:
 
 def _chosen(estimator: Any) -> dict[str, Any]:
     """What an estimator has chosen by itself, such as the kernel width of an SVM; plain data."""
+    if getattr(estimator, "folds_", None) == 0:  # an SVM of one pair, which chose nothing
+        return {}
     names = ("sigma_", "cost_", "folds_", "cross_validated_accuracy_", "best_params_")
     return {
         name.rstrip("_"): _plain(getattr(estimator, name))

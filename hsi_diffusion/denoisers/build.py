@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from hsi_diffusion.denoisers.base import Denoiser
 from hsi_diffusion.denoisers.pixel import PixelDenoiser
 from hsi_diffusion.denoisers.staged import StagedDenoiser
@@ -34,9 +36,16 @@ def build_denoiser(denoiser: DenoiserPart, num_bands: int) -> Denoiser:
         The network, with fresh weights unless it was given as an object.
 
     Raises:
-        ConfigurationError: An unknown name or option, a value that the network refuses, or a
-            network of another number of bands.
+        ConfigurationError: An unknown name or option, a value that the network refuses, a network
+            of another number of bands, or a module that is no Denoiser.
     """
+    if isinstance(denoiser, nn.Module) and not isinstance(denoiser, Denoiser):
+        # it can be called, so that it would be taken for a function that makes one
+        raise ConfigurationError(
+            "denoiser must be a Denoiser, or a class or function of num_bands that makes one, got "
+            f"a {type(denoiser).__name__}, which is another nn.Module: derive its class from "
+            "hsi_diffusion.denoisers.Denoiser"
+        )
     network: Denoiser = build_part(
         denoiser,
         Denoiser,  # type: ignore[type-abstract]  # what it must be, not what is made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ class FittedOn:
         if cube.dtype.kind not in "biuf" or not np.isfinite(cube).all():
             raise SceneError(
                 f"image must hold finite real numbers, got {cube.dtype} with nan, infinity or "
-                "values of another kind; fill them in, or cut these pixels off"
+                "values of another kind; mask pixels without data (np.ma.masked_invalid(image)), "
+                "or read the image with load_custom_scene(..., nodata=...)"
             )
         return cube
 
@@ -120,6 +122,15 @@ class FittedOn:
                 "sensor, or resample its bands (--resample)"
             )
         check_wavelengths(waves, self.wavelengths, what="this model", source=self.scene)
+
+    def warn_of_unknown_bands(self, waves: tuple[float, ...] | None) -> None:
+        """Warn where an image can't be compared with the wavelengths that were learned."""
+        if waves is None and self.wavelengths is not None:
+            warnings.warn(
+                "this image names no wavelengths, so that the order of its bands could not be "
+                f"compared with the model's; they must be the bands of {self.scene}, in that order",
+                stacklevel=3,
+            )
 
 
 @dataclass(frozen=True, eq=False)

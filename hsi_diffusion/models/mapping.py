@@ -8,6 +8,7 @@ import io
 import json
 import math
 import shutil
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
 from hsi_diffusion.scenes import Raster, open_raster, resample_bands
 from hsi_diffusion.scenes.ground import pixel_sizes
+from hsi_diffusion.scenes.nodata import warn_of_nodata
 from hsi_diffusion.scenes.writers import ImageFacts, check_image_path, write_image
 from hsi_diffusion.tasks import Task, run_tasks
 
@@ -40,6 +42,9 @@ GRAIN = 64
 
 SHARE = 0.5
 """Part of the memory that the arrays of a window may take; the rest is for what works on them."""
+
+SAMPLE, ROWS = 2**16, 16
+"""Pixels and rows, at most, that are looked through for a value that means "no data here"."""
 
 PREVIEW = 1500
 """Largest side of the picture of a map in pixels."""
@@ -158,7 +163,10 @@ def map_image(
     )  # fmt: skip
     fitted, raster = job.open()
     fitted.known.check_bands(raster.shape, raster.wavelengths)
+    fitted.known.warn_of_unknown_bands(raster.wavelengths)
     windows, tile = plan_windows(fitted, raster, memory)
+    if job.image_options.get("nodata") is None:
+        warn_of_nodata(*_some_rows(raster))
     job = MapJob(**{**vars(job), "windows": windows, "tile": tile})
     if len(windows) > 1 and fitted.predictor.spreads:
         say(
@@ -190,8 +198,25 @@ def map_image(
             f"tries them again: {failed[0]}"
         )
     areas = _write(job, fitted, raster, maps, extra)
+    if not any(area["pixels"] for area in areas):
+        warnings.warn(
+            f"no pixel of {raster.path.name} holds data in all bands, so that its map is 0 "
+            "everywhere; check the value that means no data (--nodata), and leave out bands that "
+            "hold no data anywhere",
+            stacklevel=2,
+        )
     shutil.rmtree(job.folder)
     return areas
+
+
+def _some_rows(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A small image whole, else rows from its first to its last; and which pixels hold data."""
+    height, width, _ = raster.shape
+    if height * width <= SAMPLE:
+        return raster.read()
+    rows = np.linspace(0, height - 1, max(2, min(ROWS, SAMPLE // width)), dtype=int)
+    parts = [raster.read(slice(row, row + 1)) for row in rows.tolist()]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def plan_windows(
@@ -345,11 +370,12 @@ def _areas(
     job: MapJob, names: Mapping[int, str], sizes: NDArray[np.float64] | None
 ) -> list[dict[str, Any]]:
     """Pixels and hectares of every class, by the area of a pixel of each row."""
-    pixels = np.zeros(max(names) + 1, dtype=np.int64)
-    hectares = np.zeros(len(pixels))
+    known = np.array([0, *names], dtype=_id_type(np.array([*names])))
+    pixels = np.zeros(len(known), dtype=np.int64)
+    hectares = np.zeros(len(known))
     for rows, _, ids in job.blocks("classes"):
         for row, line in zip(range(rows.start, rows.stop), ids, strict=True):
-            counts = np.bincount(line, minlength=len(pixels))
+            counts = np.bincount(np.searchsorted(known, line), minlength=len(known))
             pixels += counts
             if sizes is not None:
                 hectares += counts * (sizes[row] / 1e4)
@@ -358,11 +384,11 @@ def _areas(
         {
             "id": number,
             "name": name,
-            "pixels": int(pixels[number]),
-            "percent": round(100 * int(pixels[number]) / total, 3),
-            "hectares": None if sizes is None else round(float(hectares[number]), 4),
+            "pixels": int(pixels[place]),
+            "percent": round(100 * int(pixels[place]) / total, 3),
+            "hectares": None if sizes is None else round(float(hectares[place]), 4),
         }
-        for number, name in names.items()
+        for place, (number, name) in enumerate(names.items(), 1)
     ]
 
 

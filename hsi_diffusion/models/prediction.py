@@ -20,7 +20,7 @@ class Prediction:
     """Class probabilities of every pixel.
 
     Attributes:
-        probabilities: float32, shape (H, W, K), of sum 1.
+        probabilities: float32, shape (H, W, K), of sum 1; NaN where the image holds no data.
         class_names: One name per class.
         class_ids: The number of each class in the label map that was learned.
         valid: Which pixels hold data, shape (H, W); None: all.
@@ -30,6 +30,12 @@ class Prediction:
     class_names: tuple[str, ...]
     class_ids: tuple[int, ...]
     valid: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Leave no probabilities where there is nothing to classify."""
+        if self.valid is not None:
+            found = np.where(self.valid[:, :, None], self.probabilities, np.float32(np.nan))
+            object.__setattr__(self, "probabilities", found)
 
     @property
     def classes(self) -> NDArray[np.int64]:

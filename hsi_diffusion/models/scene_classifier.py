@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from hsi_diffusion.errors import ConfigurationError, NotFittedError
+import numpy as np
+
+from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
 from hsi_diffusion.models import hub
 from hsi_diffusion.models.fitting import Fitting
 from hsi_diffusion.models.predictor import Predictor
@@ -17,7 +20,7 @@ from hsi_diffusion.models.storage import StoredModel, load_model, save_model
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.patches import kind_of
 from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
-from hsi_diffusion.scenes import Scene
+from hsi_diffusion.scenes import Scene, fill_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +54,9 @@ class SceneClassifier:
         watch: Times the stages; None: a new one.
         stage: Name of the classifier's training in logs, and of its checkpoint.
 
+    Raises:
+        ConfigurationError: The hardware that the runtime names is not there.
+
     Attributes:
         pretrained: The trained denoiser with its band transform; None before, and without one.
         fitted: What was learned; None before :meth:`fit`.
@@ -83,6 +89,8 @@ class SceneClassifier:
         self._read: StoredModel | None = None
         self.seed = seed
         self.runtime = runtime or Runtime()
+        if self.runtime.accelerator not in ("auto", "cpu"):  # an estimator would never ask for it
+            replace(self.runtime, deterministic=False, progress=False).make_trainer()
         self.watch = watch or Stopwatch()
         self.stage = stage
         self.pretrained: DiffusionPretrainModule | None = None
@@ -204,17 +212,31 @@ class SceneClassifier:
         """Classify every pixel of an image of the sensor that was learned.
 
         Args:
-            image: A scene, or values of shape (H, W, bands) in the units that were learned.
+            image: A scene, or values of shape (H, W, bands) in the units that were learned. Pixels
+                of which a masked array hides a band hold no data.
 
         Returns:
-            Probabilities and classes. For the scene that was fitted on they are what the fit found.
+            Probabilities and classes, NaN and 0 where the image holds no data. For the scene that
+            was fitted on they are what the fit found.
 
         Raises:
             NotFittedError: :meth:`fit` was not called.
-            SceneError: The image has other bands.
+            SceneError: The image has other bands, values that are no numbers, or no data at all.
         """
-        valid = image.valid if isinstance(image, Scene) else None
-        return self.predictor.predict(self.known.cube_of(image), valid)
+        known, valid = self.known, None
+        if isinstance(image, str | Path):
+            raise SceneError(
+                "image must be a Scene or an array of shape (H, W, bands), got the path "
+                f"{str(image)!r}: read it first, load_custom_scene({str(image)!r}), or write its "
+                "map into a file (hsi-diffusion map)"
+            )
+        if isinstance(image, Scene):
+            known.warn_of_unknown_bands(image.info.wavelengths)
+            valid = image.valid
+        elif isinstance(image, np.ma.MaskedArray):
+            known.check_bands(image.shape, None)
+            image, valid = _filled(image)
+        return self.predictor.predict(known.cube_of(image), valid)
 
     @property
     def predictor(self) -> Predictor:
@@ -340,3 +362,13 @@ class SceneClassifier:
         if self.fitted is None:
             raise NotFittedError("this model has learned nothing yet: call fit(scene, split) first")
         return self.fitted
+
+
+def _filled(
+    image: np.ma.MaskedArray[Any, Any],
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Values of a masked image as a scene holds them, and which pixels hold data; None: all."""
+    valid = np.logical_not(np.ma.getmaskarray(image).any(axis=2))
+    if not valid.any():
+        raise SceneError("image must hold data, but its mask hides a band or more of every pixel")
+    return (image.data, None) if valid.all() else (fill_nodata(image.data, valid), valid)

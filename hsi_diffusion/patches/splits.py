@@ -269,20 +269,24 @@ def _random_split(
     check_val_fraction(val_fraction)
     train, val, test = [], [], []
     single, halved = [], []
+    asked = settings.get("count", 0)
     for number in np.unique(labels[labels > 0]).tolist():
         pixels = shuffled_pixels(labels == number, seed, number)
         budget = max(1, budget_of(len(pixels)))
         if len(pixels) == 1:
             single.append(number)
-        elif budget < settings.get("count", 0):
-            halved.append(number)
+        elif budget < asked:
+            halved.append(f"class {number} has {len(pixels)} pixels, {budget} taken")
         trains, validates = set_aside(pixels[:budget], val_fraction)
         train.append(trains)
         val.append(validates)
         test.append(pixels[budget:])
     notes = [f"{listed(single)}: a single pixel, which trains; not tested"] if single else []
     if halved:
-        notes.append(f"{listed(halved)}: fewer pixels than asked, to keep half for the test")
+        notes.append(
+            f"{asked} asked per class, and half of a class is kept for the test: "
+            f"{'; '.join(halved)}"
+        )
     return Split.from_labels(
         labels,
         train=np.concatenate(train),

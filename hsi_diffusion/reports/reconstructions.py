@@ -56,14 +56,14 @@ def reconstruction_images(
     """The clean, the noised and the restored image at several timesteps, in false colour.
 
     All are stretched alike, by the clean image's 2nd and 98th percentile. Above each restored
-    image stands the mean angle between its spectra and the clean ones.
+    image stands the mean spectral angle between it and the clean one.
 
     Args:
         x0: Clean cube, shape (H, W, C), in the units that the denoiser sees.
         noised: x_t for each timestep t.
         restored: Prediction of x_0 for the same timesteps.
         info: The scene's facts.
-        valid: Which pixels hold data, shape (H, W); the others are black. None: all.
+        valid: Which pixels hold data, shape (H, W); the others are white. None: all.
 
     Raises:
         ConfigurationError: If timesteps or shapes don't agree.
@@ -76,7 +76,7 @@ def reconstruction_images(
     panel_height = panel_width * height / width
     columns = len(timesteps) + 1
     figure = Figure(
-        figsize=(columns * (panel_width + 0.1) + 0.3, 2 * (panel_height + 0.5)),
+        figsize=(columns * (panel_width + 0.1) + 0.3, 2 * (panel_height + 0.55)),
         layout="constrained",
     )
     axes = figure.subplots(2, columns, squeeze=False)
@@ -92,7 +92,9 @@ def reconstruction_images(
         above.set_title(f"$x_t$, t = {t}", fontsize=TITLE_FONT)
         below.imshow(false_colour_image(restored[t], info, limits, valid), interpolation="nearest")
         angle = float(spectral_angle(x0, restored[t]).mean(where=True if valid is None else valid))
-        below.set_title(rf"$\hat{{x}}_0$, {angle:.1f}° off", fontsize=TITLE_FONT)
+        below.set_title(
+            f"restored $\\hat{{x}}_0$,\nspectral angle {angle:.1f}°", fontsize=LEGEND_FONT
+        )
     return figure
 
 
@@ -148,6 +150,7 @@ def reconstruction_spectra(
     for axis, t in zip(axes[0], timesteps, strict=True):
         axis.set_title(f"t = {t}", fontsize=TITLE_FONT)
     figure.supxlabel(axis_label, fontsize=LEGEND_FONT)
+    figure.supylabel("value in the denoiser's units", fontsize=LEGEND_FONT)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=LEGEND_FONT

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 IMAGES: Final = {
-    "Method and control beside the ground truth, and where each is right": "comparison.png",
+    "Method and control beside the ground truth, and where each is right on the test pixels (white "
+    "there: other pixels, also those of training and validation inside fields)": "comparison.png",
     "Ground truth and classification": "classification_map.png",
     "False colour": "false_colour.png",
     "Spectra of each class: median, and the middle 68 % of the pixels": "class_spectra.png",
@@ -42,6 +43,13 @@ LEGEND = (
     "On the test pixels, in percent (kappa times 100). OA: overall accuracy, the share of all "
     "pixels that are right. AA: average accuracy, the mean over the classes. FWIoU, MIoU: "
     "intersection over union, weighted by class size and as a plain mean."
+)
+
+CLASSES = (
+    "Of each class in percent: the producer's accuracy (recall), the share of its pixels that are "
+    "found; the user's accuracy (precision), the share of the pixels that are called so and are; "
+    "and F1, their harmonic mean. A dash marks classes without test pixels, and user's accuracies "
+    "of classes that no pixel was called."
 )
 
 FEW = 0.05
@@ -184,7 +192,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
         LEGEND,
         results_table(run["metrics"]).to_markdown(),
         *_learned(run["metrics"]),
-        "Accuracy of each class in percent; a dash marks classes without test pixels.",
+        CLASSES,
         class_table(run["metrics"], run["class_names"]).to_markdown(),
         *_images(images),
         *_split(run["split"], run["class_names"], run["metrics"]),

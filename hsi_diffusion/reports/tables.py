@@ -41,6 +41,13 @@ FIGURES = {
 }
 """Names of all scalar figures of a measurement, and how tables call them."""
 
+CLASS_FIGURES = {
+    "per_class_accuracy": "producer's",
+    "per_class_users_accuracy": "user's",
+    "per_class_f1": "F1",
+}
+"""Names of the figures of a class, and how tables call them."""
+
 NOTHING = "-"
 """What a cell shows where there is no value, such as the accuracy of an absent class."""
 
@@ -209,29 +216,39 @@ def class_table(
     results: Mapping[str, Metrics],
     class_names: Sequence[str],
 ) -> TextTable:
-    """The accuracy of every class in percent, a row per class, a column per method.
+    """The accuracy of every class in percent, a row per class.
 
     Args:
-        results: As for :func:`results_table`, with ``"per_class_accuracy"``, K fractions; None and
-            NaN stand for classes that are absent from the test pixels.
+        results: As for :func:`results_table`, with some of :data:`CLASS_FIGURES`, K fractions each;
+            None and NaN stand for classes that are absent from the test pixels.
         class_names: K names.
+
+    Returns:
+        For each method a column for each of these figures that any method holds; the first one
+        names the method.
 
     Raises:
         ConfigurationError: If a method has another number of values than there are classes.
     """
-    columns = {}
+    held = {name for metrics in results.values() for name in metrics}
+    figures = {name: label for name, label in CLASS_FIGURES.items() if name in held}
+    header, columns = ["class"], []
     for method, metrics in results.items():
-        values = metrics.get("per_class_accuracy")
-        columns[method] = [None] * len(class_names) if values is None else list(values)
-        if len(columns[method]) != len(class_names):
-            raise ConfigurationError(
-                f"per_class_accuracy of {method!r} must hold {len(class_names)} values, one per "
-                f"class, got {len(columns[method])}"
-            )
+        for name, label in figures.items():
+            values = metrics.get(name)
+            values = [None] * len(class_names) if values is None else values
+            if len(values) != len(class_names):
+                raise ConfigurationError(
+                    f"{name} of {method!r} must hold {len(class_names)} values, one per "
+                    f"class, got {len(values)}"
+                )
+            first = name == next(iter(figures))
+            header.append(f"{readable(method)}: {label}" if first else label)
+            columns.append(values)
     return TextTable(
-        ("class", *map(readable, results)),
+        tuple(header),
         tuple(
-            (name, *(percent(values[index]) for values in columns.values()))
+            (name, *(percent(values[index]) for values in columns))
             for index, name in enumerate(class_names)
         ),
     )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from hsi_diffusion.runs.loggers import RunLogger
     from hsi_diffusion.runs.result import Outcome, RunResult
@@ -112,7 +113,8 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         },
     )
     _log(result, results, folder, logger)
-    write_text(folder / "metrics.json", json.dumps(_summary(result, results, leakage), indent=2))
+    found = _plain(_summary(result, results, leakage))
+    write_text(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))
 
 
 def _figures(result: RunResult, timesteps: tuple[int, ...]) -> dict[str, Figure]:
@@ -149,13 +151,15 @@ def _figures(result: RunResult, timesteps: tuple[int, ...]) -> dict[str, Figure]
 
 def show_result(result: RunResult, folder: Path) -> None:
     """Print the last tables of a run, and where everything is."""
-    figures = _results(result)
+    figures, key = _results(result), "per_class_accuracy"
     info = result.scene.info
     features, raw = result.on_features, result.on_raw_bands
     learned = [] if features is None else [f"features of {features.record.choice.best}"]
     learned += [] if raw is None else [f"raw bands as {raw.record.choice.best}"]
     console = Console()
-    console.print(class_table(figures, info.class_names).to_rich("Accuracy of each class, %"))
+    # one column per method: a terminal is narrow
+    found = {name: {key: held[key]} for name, held in figures.items()}
+    console.print(class_table(found, info.class_names).to_rich("Accuracy of each class, %"))
     console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
     console.print(
         f"Learned from {'; '.join(learned)}; {sum(result.seconds.values()):.0f} s in all."
@@ -216,7 +220,7 @@ def _summary(
             for number, name in zip(info.class_ids, info.class_names, strict=True)
         ],
         "validation": validation(result.method),
-        "leakage": _plain(leakage),
+        "leakage": leakage,
         "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "resumed": result.resumed,
@@ -275,12 +279,33 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
         if outcome is not None:
             figures = outcome.metrics.compute()
             right = outcome.predicted.ravel() == truth
-            found[name] = {
-                **{key: _plain(value.tolist()) for key, value in figures.items()},
+            held = {
+                **{key: value.tolist() for key, value in figures.items()},
+                **_of_classes(outcome.metrics.confusion_matrix.numpy()),
                 TRAINING_ACCURACY: float(right[split.labelled].mean()),
                 UNSEEN_FIELDS: float(right[unseen].mean()) if len(unseen) else None,
             }
+            found[name] = _plain(held)
     return found
+
+
+def _of_classes(matrix: NDArray[np.int64]) -> dict[str, Any]:
+    """The confusion matrix, and what it says of each class beside the producer's accuracy.
+
+    NaN where the test pixels hold none of the class, and a user's accuracy where none is called so.
+    """
+    hits, truth, called = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        users, f1 = hits / np.where(truth > 0, called, 0), 2 * hits / (truth + called)
+    return {
+        "per_class_users_accuracy": users.tolist(),
+        "per_class_f1": np.where(truth > 0, f1, np.nan).tolist(),
+        "confusion_matrix": {
+            "rows": "ground truth",
+            "columns": "predicted",
+            "pixels": matrix.tolist(),
+        },
+    }
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
@@ -288,8 +313,10 @@ def _settings(result: RunResult) -> dict[str, Any]:
     plain, settings = result.settings.to_dict(), result.settings
     unused = [] if settings.pretrains else ["pretrain", "features"]
     unused += [] if settings.scene_name == "simulated" else ["simulated"]
+    unused += [] if settings.spreading.active else ["spreading"]
     for name in unused:
         plain.pop(name, None)
+    _drop_unused_classifier(plain)
     transforms = [space.transform for space in settings.raw_bands]
     transforms += [settings.spreading.space.transform] if settings.spreading.active else []
     transforms += [settings.pretrain.transform] if settings.pretrains else []
@@ -304,6 +331,19 @@ def _settings(result: RunResult) -> dict[str, Any]:
     if result.settings.pretrained is not None:  # those of the preset were not used
         plain["pretrain"] = dict(module.hparams)
     return {**plain, "transform_fitted_on": module.transform.fitted_on}
+
+
+def _drop_unused_classifier(plain: dict[str, Any]) -> None:
+    """Leave out the settings of networks where an estimator classifies, and the other way round."""
+    classifier = plain["classifier"]
+    if classifier["estimator"] is None:
+        kept = classifier.keys() - {"estimator", "each"}
+    else:
+        plain["choice"].pop("steps")
+        # a guard between blocks is as wide as the patches, if none is given
+        blocks = plain["split"] == "blocks" and plain["guard"] is None
+        kept = {"estimator", "each", *(["patch_size"] if blocks else [])}
+    plain["classifier"] = {name: value for name, value in classifier.items() if name in kept}
 
 
 def _image(scene: Scene) -> str:
@@ -328,7 +368,9 @@ def _metres(scene: Scene) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """NaN as None, which JSON can say."""
-    if isinstance(value, list):
+    """Numbers that JSON can't say, such as NaN, as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

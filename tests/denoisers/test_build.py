@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from torch import nn
 
 from hsi_diffusion.denoisers import DENOISERS, UNet3D, build_denoiser
 from hsi_diffusion.errors import ConfigurationError
@@ -70,3 +71,8 @@ def test_every_name_builds_with_its_defaults(name: str) -> None:
 def test_what_does_not_exist_is_named(given: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build_denoiser(given, 8)
+
+
+def test_a_module_that_is_no_denoiser_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"denoiser must be a Denoiser.*got a Conv2d"):
+        build_denoiser(nn.Conv2d(16, 16, 1), 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -11,17 +12,16 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
-from hsi_diffusion import simulate_scene
+from hsi_diffusion import SceneClassifier, simulate_scene
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.models import map_image, mapping
 from hsi_diffusion.scenes import Georeference, Raster, open_raster, resample_bands
-from tests.models.tiny import KINDS
+from tests.models.tiny import KINDS, recipe, scene, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hsi_diffusion import SceneClassifier
     from tests.models.conftest import Saved
 
 rasterio = pytest.importorskip("rasterio")
@@ -125,6 +125,24 @@ def test_a_map_lies_where_its_image_lies(fitted: Callable[[str], Saved], tmp_pat
     assert json.loads((tmp_path / "map-areas.json").read_text(encoding="utf-8")) == areas
 
 
+def test_classes_of_ten_digits_are_mapped(tmp_path: Path) -> None:
+    ids = (3_301_010_000, 3_301_090_301, 3_306_000_000)
+    info = replace(scene().info, class_ids=ids)
+    model = SceneClassifier(recipe(KINDS[LOCAL[0]])).fit(replace(scene(), info=info), split())
+    model.save(tmp_path / "model")
+    out = [tmp_path / f"map.{ending}" for ending in ("tif", "npy", "png")]
+    with pytest.warns(UserWarning, match="map.tif holds no names and colours of its classes"):
+        areas = map_image(tmp_path / "model", write_image(tmp_path / "image.tif"), out)
+    found = np.load(out[1], allow_pickle=False)
+    with rasterio.open(out[0]) as file:
+        assert np.array_equal(file.read(1), found)
+    assert tuple(area["id"] for area in areas) == ids
+    for area in areas:
+        assert area["pixels"] == (found == area["id"]).sum()
+        assert area["hectares"] == pytest.approx(area["pixels"] * 0.01)
+    assert sum(area["pixels"] for area in areas) == found.size
+
+
 def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
     fitted: Callable[[str], Saved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,3 +212,34 @@ def test_an_image_of_another_sensor_is_resampled(
     both = [resample_bands(open_raster(image), waves.tolist()), Raster.of(values.astype("f4"))]
     assert both[0].bytes_per_pixel > both[1].bytes_per_pixel  # --memory heeds what is resampled
     assert (found == expected).mean() > 0.999  # bands as wide as the model's: only picked out
+
+
+@pytest.mark.parametrize("repeats", [1, 15])  # looked through whole, and by some of its rows
+def test_undeclared_nodata_and_unnamed_bands_are_warned_of(
+    fitted: Callable[[str], Saved], tmp_path: Path, repeats: int
+) -> None:
+    saved = fitted("blurred bands")
+    values = np.tile(IMAGE.cube, (repeats, 1, 1))
+    values[:, :8] = 65535
+    image = tmp_path / "image.npy"
+    np.save(image, values)
+    with pytest.warns(UserWarning, match="this image names no wavelengths") as told:
+        map_image(saved.folder, image, [tmp_path / "map.npy"])
+    warned = [str(one.message) for one in told]
+    [undeclared] = [text for text in warned if "hold 65535 in all bands" in text]
+    assert undeclared.startswith("560 of 6300 pixels" if repeats == 1 else "128 of 1440 pixels")
+    options = {"nodata": 65535.0}
+    with pytest.warns(UserWarning, match="this image names no wavelengths") as told:
+        map_image(saved.folder, image, [tmp_path / "map.npy"], image_options=options)
+    assert not any("65535" in str(one.message) for one in told)
+    assert (np.load(tmp_path / "map.npy")[:, :8] == 0).all()
+
+
+def test_a_map_of_nothing_is_warned_of(fitted: Callable[[str], Saved], tmp_path: Path) -> None:
+    values = IMAGE.cube.astype(np.float32)
+    values[:, :, 3] = np.nan
+    np.save(tmp_path / "image.npy", values)
+    with pytest.warns(UserWarning, match=r"no pixel of image\.npy holds data in all bands"):
+        areas = map_image(fitted(LOCAL[0]).folder, tmp_path / "image.npy", [tmp_path / "map.npy"])
+    assert {area["pixels"] for area in areas} == {0}
+    assert not np.load(tmp_path / "map.npy").any()

@@ -20,8 +20,9 @@ from hsi_diffusion import (
     simulate_scene,
 )
 from hsi_diffusion.classifiers import EstimatorClassifier, NetworkClassifier, SupportVectorMachine
-from hsi_diffusion.errors import NotFittedError, SceneError
+from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
 from hsi_diffusion.models import DiffusionRepresentation
+from hsi_diffusion.modules import Runtime
 from hsi_diffusion.patches import BandTransform, StreamingPCA
 from tests.models.tiny import FEATURES, KINDS, NEAREST, RAW, SPREADING, laid, recipe, scene, split
 
@@ -104,6 +105,36 @@ def test_probabilities_are_smoothed_along_graphs_of_another_image(
     np.testing.assert_array_equal(model.predict(scene(1)).probabilities, expected)
 
 
+@pytest.mark.parametrize("kind", ["blurred bands", "network, its own word kept"])
+def test_masked_pixels_are_pixels_without_data(kind: str, fitted: Callable[[str], Saved]) -> None:
+    model, _ = fitted(kind)
+    values = scene(1).cube.astype(np.float32)
+    values[:5, :7], values[20, 20, 3] = 65535, np.nan
+    holes = np.zeros(values.shape[:2], dtype=bool)
+    holes[:5, :7] = holes[20, 20] = True
+    masked = np.ma.masked_equal(np.ma.masked_invalid(values), 65535)
+    found = model.predict(masked)
+    assert np.array_equal(found.ids == 0, holes)
+    assert np.array_equal(np.isnan(found.probabilities).all(axis=2), holes)
+    assert np.array_equal(np.isnan(found.probabilities).any(axis=2), holes)
+    expected = model.predict(load_custom_scene(masked))
+    assert np.array_equal(found.probabilities, expected.probabilities, equal_nan=True)
+    whole = np.ma.masked_array(scene(1).cube)
+    assert np.array_equal(model.predict(whole).ids, model.predict(scene(1)).ids)
+
+
+def test_a_scene_that_names_no_wavelengths_is_warned_of(fitted: Callable[[str], Saved]) -> None:
+    model, _ = fitted("blurred bands")
+    with pytest.warns(UserWarning, match="names no wavelengths, so that the order of its bands"):
+        found = model.predict(load_custom_scene(scene(1).cube))
+    assert np.array_equal(found.ids, model.predict(scene(1)).ids)
+
+
+def test_hardware_that_is_not_there_is_refused_whatever_classifies() -> None:
+    with pytest.raises(ConfigurationError, match=r"accelerator='bogus'.*--accelerator auto"):
+        SceneClassifier(recipe(RAW), runtime=Runtime(accelerator="bogus"))
+
+
 def test_another_image_is_classified_with_what_was_learned() -> None:
     """Spectra of the same classes under the same light: nearest neighbours tell them apart."""
     first = simulate_scene(40, 40, 20, 3, seed=5, variability=0.2, noise=0.2)
@@ -141,10 +172,14 @@ def test_other_bands_wavelengths_and_values_are_refused(fitted: Callable[[str], 
         one.predict(with_waves(0.5))
         broken = other.cube.astype(np.float32)
         broken[3, 4, 5] = np.nan
-        with pytest.raises(SceneError, match="finite real numbers, got float32"):
+        with pytest.raises(SceneError, match=r"finite real numbers, got float32.*masked_invalid"):
             one.predict(broken)
         with pytest.raises(SceneError, match=r"got \(24, 22\)"):
             one.predict(other.cube[:, :, 0])
+        with pytest.raises(SceneError, match=r"got the path 'next.tif'.*load_custom_scene"):
+            one.predict("next.tif")  # type: ignore[arg-type]
+        with pytest.raises(SceneError, match="its mask hides a band or more of every pixel"):
+            one.predict(np.ma.masked_array(other.cube, mask=True))
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,10 @@ def test_classes_that_give_less_than_asked_are_noted(field_labels: NDArray[np.in
     # class 9 has 20 pixels, the others more than 200
     assert per_class_split(field_labels, 10, seed=0).settings["notes"] == []
     (note,) = per_class_split(field_labels, 11, seed=0).settings["notes"]
-    assert note == "class 9: fewer pixels than asked, to keep half for the test"
+    assert note == (
+        "11 asked per class, and half of a class is kept for the test: "
+        "class 9 has 20 pixels, 10 taken"
+    )
 
 
 def test_wrong_arguments_are_named(field_labels: NDArray[np.int64]) -> None:

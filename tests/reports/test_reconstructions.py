@@ -70,7 +70,7 @@ def test_images_stand_in_order_and_are_stretched_alike(case: Case) -> None:
             )
         assert f"t = {t}" in axes[0, column].get_title()
         angle = spectral_angle(x0, restored[t]).mean()
-        assert f"{angle:.1f}°" in axes[1, column].get_title()
+        assert f"spectral angle {angle:.1f}°" in axes[1, column].get_title()
     check_layout(figure)
 
 
@@ -95,6 +95,7 @@ def test_spectra_show_each_pixel_at_each_timestep(case: Case) -> None:
             low, high = axes[row, column].get_ylim()
             assert low < x0[pixel].min() < x0[pixel].max() < high
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["Corn", "Woods"]
+    assert figure.get_supylabel() == "value in the denoiser's units"
     check_layout(figure)
 
 

@@ -90,8 +90,12 @@ def test_results_agree_with_scikit_learn() -> None:
 
 def test_classes_in_rows_and_methods_in_columns() -> None:
     table = class_table(RESULTS, ["Corn", "Oats"])
-    assert table.header == ("class", "diffusion features", "raw bands")
+    assert table.header == ("class", "diffusion features: producer's", "raw bands: producer's")
     assert table.rows == (("Corn", "100.00", "25.00"), ("Oats", "-", "-"))
+    more = {"per_class_users_accuracy": [0.5, None], "per_class_f1": [2 / 3, None]}
+    table = class_table(RESULTS | {"svm": {**RESULTS["raw_bands"], **more}}, ["Corn", "Oats"])
+    assert table.header[-3:] == ("svm: producer's", "user's", "F1")
+    assert table.rows[0][1:] == ("100.00", "-", "-", "25.00", "-", "-", "25.00", "50.00", "66.67")
 
 
 def test_values_must_fit_the_classes() -> None:

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 from skimage.measure import label
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
 
 from hsi_diffusion import HSIMetrics, SceneClassifier, Split, simulate_scene
 from hsi_diffusion.recipes import FeatureCandidate, merge
@@ -82,6 +88,16 @@ def test_figures_agree_with_scikit_learn(finished: tuple[Path, RunResult]) -> No
             assert found[name] == pytest.approx(score(truth, given), abs=1e-9)
         recalls = [(given[truth == number] == number).mean() for number in (1, 2, 3)]
         assert found["per_class_accuracy"] == pytest.approx(recalls, abs=1e-9)
+        precisions, _, f1, _ = precision_recall_fscore_support(
+            truth, given, labels=[1, 2, 3], zero_division=np.nan
+        )
+        assert found["per_class_users_accuracy"] == pytest.approx(precisions, nan_ok=True)
+        assert found["per_class_f1"] == pytest.approx(f1, nan_ok=True)
+        assert found["confusion_matrix"] == {
+            "rows": "ground truth",
+            "columns": "predicted",
+            "pixels": confusion_matrix(truth, given, labels=[1, 2, 3]).tolist(),
+        }
         learned = (labels.ravel() == predicted.ravel())[split.labelled]
         assert found["training_accuracy"] == pytest.approx(learned.mean())
         fields = label(labels, connectivity=2)  # type: ignore[no-untyped-call]
@@ -152,6 +168,9 @@ def test_a_class_without_test_pixels_has_no_figure(
     metrics.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))
     found = written(replace(result, method=replace(result.method, metrics=metrics)), tmp_path)
     assert found["per_class_accuracy"] == [0.5, 1, None]
+    assert found["per_class_users_accuracy"] == [1, 0.5, None]
+    assert found["per_class_f1"] == pytest.approx([2 / 3, 2 / 3, None])
+    assert "| 50.00 | 100.00 | 66.67 |" in report_of(tmp_path)
 
 
 def test_timesteps_that_the_classifier_trusts_are_shown(
@@ -234,6 +253,23 @@ def test_a_report_tells_what_an_svm_chose_and_no_settings_that_played_no_part(
     assert "simulated:" in settings
     assert "pretrain:" not in settings
     assert "timesteps:" not in settings
+    network = ("network:", "patch_size:", "batch_size:", "steps:", "spreading:")
+    assert [name for name in network if name in settings] == []
+
+
+def test_an_svm_that_chose_nothing_tells_no_figures_of_a_choice(tmp_path: Path) -> None:
+    machine = {"class_path": "SupportVectorMachine", "init_args": {"sigmas": [2], "costs": [10]}}
+    start(tmp_path, merge(BASELINE, {"method": "svm", "classifier": {"estimator": machine}}))
+    text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    found = metrics_of(tmp_path)["found"]
+    assert found == {"name": "SupportVectorMachine", "rows": 30, "channels": 5}
+    assert "chose itself" not in report_of(tmp_path)
+
+
+def test_a_report_tells_what_few_pixels_were_taken(tmp_path: Path) -> None:
+    start(tmp_path, merge(BASELINE, {"split": "5000"}))
+    assert "- 5000 asked per class, and half of a class is kept" in report_of(tmp_path)
 
 
 @pytest.mark.parametrize("failing", ["write_report", "save_both"])
