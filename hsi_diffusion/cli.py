@@ -51,7 +51,7 @@ examples:
       repeat a run
 
 written into --out:
-  report.md, metrics.json (the figures, and under raw_bands those of the same classifier on raw
+  report.md, metrics.json (the figures, the confusion matrix, and under raw_bands those of the classifier on raw
   bands), config.yaml (repeats the run), model/ (for hsi-diffusion map), classification_map.png,
   classification_map.npy (classes 1..K, shape (H, W)), control_map.npy (that of the classifier on
   raw bands), false_colour.png, confusion_matrix.png, reconstruction.png, split.npz, checkpoints/,
