@@ -51,11 +51,11 @@ examples:
       repeat a run
 
 written into --out:
-  report.md, metrics.json (the figures, the confusion matrix, and under raw_bands those of the classifier on raw
-  bands), config.yaml (repeats the run), model/ (for hsi-diffusion map), classification_map.png,
-  classification_map.npy (classes 1..K, shape (H, W)), control_map.npy (that of the classifier on
-  raw bands), false_colour.png, confusion_matrix.png, reconstruction.png, split.npz, checkpoints/,
-  features/, logs/
+  report.md, metrics.json (the figures, the confusion matrix, and under raw_bands the figures of the
+  same classifier on raw bands), config.yaml (repeats the run), model/ (for hsi-diffusion map),
+  classification_map.npy (classes 1..K, shape (H, W)) and .png, control_map.npy (of the classifier
+  on raw bands), false_colour.png, confusion_matrix.png, reconstruction.png, split.npz,
+  checkpoints/, features/, logs/
 """
 
 
