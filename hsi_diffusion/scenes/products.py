@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+SWATH_LINES = 32
+"""Lines of a swath that are read in one go, as far as they are wanted."""
+
 _PRISMA = "HDFEOS/SWATHS/PRS_L2D_HCO"
 
 
@@ -162,11 +165,16 @@ def _open_emit(path: Path, file: h5py.File) -> Raster:
         seen = valid[down, across]
         line, sample = rows[down, across][seen] - 1, columns[down, across][seen] - 1
         values = np.full((*seen.shape, cube_shape[2]), nodata, dtype=dtype)
-        if seen.any():
-            top, left = int(line.min()), int(sample.min())
-            with h5py.File(path, "r") as opened:
-                part = opened["reflectance"][top : line.max() + 1, left : sample.max() + 1]
-            values[seen] = part[line - top, sample - left]
+        found = np.empty((len(line), cube_shape[2]), dtype=dtype)
+        # a row of the map crosses the swath, so that a box around it would hold most of the image
+        order = np.argsort(line, kind="stable")
+        with h5py.File(path, "r") as opened:
+            for some in np.split(order, np.flatnonzero(np.diff(line[order] // SWATH_LINES)) + 1):
+                if len(some):
+                    y, x = line[some], sample[some]
+                    box = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+                    found[some] = opened["reflectance"][box][y - y.min(), x - x.min()]
+        values[seen] = found
         return values, seen
 
     cube_shape, dtype = cube.shape, cube.dtype

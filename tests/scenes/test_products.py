@@ -171,3 +171,31 @@ def test_emit(tmp_path: Path) -> None:
     assert_array_equal(values[valid], raw[rows - 1, columns - 1][valid][:, [0, 1, 3, 4]])
     assert raster.georeference == Georeference("EPSG:4326", (5e-4, 0.0, 10.0, 0.0, -5e-4, 50.0))
     assert not open_raster(path).read(slice(0, 1))[1].any()
+
+
+def test_a_row_of_an_emit_map_that_crosses_the_swath_reads_a_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "EMIT_L2A_RFL_001_20230101T000000_0000000_001.nc"
+    raw = np.random.default_rng(0).random((200, 200, 3), dtype=np.float32)
+    diagonal = np.arange(1, 201, dtype=np.int32)
+    rows, columns = np.stack([diagonal, diagonal[::-1]]), np.stack([diagonal, diagonal])
+    with h5py.File(path, "w") as file:
+        file["reflectance"] = raw
+        for name in ("wavelengths", "fwhm"):
+            file[f"sensor_band_parameters/{name}"] = np.array([450.0, 550.0, 650.0])
+        file["location/glt_x"], file["location/glt_y"] = columns, rows
+    taken: list[int] = []
+    read = h5py.Dataset.__getitem__
+
+    def note(data: h5py.Dataset, *place: Any, **options: Any) -> Any:
+        found = read(data, *place, **options)
+        taken.append(np.asarray(found).nbytes if data.name == "/reflectance" else 0)
+        return found
+
+    raster = open_raster(path)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", note)
+    values, valid = raster.read(slice(0, 1))
+    assert valid.all()
+    assert_array_equal(values[0], raw[diagonal - 1, diagonal - 1])
+    assert sum(taken) < raw.nbytes / 4
