@@ -40,6 +40,8 @@ def map_main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--probabilities", metavar="FILE", help="also write them: float32, a band per class")
     add("--uncertainty", metavar="FILE", help="also write their entropy: float32, in nats")
+    add("--labels", metavar="FILE", help="ground truth of the image, to measure the map by")
+    add("--label_attribute", metavar="NAME", help="of polygons: the column that holds the class")
     add(
         "--memory",
         default="2GB",
@@ -95,6 +97,8 @@ def _map(options: argparse.Namespace) -> int:
         options.out.split(","),
         probabilities=options.probabilities,
         uncertainty=options.uncertainty,
+        labels=options.labels,
+        label_attribute=options.label_attribute,
         memory=options.memory,
         workers=options.workers,
         scheduler=options.scheduler,

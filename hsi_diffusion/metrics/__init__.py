@@ -9,7 +9,9 @@ from hsi_diffusion.metrics.functional import (
     miou,
     overall_accuracy,
     per_class_accuracy,
+    per_class_f1,
     per_class_iou,
+    per_class_users_accuracy,
     summarise,
 )
 from hsi_diffusion.metrics.hsi_metrics import HSIMetrics
@@ -24,6 +26,8 @@ __all__ = [
     "miou",
     "overall_accuracy",
     "per_class_accuracy",
+    "per_class_f1",
     "per_class_iou",
+    "per_class_users_accuracy",
     "summarise",
 ]

@@ -56,6 +56,36 @@ def per_class_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
     return counts.diagonal() / counts.sum(dim=1)
 
 
+def per_class_users_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
+    r"""Fraction of the pixels called a class that are of it (precision): :math:`n_{ii} / n_{+i}`.
+
+    The user's accuracy of maps, beside the producer's, which is :func:`per_class_accuracy`.
+
+    Args:
+        matrix: Confusion matrix, shape (K, K).
+
+    Returns:
+        Shape (K,), float64; nan where the target does not hold the class, or no pixel is called so.
+    """
+    counts = _checked(matrix)
+    users = counts.diagonal() / counts.sum(dim=0)
+    return users.where(counts.sum(dim=1) > 0, torch.nan)
+
+
+def per_class_f1(matrix: Tensor | NDArray[Any]) -> Tensor:
+    r"""Harmonic mean of user's and producer's accuracy: :math:`2 n_{ii} / (n_{i+} + n_{+i})`.
+
+    Args:
+        matrix: Confusion matrix, shape (K, K).
+
+    Returns:
+        Shape (K,), float64; nan where the target does not hold the class, predicted or not.
+    """
+    counts = _checked(matrix)
+    truth = counts.sum(dim=1)
+    return (2 * counts.diagonal() / (truth + counts.sum(dim=0))).where(truth > 0, torch.nan)
+
+
 def average_accuracy(matrix: Tensor | NDArray[Any]) -> Tensor:
     """Mean of :func:`per_class_accuracy` over the classes that the target holds.
 

@@ -19,9 +19,10 @@ import numpy as np
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingDependencyError
 from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
 from hsi_diffusion.models.hub import local_folder
+from hsi_diffusion.models.map_accuracy import ground_truth, map_accuracy
 from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
-from hsi_diffusion.scenes import Raster, open_raster, resample_bands
+from hsi_diffusion.scenes import Raster, open_raster, read_labels, resample_bands
 from hsi_diffusion.scenes.ground import pixel_sizes
 from hsi_diffusion.scenes.nodata import warn_of_nodata
 from hsi_diffusion.scenes.writers import ImageFacts, check_image_path, write_image
@@ -107,6 +108,8 @@ def map_image(
     *,
     probabilities: str | Path | None = None,
     uncertainty: str | Path | None = None,
+    labels: Any = None,
+    label_attribute: str | None = None,
     memory: int = 2 * 10**9,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -131,6 +134,10 @@ def map_image(
             the first, ``NAME-areas.csv`` and ``.json`` hold the areas of the classes.
         probabilities: File for the probabilities, float32, a band per class.
         uncertainty: File for their entropy in nats, float32.
+        labels: Ground truth of the image, whatever holds it
+            (:func:`~hsi_diffusion.scenes.read_labels`), to measure the map by: the figures are
+            told, and written as ``NAME-accuracy.json`` beside the first file. None: none.
+        label_attribute: For polygons and points: the column that holds the class.
         memory: Bytes that each process may hold.
         workers: Processes to start on this machine; None: this one.
         scheduler: Address of a Dask cluster that sees the same files; None: none.
@@ -164,6 +171,9 @@ def map_image(
     fitted, raster = job.open()
     fitted.known.check_bands(raster.shape, raster.wavelengths)
     fitted.known.warn_of_unknown_bands(raster.wavelengths)
+    truth = None
+    if labels is not None:  # before anything is computed
+        truth = ground_truth(read_labels(labels, raster, label_attribute), fitted.known)
     windows, tile = plan_windows(fitted, raster, memory)
     if job.image_options.get("nodata") is None:
         warn_of_nodata(*_some_rows(raster))
@@ -198,6 +208,8 @@ def map_image(
             f"tries them again: {failed[0]}"
         )
     areas = _write(job, fitted, raster, maps, extra)
+    if truth is not None:
+        _measure(job, fitted, truth, first, say)
     if not any(area["pixels"] for area in areas):
         warnings.warn(
             f"no pixel of {raster.path.name} holds data in all bands, so that its map is 0 "
@@ -364,6 +376,28 @@ def _write(
     write_text(stem.with_suffix(".csv"), table.getvalue())
     write_text(stem.with_suffix(".json"), json.dumps(areas, indent=2))
     return areas
+
+
+def _measure(
+    job: MapJob,
+    model: SceneClassifier,
+    truth: NDArray[np.int64],
+    first: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Tell the figures of a map, and write them beside it."""
+    found = map_accuracy(job.blocks("classes"), truth, model.known)
+    if not found["pixels"]:
+        say("no labelled pixel of the image has a class in the map, so that nothing is measured")
+        return
+    names = {"overall_accuracy": "overall accuracy", "average_accuracy": "average accuracy"}
+    told = ", ".join(
+        f"{names.get(name, name)} {100 * found[name]:.2f}"
+        for name in ("overall_accuracy", "average_accuracy", "kappa")
+        if found[name] is not None
+    )
+    say(f"on {found['pixels']:,} labelled pixels, in percent: {told}")
+    write_text(first.with_name(f"{first.stem}-accuracy.json"), json.dumps(found, indent=2))
 
 
 def _areas(

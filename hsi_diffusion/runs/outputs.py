@@ -14,6 +14,7 @@ from rich.console import Console
 from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
 from hsi_diffusion.hardware import describe_hardware
+from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy
 from hsi_diffusion.models import BandRepresentation
 from hsi_diffusion.patches import blur_radius, in_labelled_fields
 from hsi_diffusion.reports import (
@@ -290,16 +291,10 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
 
 
 def _of_classes(matrix: NDArray[np.int64]) -> dict[str, Any]:
-    """The confusion matrix, and what it says of each class beside the producer's accuracy.
-
-    NaN where the test pixels hold none of the class, and a user's accuracy where none is called so.
-    """
-    hits, truth, called = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        users, f1 = hits / np.where(truth > 0, called, 0), 2 * hits / (truth + called)
+    """The confusion matrix, and what it says of each class beside the producer's accuracy."""
     return {
-        "per_class_users_accuracy": users.tolist(),
-        "per_class_f1": np.where(truth > 0, f1, np.nan).tolist(),
+        "per_class_users_accuracy": per_class_users_accuracy(matrix).tolist(),
+        "per_class_f1": per_class_f1(matrix).tolist(),
         "confusion_matrix": {
             "rows": "ground truth",
             "columns": "predicted",

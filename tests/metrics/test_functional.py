@@ -13,7 +13,9 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     cohen_kappa_score,
     confusion_matrix,
+    f1_score,
     jaccard_score,
+    precision_score,
 )
 
 from hsi_diffusion import metrics
@@ -149,3 +151,17 @@ def test_counts_on_hardware_without_float64_are_summarised_on_the_cpu() -> None:
 def test_refuses_what_is_no_confusion_matrix(shape: tuple[int, ...]) -> None:
     with pytest.raises(ConfigurationError, match="matrix must be a square"):
         metrics.summarise(torch.zeros(shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_users_accuracy_and_f1_are_those_of_scikit_learn(case: int) -> None:
+    truth, prediction, num_classes = labels(case)
+    matrix, every = matrix_of(truth, prediction, num_classes), range(num_classes)
+    present = np.isin(np.arange(num_classes), truth)
+    for score, found in (
+        (precision_score, metrics.per_class_users_accuracy(matrix)),
+        (f1_score, metrics.per_class_f1(matrix)),
+    ):
+        expected = score(truth, prediction, labels=every, average=None, zero_division=np.nan)
+        expected = np.where(present, expected, np.nan)
+        assert found.numpy() == pytest.approx(expected, nan_ok=True)

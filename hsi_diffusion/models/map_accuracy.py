@@ -1,0 +1,102 @@
+"""How a map agrees with ground truth of its image."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from hsi_diffusion.models.fitted import FittedOn
+    from hsi_diffusion.scenes.vector import Labels
+
+Block = tuple[slice, slice, "NDArray[Any]"]
+
+
+def ground_truth(labels: Labels, known: FittedOn) -> NDArray[np.int64]:
+    """Ground truth as places 1..K among the classes that a model knows, 0 elsewhere.
+
+    Args:
+        labels: Class values on the image's pixels. Classes that the file names are the model's
+            classes of the same name, the others those of the same number.
+        known: What the model knows of the scene that it learned.
+
+    Returns:
+        Shape (H, W).
+
+    Raises:
+        SceneError: None of the classes is the model's.
+    """
+    by_name = dict(zip(known.class_names, range(1, len(known.class_names) + 1), strict=True))
+    by_id = dict(zip(known.class_ids, range(1, len(known.class_ids) + 1), strict=True))
+    values, where, counts = np.unique(labels.values, return_inverse=True, return_counts=True)
+    named = [labels.names.get(value) for value in values.tolist()]
+    places = [
+        by_id.get(value, 0) if name is None else by_name.get(name, 0)
+        for value, name in zip(values.tolist(), named, strict=True)
+    ]
+    others = {
+        name or str(value): pixels
+        for value, name, place, pixels in zip(values, named, places, counts.tolist(), strict=True)
+        if value and not place
+    }
+    if others and not any(places):
+        raise SceneError(
+            f"none of the classes of the labels ({', '.join(others)}) is one of the model's "
+            f"({', '.join(known.class_names)}); give labels with the same names or numbers"
+        )
+    if others:
+        warnings.warn(
+            f"{sum(others.values())} labelled pixels are of classes that the model doesn't know "
+            f"({', '.join(others)}), and are left out",
+            stacklevel=3,
+        )
+    return np.array(places)[where].reshape(labels.values.shape)
+
+
+def map_accuracy(
+    blocks: Iterable[Block], truth: NDArray[np.int64], known: FittedOn
+) -> dict[str, Any]:
+    """Figures of a map on the labelled pixels that it gives a class.
+
+    Args:
+        blocks: Rows, columns and class ids (h, w) of every part of the map, 0 = no data.
+        truth: From :func:`ground_truth`.
+        known: What the model knows of the scene that it learned.
+
+    Returns:
+        Plain data: figures as fractions, lists in the order of ``classes``, None for what there is
+        not; the confusion matrix has a row for each class of the ground truth.
+    """
+    number = len(known.class_ids)
+    ids = np.array([0, *known.class_ids])
+    counts = np.zeros((number + 1) ** 2, dtype=np.int64)
+    for rows, columns, found in blocks:
+        pairs = truth[rows, columns] * (number + 1) + np.searchsorted(ids, found)
+        counts += np.bincount(pairs.ravel(), minlength=len(counts))
+    matrix = counts.reshape(number + 1, number + 1)[1:, 1:]
+    figures = {name: value.tolist() for name, value in summarise(matrix).items()} | {
+        "per_class_users_accuracy": per_class_users_accuracy(matrix).tolist(),
+        "per_class_f1": per_class_f1(matrix).tolist(),
+    }
+    return {
+        "pixels": int(matrix.sum()),
+        "classes": list(known.class_names),
+        **{name: _or_none(value) for name, value in figures.items()},
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _or_none(value: Any) -> Any:
+    """Numbers as JSON knows them, which has no NaN."""
+    if isinstance(value, list):
+        return [_or_none(item) for item in value]
+    return None if np.isnan(value) else value
