@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import math
 import re
 import secrets
 from contextlib import contextmanager
@@ -84,3 +85,20 @@ def digest_of(plain: Mapping[str, Any]) -> str:
         plain: What JSON can say. Tuples count as lists.
     """
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def plain_data(value: Any) -> Any:
+    """A value as strict JSON knows it.
+
+    Numbers and arrays of NumPy become plain ones, NaN and infinity None, and objects what they
+    print.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_data(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else repr(value)

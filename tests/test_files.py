@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
+from hsi_diffusion.files import atomic_path, digest_of, plain_data, remove_temporaries, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +58,11 @@ def test_a_digest_is_that_of_the_plain_data() -> None:
     plain = {"b": {"d": 0.1, "c": None}, "a": (1, 2)}
     assert digest_of(plain) == hashlib.sha256(written).hexdigest()
     assert digest_of({**plain, "a": (2, 1)}) != digest_of(plain)
+
+
+def test_plain_data_is_strict_json() -> None:
+    given = {1: np.float32(0.5), "a": (np.arange(2), float("nan")), "b": [np.inf, None, "x"]}
+    found = plain_data(given | {"c": len})
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
+        "1": 0.5, "a": [[0, 1], None], "b": [None, None, "x"], "c": repr(len),
+    }  # fmt: skip

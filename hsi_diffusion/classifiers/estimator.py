@@ -12,6 +12,7 @@ from sklearn.base import clone
 from hsi_diffusion.classifiers.base import PixelClassifier, array_of
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
 from hsi_diffusion.features import FeatureCube
+from hsi_diffusion.files import plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,21 +222,10 @@ def _chosen(estimator: Any) -> dict[str, Any]:
         return {}
     names = ("sigma_", "cost_", "folds_", "cross_validated_accuracy_", "best_params_")
     return {
-        name.rstrip("_"): _plain(getattr(estimator, name))
+        name.rstrip("_"): plain_data(getattr(estimator, name))
         for name in names
         if hasattr(estimator, name)
     }
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it: numbers and arrays of NumPy, and objects by what they print."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, str | int | float) else repr(value)
 
 
 def _probabilities(

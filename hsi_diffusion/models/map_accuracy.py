@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsi_diffusion.errors import SceneError
+from hsi_diffusion.files import plain_data
 from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy, summarise
 
 if TYPE_CHECKING:
@@ -87,16 +88,11 @@ def map_accuracy(
         "per_class_users_accuracy": per_class_users_accuracy(matrix).tolist(),
         "per_class_f1": per_class_f1(matrix).tolist(),
     }
-    return {
+    held = {
         "pixels": int(matrix.sum()),
         "classes": list(known.class_names),
-        **{name: _or_none(value) for name, value in figures.items()},
-        "confusion_matrix": matrix.tolist(),
+        **figures,
+        "confusion_matrix": matrix,
     }
-
-
-def _or_none(value: Any) -> Any:
-    """Numbers as JSON knows them, which has no NaN."""
-    if isinstance(value, list):
-        return [_or_none(item) for item in value]
-    return None if np.isnan(value) else value
+    plain: dict[str, Any] = plain_data(held)
+    return plain

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from hsi_diffusion.errors import MissingDependencyError
-from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.files import atomic_path, plain_data, write_text
 from hsi_diffusion.hardware import describe_hardware
 from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy
 from hsi_diffusion.models import BandRepresentation
@@ -114,7 +114,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         },
     )
     _log(result, results, folder, logger)
-    found = _plain(_summary(result, results, leakage))
+    found = plain_data(_summary(result, results, leakage))
     write_text(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))
 
 
@@ -286,7 +286,7 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
                 TRAINING_ACCURACY: float(right[split.labelled].mean()),
                 UNSEEN_FIELDS: float(right[unseen].mean()) if len(unseen) else None,
             }
-            found[name] = _plain(held)
+            found[name] = plain_data(held)
     return found
 
 
@@ -360,12 +360,3 @@ def _metres(scene: Scene) -> float | None:
     with suppress(MissingDependencyError):
         sizes = pixel_sizes(scene.georeference, scene.height, scene.width)
     return None if sizes is None else math.sqrt(sizes[1, scene.height // 2])
-
-
-def _plain(value: Any) -> Any:
-    """Numbers that JSON can't say, such as NaN, as None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
