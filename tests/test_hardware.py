@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from hsi_diffusion import hardware
-from hsi_diffusion.hardware import describe_hardware, fast_bfloat16, resolve_precision
+from hsi_diffusion.hardware import (
+    describe_hardware,
+    fast_bfloat16,
+    one_blas_thread,
+    resolve_precision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,3 +80,31 @@ def test_without_a_list_of_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fast_bfloat16(CPU) is False
     expected = platform.processor() or platform.machine()
     assert describe_hardware().startswith(f"{expected}, ")
+
+
+def test_numpys_threads_stay_out_of_pytorchs_way_while_a_function_works() -> None:
+    def threads() -> dict[str, int]:
+        found = threadpool_info()
+        return {
+            one["filepath"]: one["num_threads"]
+            for one in found
+            if one.get("threading_layer") == "pthreads"
+        }
+
+    def work(value: int, *, fails: bool = False) -> tuple[int, dict[str, int], int]:
+        """Does something."""
+        if fails:
+            raise ValueError("it failed")
+        return value, threads(), torch.get_num_threads()
+
+    before = threads(), torch.get_num_threads()
+    alone = one_blas_thread(work)
+    value, during, of_torch = alone(3)
+    assert value == 3
+    assert set(during) == set(before[0])
+    assert set(during.values()) <= {1}
+    assert of_torch == before[1]
+    with pytest.raises(ValueError, match="it failed"):
+        alone(3, fails=True)
+    assert (threads(), torch.get_num_threads()) == before
+    assert alone.__doc__ == work.__doc__

@@ -263,7 +263,7 @@ def build_cell(
         preset: What :func:`~hsi_diffusion.runs.read_preset` gives.
         changes: Settings that are laid over the preset, one after the other.
         given: Settings that are taken whole, not laid over what the preset says: the scene, the
-            split and others of :data:`GIVEN`.
+            split, the names of method and preset, and others of :data:`GIVEN`.
         control: Measure the same classifier on raw bands beside it.
         pretraining_seed: See :class:`Cell`.
 
@@ -282,7 +282,7 @@ def build_cell(
         plain["raw_bands"] = []
     others = {key: value for key, value in given.items() if key not in ("scene", "split", "seed")}
     place = _read(where | others)
-    names = (*WHERE, "logger", "group")
+    names = (*WHERE, "logger", "group", "method", "preset")
     settings = replace(
         _read(plain), seed=given["seed"], **{name: getattr(place, name) for name in names}
     )

@@ -218,7 +218,8 @@ def _column_cells(settings: BenchmarkSettings, column: ColumnSettings) -> list[C
     for method in settings.methods:
         if column.methods is not None and method.name not in column.methods:
             continue
-        preset = read_preset(method.method, method.preset or settings.preset)
+        named = {"method": method.method, "preset": method.preset or settings.preset}
+        preset = read_preset(named["method"], named["preset"])
         control = method.control and not method.vary
         for seed, variant in product(
             column.seeds or method.seeds or settings.seeds, method.variants()
@@ -228,7 +229,7 @@ def _column_cells(settings: BenchmarkSettings, column: ColumnSettings) -> list[C
                 column.name,
                 preset,
                 (settings.set, method.set, variant.changes),
-                {**given, "seed": seed},
+                {**given, **named, "seed": seed},
                 control=control and settings.reference in (None, method.name),
                 pretraining_seed=settings.pretrainings and seed % settings.pretrainings,
             )

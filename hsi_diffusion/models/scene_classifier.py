@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
+from hsi_diffusion.hardware import one_blas_thread
 from hsi_diffusion.models import hub
 from hsi_diffusion.models.fitting import Fitting
 from hsi_diffusion.models.predictor import Predictor
@@ -173,6 +174,7 @@ class SceneClassifier:
             self.pretrained = pretrain(module, data, settings, self.runtime, resume=resume)
         return self.pretrained
 
+    @one_blas_thread
     def fit(self, scene: Scene, split: Split, *, graph: Graph | None = None) -> Self:
         """Learn a scene: pretrain, choose features, learn the labels.
 
@@ -208,6 +210,7 @@ class SceneClassifier:
         self.graph, self._recipe, self._read = fitting.graph, fitting.recipe, None
         return self
 
+    @one_blas_thread
     def predict(self, image: Scene | NDArray[Any]) -> Prediction:
         """Classify every pixel of an image of the sensor that was learned.
 

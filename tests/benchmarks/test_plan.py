@@ -54,6 +54,8 @@ def test_cells_are_every_method_on_every_split_seed_by_seed() -> None:
         assert cell.settings.root == "somewhere"
         assert cell.settings.group == "Benchmark"
         assert cell.settings.pretrains == (cell.row != "svm")
+        # of its report, its config.yaml and W&B; SIMPLE's rows have no titles of their own
+        assert (cell.settings.method, cell.settings.preset) == (cell.row, "cpu")
         # one distance for all methods, so that all are tested on the same pixels
         assert cell.settings.guard == (6 if "blocks" in cell.column else None)
     shared = {cell.pretraining_folder(Path()) for cell in cells if cell.row == "diffcrn"}
