@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
+import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.console import find_own_parts, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hsi_diffusion.runs import RunSettings
 
@@ -70,9 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = given[0] if given else "--help"
-    if command not in COMMANDS:
+    if command in ("-h", "--help"):
         print(_usage())
-        return 0 if command in ("-h", "--help") else 2
+        return 0
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"{_usage()}\n\nerror: there is no command {command!r}{hint}", file=sys.stderr)
+        return 2
     find_own_parts()
     work: Callable[[list[str]], int] = _DISPATCH[command]
     return work(given)
@@ -145,21 +153,36 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     asked: dict[str, Any] = {}
     for plain in map(read_yaml, files):
         asked = merge(asked, plain)
-    asked = merge(asked, _named(flags))
+    written, named = asked, _named(flags)
+    asked = merge(asked, named)
     usual = {"method": "spectraldiff", "preset": "quick"}
     names = {key: str(asked.get(key, value)) for key, value in usual.items()}
     preset = read_preset(names["method"], names["preset"])
     # imported here: with torch it takes seconds, and a wrong name is told at once
     from hsi_diffusion.patches import kind_of
-    from hsi_diffusion.recipes import from_flags
+    from hsi_diffusion.recipes import Recipe, from_flags
     from hsi_diffusion.runs import RunSettings
 
     given = from_flags(RunSettings, flags)
     asked = merge(asked, given)
+    whole = all(field.name in written for field in fields(Recipe))
+    if whole:
+        _check_same_names(written, named)
     # what of a preset applies follows the scene and the split, whichever way they are said
     where = ("scene", "cube", "split", "train_mask", "test_mask")
-    first = RunSettings.from_dict({key: asked[key] for key in where if key in asked})
-    plain = preset_for(preset, scene=str(first.scene), split=kind_of(first.split_kind))
+
+    def usual_for(plain: dict[str, Any]) -> dict[str, Any]:
+        first = RunSettings.from_dict({key: plain[key] for key in where if key in plain})
+        return preset_for(preset, scene=str(first.scene), split=kind_of(first.split_kind))
+
+    plain = usual_for(asked)
+    if whole and "split" in written and plain != usual_for(written):
+        warnings.warn(
+            f"{files[-1]} holds every setting, so that what the preset changes for the scene and "
+            "the split of the command line is not applied; for these, give the settings of "
+            "--print_config with them",
+            stacklevel=2,
+        )
     settings = RunSettings.from_dict(merge(plain, asked) | names)
     if not settings.pretrains and (useless := set(given.get("pretrain", ())) - {"denoiser"}):
         raise ConfigurationError(
@@ -167,6 +190,19 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
             f"{', '.join(f'--pretrain.{name}' for name in sorted(useless))}"
         )
     return settings
+
+
+def _check_same_names(written: Mapping[str, Any], named: Mapping[str, str]) -> None:
+    """Refuse a method or preset beside a file that holds all settings of another one."""
+    from hsi_diffusion.errors import ConfigurationError
+
+    for key, value in named.items():
+        if key in written and str(written[key]) != value:
+            raise ConfigurationError(
+                f"--{key} {value} would change the name and nothing else, since --config holds "
+                f"every setting of {key} {written[key]}: leave out one of the two, or print the "
+                f"settings of the other {key} (--{key} {value} --print_config) and change those"
+            )
 
 
 def _configs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

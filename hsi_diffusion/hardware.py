@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-P = ParamSpec("P")
-R = TypeVar("R")
+    from contextlib import AbstractContextManager
 
 Precision = Literal["float32", "bfloat16"]
 """Number format of a computation."""
@@ -51,19 +47,16 @@ def resolve_precision(precision: AnyPrecision, device: torch.device) -> Precisio
     return "bfloat16" if fast_bfloat16(device) else "float32"
 
 
-def one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """Let NumPy and SciPy multiply matrices with one thread while a function works.
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Let NumPy and SciPy multiply matrices with one thread in a ``with`` block.
 
     The threads of their OpenBLAS are no others' (OpenMP's, as PyTorch has them), and both wait for
     the next product by spinning. Where both are used in turn, each takes the cores from the other.
     """
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with ThreadpoolController().select(threading_layer="pthreads").limit(limits=1):
-            return function(*args, **kwargs)
-
-    return call
+    limits: AbstractContextManager[object] = (
+        ThreadpoolController().select(threading_layer="pthreads").limit(limits=1)
+    )
+    return limits
 
 
 def _cpu_flags() -> set[str]:

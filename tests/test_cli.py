@@ -56,6 +56,7 @@ def test_help_lists_the_commands_and_answers_at_once(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert all(f"  {command} " in shown for command in COMMANDS)
     assert main(["rum"]) == 2
+    assert capsys.readouterr().err.endswith("error: there is no command 'rum'; did you mean run?\n")
     code = "import sys, hsi_diffusion.cli as it; it.main(['-h']); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
@@ -149,6 +150,25 @@ def test_the_printed_settings_repeat_the_run(
     assert capsys.readouterr().out == printed
     assert yaml.safe_load(printed) == run_settings(arguments).to_dict()
     assert [path.name for path in here.iterdir()] == ["config.yaml"]
+
+
+def test_whole_settings_are_not_called_by_another_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diffcrn = ["--method", "diffcrn", "--preset", "cpu", "--split", "10"]
+    assert main(["run", *diffcrn, "--print_config"]) == 0
+    Path("whole.yaml").write_text(capsys.readouterr().out)
+    for flag, other in (("--method", "svm"), ("--preset", "quick")):
+        assert main(["run", "--config", "whole.yaml", flag, other, "--print_config"]) == 2
+        assert f"{flag} {other} would change the name and nothing else" in error_of(capsys)
+    same = run_settings(["--config", "whole.yaml", *diffcrn, "--seed", "3"])
+    assert (same.seed, same.spreading.active) == (3, True)
+    with pytest.warns(UserWarning, match="what the preset changes for the scene and the split"):
+        moved = run_settings(["--config", "whole.yaml", "--split", "0.1"])
+    assert moved.spreading.active  # as the file says
+    Path("part.yaml").write_text("{method: diffcrn, preset: cpu, seed: 4}")
+    other = run_settings(["--config", "part.yaml", "--method", "svm"])
+    assert (other.method, other.pretrains, other.seed) == ("svm", False, 4)
 
 
 @pytest.mark.parametrize("split", ["10", "fields"])

@@ -91,20 +91,12 @@ def test_numpys_threads_stay_out_of_pytorchs_way_while_a_function_works() -> Non
             if one.get("threading_layer") == "pthreads"
         }
 
-    def work(value: int, *, fails: bool = False) -> tuple[int, dict[str, int], int]:
-        """Does something."""
-        if fails:
-            raise ValueError("it failed")
-        return value, threads(), torch.get_num_threads()
-
     before = threads(), torch.get_num_threads()
-    alone = one_blas_thread(work)
-    value, during, of_torch = alone(3)
-    assert value == 3
-    assert set(during) == set(before[0])
-    assert set(during.values()) <= {1}
-    assert of_torch == before[1]
-    with pytest.raises(ValueError, match="it failed"):
-        alone(3, fails=True)
+    with one_blas_thread():
+        during = threads()
+        assert set(during) == set(before[0])
+        assert set(during.values()) <= {1}
+        assert torch.get_num_threads() == before[1]
+    with pytest.raises(ValueError, match="it failed"), one_blas_thread():
+        raise ValueError("it failed")
     assert (threads(), torch.get_num_threads()) == before
-    assert alone.__doc__ == work.__doc__

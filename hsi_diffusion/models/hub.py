@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, MissingDependencyError, reason
+from hsi_diffusion.reports.tables import TextTable, percent
 from hsi_diffusion.scenes import CATALOGUE, scene_info
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def download(name: str, revision: str | None = None) -> Path:
 
 
 def local_folder(model: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model: its own, or, where there is none of that name, fetched from the Hub.
+    """The folder of a model: its own, that in a run's, or, where there is none, from the Hub.
 
     Raises:
         CheckpointError: There is no such model on the Hub, or it can't be reached.
@@ -69,7 +70,8 @@ def local_folder(model: str | Path, revision: str | None = None) -> Path:
     """
     if NAME.fullmatch(str(model)) and not Path(model).exists():
         return download(str(model), revision)
-    return Path(model)
+    folder = Path(model)
+    return folder / "model" if (folder / "model" / FILES[0]).is_file() else folder
 
 
 def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> str:
@@ -143,11 +145,13 @@ def _measured(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
     rows = {"this model": found}
     if "raw_bands" in found:
         rows["the same classifier on raw bands"] = found["raw_bands"]
-    table = [f"| | {' | '.join(FIGURES.values())} |", "| --- | ---: | ---: | ---: |"]
-    for name, figures in rows.items():
-        cells = [figures.get(key) for key in FIGURES]
-        shown = ["-" if value is None else f"{100 * value:.2f}" for value in cells]
-        table.append(f"| {name} | {' | '.join(shown)} |")
+    table = TextTable(
+        ("", *FIGURES.values()),
+        tuple(
+            (name, *(percent(figures.get(key)) for key in FIGURES))
+            for name, figures in rows.items()
+        ),
+    )
     pixels = found["pixels"]
     return [
         (
@@ -155,7 +159,7 @@ def _measured(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
             f"`{settings['split']}`, seed {settings['seed']}: {pixels['train'] + pixels['val']:,} "
             f"labelled pixels, {pixels['test']:,} test pixels, in percent:"
         ),
-        "\n".join(table),
+        table.to_markdown(),
         (
             "One run on one split can't tell the difference from chance. On a random split most "
             "test pixels lie in fields with labels, so expect less elsewhere."

@@ -9,7 +9,6 @@ import numpy as np
 
 from hsi_diffusion.features.tiles import with_halo
 from hsi_diffusion.graphs import Spreading
-from hsi_diffusion.hardware import one_blas_thread
 from hsi_diffusion.models.fitting import graph_cubes
 from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.representation import DiffusionRepresentation
@@ -67,7 +66,6 @@ class Predictor:
             found = spreading.join(found, *labelled)
         return Prediction(found, known.class_names, known.class_ids, valid)
 
-    @one_blas_thread
     def predict_window(
         self, image: Raster, rows: slice, columns: slice, *, tile: int | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -9,19 +9,28 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
+from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError, SplitError
 from hsi_diffusion.hardware import one_blas_thread
 from hsi_diffusion.models import hub
 from hsi_diffusion.models.fitting import Fitting
+from hsi_diffusion.models.map_accuracy import ground_truth, map_accuracy
 from hsi_diffusion.models.predictor import Predictor
 from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
 from hsi_diffusion.models.representation import DiffusionRepresentation
 from hsi_diffusion.models.stopwatch import Stopwatch
 from hsi_diffusion.models.storage import StoredModel, load_model, save_model
 from hsi_diffusion.modules import Runtime
-from hsi_diffusion.patches import kind_of
-from hsi_diffusion.recipes import Recipe, from_plain, preset_for, read_preset
+from hsi_diffusion.patches import Split, kind_of
+from hsi_diffusion.recipes import (
+    FeatureCandidate,
+    Recipe,
+    from_plain,
+    merge,
+    preset_for,
+    read_preset,
+)
 from hsi_diffusion.scenes import Scene, fill_nodata
+from hsi_diffusion.scenes.vector import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +44,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
     from hsi_diffusion.models.prediction import Prediction
     from hsi_diffusion.modules import DiffusionPretrainModule
-    from hsi_diffusion.patches import Split
     from hsi_diffusion.recipes import DenoiserFactory, Location
 
 
@@ -50,13 +58,16 @@ class SceneClassifier:
         recipe: What decides it, see :class:`~hsi_diffusion.recipes.Recipe`; or plain data of a
             preset, whose ``scenes``, ``few_shot`` and ``disjoint`` sections follow the scene and
             the split.
+        changes: For plain data: settings that are laid over it, whatever scene and split are, such
+            as ``{"pretrain": {"steps": 200}}``.
         seed: Rules everything random.
         runtime: Where to compute, log and write; None: here, without files.
         watch: Times the stages; None: a new one.
         stage: Name of the classifier's training in logs, and of its checkpoint.
 
     Raises:
-        ConfigurationError: The hardware that the runtime names is not there.
+        ConfigurationError: The hardware that the runtime names is not there, or a Recipe is given
+            with changes.
 
     Attributes:
         pretrained: The trained denoiser with its band transform; None before, and without one.
@@ -80,12 +91,19 @@ class SceneClassifier:
         self,
         recipe: Recipe | Mapping[str, Any],
         *,
+        changes: Mapping[str, Any] | None = None,
         seed: int = 0,
         runtime: Runtime | None = None,
         watch: Stopwatch | None = None,
         stage: str = "classifier",
     ) -> None:
+        if changes is not None and isinstance(recipe, Recipe):
+            raise ConfigurationError(
+                "changes belong to the plain data of a preset; a Recipe is changed with "
+                "dataclasses.replace"
+            )
         self._given = recipe
+        self._changes = dict(changes or {})
         self._recipe = recipe if isinstance(recipe, Recipe) else None
         self._read: StoredModel | None = None
         self.seed = seed
@@ -100,6 +118,21 @@ class SceneClassifier:
         self.prediction: Prediction | None = None
         self.graph: Graph | None = None
 
+    def __repr__(self) -> str:
+        """What it learned, in a line."""
+        if self.fitted is None:
+            return f"{type(self).__name__}, not fitted"
+        known, seen_as = self.known, self.fitted.representation
+        height, width, bands = known.shape
+        seen = "raw bands"
+        if isinstance(seen_as, DiffusionRepresentation):
+            request = seen_as.request
+            seen = f"features of {FeatureCandidate(request.timesteps, request.levels)}"
+        return (
+            f"{type(self).__name__}, fitted on {known.scene} ({height} x {width} pixels, {bands} "
+            f"bands, {len(known.class_names)} classes): {seen}"
+        )
+
     @classmethod
     def from_recipe(cls, method: Location, preset: str = "cpu", **options: Any) -> Self:
         """A model by the names of a recipe.
@@ -108,10 +141,14 @@ class SceneClassifier:
             method: Name of a method, such as ``"diffgraph"``, or a folder with recipes of your
                 own.
             preset: ``"quick"``, ``"cpu"`` or ``"paper"``.
-            **options: Further arguments of the class.
+            **options: Further arguments of the class, such as ``changes`` of settings.
 
         Raises:
             ConfigurationError: There is no such method or preset.
+
+        Example:
+            >>> steps = {"pretrain": {"steps": 200}, "classifier": {"members": 1}}
+            >>> model = SceneClassifier.from_recipe("diffcrn", "cpu", changes=steps)
         """
         return cls(read_preset(method, preset), **options)
 
@@ -174,7 +211,6 @@ class SceneClassifier:
             self.pretrained = pretrain(module, data, settings, self.runtime, resume=resume)
         return self.pretrained
 
-    @one_blas_thread
     def fit(self, scene: Scene, split: Split, *, graph: Graph | None = None) -> Self:
         """Learn a scene: pretrain, choose features, learn the labels.
 
@@ -192,8 +228,7 @@ class SceneClassifier:
 
         Raises:
             HsiDiffusionError: A setting, the scene or the split don't fit; reported before anything
-            is
-                computed.
+                is computed.
         """
         if self._read is not None and self._read.foreign:
             raise ConfigurationError(
@@ -205,12 +240,12 @@ class SceneClassifier:
         fitting.check()
         if fitting.recipe.pretrains and self.pretrained is None:
             fitting.module = self.pretrain(scene, split)
-        fitting.build_graph(graph)
-        self.fitted, self.record, self.prediction = fitting.learn()
+        with one_blas_thread():
+            fitting.build_graph(graph)
+            self.fitted, self.record, self.prediction = fitting.learn()
         self.graph, self._recipe, self._read = fitting.graph, fitting.recipe, None
         return self
 
-    @one_blas_thread
     def predict(self, image: Scene | NDArray[Any]) -> Prediction:
         """Classify every pixel of an image of the sensor that was learned.
 
@@ -239,7 +274,40 @@ class SceneClassifier:
         elif isinstance(image, np.ma.MaskedArray):
             known.check_bands(image.shape, None)
             image, valid = _filled(image)
-        return self.predictor.predict(known.cube_of(image), valid)
+        with one_blas_thread():
+            return self.predictor.predict(known.cube_of(image), valid)
+
+    def score(self, scene: Scene, split: Split | None = None) -> dict[str, Any]:
+        """Compare the model's classes with the labels of a scene.
+
+        Args:
+            scene: The scene that was learned, or another one of the sensor; its classes are the
+                model's of the same name.
+            split: Its test pixels are measured; None: all labelled pixels, those that were learned
+                too.
+
+        Returns:
+            Plain data: ``pixels`` (how many were measured), ``classes`` (the names), figures as
+            fractions (``overall_accuracy``, ``average_accuracy``, ``kappa``, ``fwiou``, ``miou``,
+            ``per_class_accuracy``, ...; None where there is nothing to measure), and
+            ``confusion_matrix`` with a row for each true class.
+
+        Raises:
+            NotFittedError: :meth:`fit` was not called.
+            SceneError: The scene has other bands, or none of the model's classes.
+            SplitError: The split is one of another scene.
+        """
+        _check_kinds(scene, split)
+        info = scene.info
+        ids = np.array([0, *info.class_ids])[scene.labels]
+        names = dict(zip(info.class_ids, info.class_names, strict=True))
+        truth = ground_truth(Labels(ids, names, {}), self.known)
+        if split is not None:
+            split.check_fits(scene.labels)
+            tested = np.isin(np.arange(truth.size), split.test).reshape(truth.shape)
+            truth = np.where(tested, truth, 0)
+        found = self.predict(scene).ids
+        return map_accuracy([(slice(None), slice(None), found)], truth, self.known)
 
     @property
     def predictor(self) -> Predictor:
@@ -347,9 +415,11 @@ class SceneClassifier:
         if isinstance(self._given, Recipe):
             return self._given
         kind = "" if split is None else kind_of(split)
-        return from_plain(Recipe, preset_for(self._given, scene=scene.name, split=kind))
+        plain = preset_for(self._given, scene=scene.name, split=kind)
+        return from_plain(Recipe, merge(plain, self._changes))
 
     def _fitting(self, scene: Scene, split: Split) -> Fitting:
+        _check_kinds(scene, split)
         return Fitting(
             self._resolved(scene, split),
             scene,
@@ -365,6 +435,25 @@ class SceneClassifier:
         if self.fitted is None:
             raise NotFittedError("this model has learned nothing yet: call fit(scene, split) first")
         return self.fitted
+
+
+def _check_kinds(scene: Scene, split: Split | None) -> None:
+    """Refuse arrays and numbers in the place of a scene and a split."""
+    if not isinstance(scene, Scene):
+        raise SceneError(
+            f"scene must be a Scene, got {_told(scene)}: load_scene(name, root), or "
+            "load_custom_scene(cube, labels) for arrays and files of yours, make one"
+        )
+    if split is not None and not isinstance(split, Split):
+        raise SplitError(
+            f"split must be a Split, got {_told(split)}: scene_split(scene, 10, patch_size=9) "
+            "makes one of 10 pixels of each class"
+        )
+
+
+def _told(value: object) -> str:
+    """A value where it is short, else its type."""
+    return repr(value) if isinstance(value, int | float | str) else type(value).__name__
 
 
 def _filled(

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+)
 from sklearn.neighbors import KNeighborsClassifier
 
 from hsi_diffusion import (
@@ -20,7 +26,7 @@ from hsi_diffusion import (
     simulate_scene,
 )
 from hsi_diffusion.classifiers import EstimatorClassifier, NetworkClassifier, SupportVectorMachine
-from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
+from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError, SplitError
 from hsi_diffusion.models import DiffusionRepresentation
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.patches import BandTransform, StreamingPCA
@@ -307,3 +313,64 @@ def test_classes_have_the_numbers_of_the_label_map() -> None:
     model = SceneClassifier(recipe(KINDS["label propagation"])).fit(numbered, split())
     found = model.predict(scene(1))
     np.testing.assert_array_equal(found.ids, np.array([0, 2, 5, 9])[found.classes])
+
+
+def test_the_score_is_that_of_the_test_pixels_by_an_independent_count() -> None:
+    model = SceneClassifier(recipe(KINDS["label propagation"])).fit(scene(), split())
+    found = model.score(scene(), split())
+    truth = scene().labels.ravel()[split().test]
+    said = model.predict(scene()).classes.ravel()[split().test]
+    assert found["pixels"] == len(split().test)
+    assert found["classes"] == list(scene().info.class_names)
+    assert found["overall_accuracy"] == pytest.approx(accuracy_score(truth, said))
+    assert found["average_accuracy"] == pytest.approx(balanced_accuracy_score(truth, said))
+    assert found["kappa"] == pytest.approx(cohen_kappa_score(truth, said))
+    assert found["confusion_matrix"] == confusion_matrix(truth, said).tolist()
+    assert model.score(scene())["pixels"] == (scene().labels > 0).sum()
+
+
+def test_the_score_on_another_scene_goes_by_the_names_of_the_classes() -> None:
+    model = SceneClassifier(recipe(KINDS["label propagation"])).fit(scene(), split())
+    other, info = scene(1), scene(1).info
+    turned = dataclasses.replace(info, class_names=info.class_names[::-1])
+    renamed = Scene(other.cube, np.where(other.labels, 4 - other.labels, 0), turned)
+    assert model.score(renamed) == model.score(other)
+    strange = dataclasses.replace(info, class_names=("ice", "snow", "rock"))
+    with pytest.raises(SceneError, match=r"none of the classes .* \(ice, snow, rock\)"):
+        model.score(Scene(other.cube, other.labels, strange))
+
+
+def test_arrays_and_numbers_in_the_place_of_scene_and_split_are_refused() -> None:
+    model = SceneClassifier(recipe(KINDS["label propagation"]))
+    with pytest.raises(SplitError, match=r"must be a Split, got 10: scene_split\("):
+        model.fit(scene(), 10)  # type: ignore[arg-type]
+    with pytest.raises(SceneError, match=r"must be a Scene, got ndarray: load_scene"):
+        model.fit(scene().cube, split())  # type: ignore[arg-type]
+    model.fit(scene(), split())
+    with pytest.raises(SplitError, match="must be a Split, got Scene"):
+        model.score(scene(), scene())  # type: ignore[arg-type]
+
+
+def test_changes_of_settings_win_over_what_a_preset_says_of_a_split() -> None:
+    preset = {**RAW, "classifier": {"estimator": NEAREST}, "few_shot": {"choice": {"folds": 3}}}
+    model = SceneClassifier(preset, changes={"choice": {"folds": 2}}).fit(scene(), split())
+    assert model.recipe.choice.folds == 2
+    assert SceneClassifier(preset).fit(scene(), split()).recipe.choice.folds == 3
+    with pytest.raises(ConfigurationError, match=r"changes belong .* dataclasses\.replace"):
+        SceneClassifier(recipe(RAW), changes={"choice": {"folds": 2}})
+    model = SceneClassifier.from_recipe("svm", "cpu", changes={"classifer": {}})
+    with pytest.raises(ConfigurationError, match="did you mean classifier"):
+        model.fit(scene(), split())
+
+
+def test_a_model_tells_what_it_has_learned(fitted: Callable[[str], Saved]) -> None:
+    assert repr(SceneClassifier(recipe(KINDS["label propagation"]))) == (
+        "SceneClassifier, not fitted"
+    )
+    model, _ = fitted("network, no reduction")
+    told = repr(model)
+    assert told.startswith(
+        "SceneClassifier, fitted on tiny (24 x 22 pixels, 20 bands, 3 classes): features of t = 50"
+    )
+    assert model.record is not None
+    assert told.endswith(str(model.record.choice.best))
