@@ -94,7 +94,7 @@ def _map(options: argparse.Namespace) -> int:
     areas = map_image(
         options.model,
         options.image,
-        options.out.split(","),
+        [file.strip() for file in options.out.split(",")],
         probabilities=options.probabilities,
         uncertainty=options.uncertainty,
         labels=options.labels,

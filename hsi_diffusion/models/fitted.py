@@ -38,6 +38,7 @@ class FittedOn:
         palette: One (red, green, blue) in 0..255 per class.
         wavelengths: Band centres in nm; None where unknown.
         rgb_bands: Bands shown as red, green and blue.
+        fwhm: Full widths of the bands at half maximum in nm; None where unknown.
     """
 
     scene: str
@@ -50,6 +51,7 @@ class FittedOn:
     palette: tuple[tuple[int, int, int], ...]
     wavelengths: tuple[float, ...] | None
     rgb_bands: tuple[int, int, int]
+    fwhm: tuple[float, ...] | None = None  # earlier models don't name it
 
     @classmethod
     def of(cls, scene: Scene, pixels: NDArray[np.int64]) -> FittedOn:
@@ -66,6 +68,7 @@ class FittedOn:
             info.palette,
             info.wavelengths,
             info.rgb_bands,
+            info.fwhm,
         )
 
     def info(self, height: int, width: int) -> SceneInfo:
@@ -81,6 +84,7 @@ class FittedOn:
             class_ids=self.class_ids,
             palette=self.palette,
             rgb_bands=self.rgb_bands,
+            fwhm=self.fwhm,
         )
 
     def labels(self) -> NDArray[np.int64]:

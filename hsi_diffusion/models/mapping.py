@@ -16,16 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, MissingDependencyError
+from hsi_diffusion.errors import (
+    ConfigurationError,
+    HsiDiffusionError,
+    MissingDependencyError,
+    OutputExistsError,
+)
 from hsi_diffusion.files import atomic_path, digest_of, remove_temporaries, write_text
+from hsi_diffusion.hardware import one_blas_thread
 from hsi_diffusion.models.hub import local_folder
 from hsi_diffusion.models.map_accuracy import ground_truth, map_accuracy
 from hsi_diffusion.models.scene_classifier import SceneClassifier
 from hsi_diffusion.reports import classification_map, save_figure
 from hsi_diffusion.scenes import Raster, open_raster, read_labels, resample_bands
+from hsi_diffusion.scenes.envi import Header
 from hsi_diffusion.scenes.ground import pixel_sizes
 from hsi_diffusion.scenes.nodata import warn_of_nodata
-from hsi_diffusion.scenes.writers import ImageFacts, check_image_path, write_image
+from hsi_diffusion.scenes.readers import envi_header, file_format, parse_location
+from hsi_diffusion.scenes.writers import (
+    ImageFacts,
+    check_image_path,
+    write_image,
+    written_files,
+)
 from hsi_diffusion.tasks import Task, run_tasks
 
 if TYPE_CHECKING:
@@ -46,6 +59,9 @@ SHARE = 0.5
 
 SAMPLE, ROWS = 2**16, 16
 """Pixels and rows, at most, that are looked through for a value that means "no data here"."""
+
+BESIDE = "areas.csv", "areas.json", "accuracy.json"
+"""Ends of the names of what is written beside the first file of a map."""
 
 PREVIEW = 1500
 """Largest side of the picture of a map in pixels."""
@@ -92,7 +108,7 @@ class MapJob:
                 f"resample needs the wavelengths of {model.known.scene}, which this model learned "
                 "without: fit it with wavelengths (--wavelengths)"
             )
-        return model, resample_bands(raster, model.known.wavelengths)
+        return model, resample_bands(raster, model.known.wavelengths, model.known.fwhm)
 
     def blocks(self, name: str) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
         """What is kept under a name: rows, columns and values (h, w, ...) of every window."""
@@ -152,6 +168,8 @@ def map_image(
         image has no coordinates in metres or degrees).
 
     Raises:
+        OutputExistsError: What is written would replace a file of the image or of the labels.
+        ConfigurationError: Two things would be written to one file, or the memory is too small.
         HsiDiffusionError: A file can't be read or written, the image is one of another sensor, or
             a worker failed.
     """
@@ -169,6 +187,7 @@ def map_image(
         image_options or {}, model_options or {}, resample,
     )  # fmt: skip
     fitted, raster = job.open()
+    _check_written(job, raster, labels, maps, extra)
     fitted.known.check_bands(raster.shape, raster.wavelengths)
     fitted.known.warn_of_unknown_bands(raster.wavelengths)
     truth = None
@@ -219,6 +238,45 @@ def map_image(
         )
     shutil.rmtree(job.folder)
     return areas
+
+
+def _check_written(
+    job: MapJob, raster: Raster, labels: Any, maps: Sequence[Path], extra: Mapping[str, Path]
+) -> None:
+    """Refuse to replace a file that is read, or one that is written too."""
+    read = {raster.path.resolve(): f"the image {job.image}"}
+    for what, source in (("image", job.image), ("labels", labels)):
+        if isinstance(source, str | Path):
+            files = _files_of(parse_location(source)[0])
+            read |= {path.resolve(): f"the {what} {source}" for path in files}
+    taken: dict[Path, str] = {}
+    options = {"entropy": "uncertainty"}
+    asked = [("out", file) for file in (*maps, *(_beside(maps[0], name) for name in BESIDE))]
+    asked += [(options.get(name, name), file) for name, file in extra.items()]
+    for option, file in asked:
+        told = f"{option} (--{option}) {file}"
+        for path in (path.resolve() for path in written_files(file)):
+            if path in read:
+                raise OutputExistsError(
+                    f"{told} would replace {path}, a file of {read[path]}; name another one"
+                )
+            if path in taken:
+                raise ConfigurationError(
+                    f"{told} would replace {path}, which is written for {taken[path]}; name "
+                    "another one"
+                )
+            taken[path] = told
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """A file; header and numbers of an ENVI image, whichever of them is given."""
+    header = path if file_format(path) == "envi" else envi_header(path)
+    return (path,) if header is None else (path, header, Header.read(header).data)
+
+
+def _beside(first: Path, what: str) -> Path:
+    """A table beside the first file of a map."""
+    return first.with_name(f"{first.stem}-{what}")
 
 
 def _some_rows(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -287,7 +345,8 @@ def map_window(job: MapJob, number: int) -> None:
     model, raster = _HELD[job.folder]
     top, bottom, left, right = job.windows[number]
     rows, columns = slice(top, bottom), slice(left, right)
-    found, valid = model.predictor.predict_window(raster, rows, columns, tile=job.tile)
+    with one_blas_thread():
+        found, valid = model.predictor.predict_window(raster, rows, columns, tile=job.tile)
     ids = np.asarray(model.known.class_ids)
     held = {"classes": np.where(valid, ids[found.argmax(axis=2)], 0).astype(_id_type(ids))}
     if "entropy" in job.kept:
@@ -372,9 +431,8 @@ def _write(
     writer = csv.DictWriter(table, areas[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(areas)
-    stem = out[0].with_name(f"{out[0].stem}-areas")
-    write_text(stem.with_suffix(".csv"), table.getvalue())
-    write_text(stem.with_suffix(".json"), json.dumps(areas, indent=2))
+    write_text(_beside(out[0], "areas.csv"), table.getvalue())
+    write_text(_beside(out[0], "areas.json"), json.dumps(areas, indent=2))
     return areas
 
 
@@ -397,7 +455,7 @@ def _measure(
         if found[name] is not None
     )
     say(f"on {found['pixels']:,} labelled pixels, in percent: {told}")
-    write_text(first.with_name(f"{first.stem}-accuracy.json"), json.dumps(found, indent=2))
+    write_text(_beside(first, "accuracy.json"), json.dumps(found, indent=2))
 
 
 def _areas(

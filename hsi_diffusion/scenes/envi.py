@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hsi_diffusion.errors import FileFormatError
+from hsi_diffusion.errors import FileFormatError, MissingDependencyError
+from hsi_diffusion.scenes.gdal import require_rasterio
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TYPES: Final = {
+TYPES: Final = {
     1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip
+"""NumPy's names of the types of numbers that a header names by a number."""
 _COMPLEX: Final = (6, 9)
 ENDINGS: Final = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip")
 """What the name of a file of numbers has in place of its header's ``.hdr``."""
@@ -158,12 +160,12 @@ class Header:
                 f"{self.path} must hold real numbers, got complex ones (data type {kind}); store "
                 "the magnitude, or the real part"
             )
-        if kind not in _TYPES:
+        if kind not in TYPES:
             raise FileFormatError(
-                f"{self.path}: data type must be one of {', '.join(map(str, _TYPES))}, got {kind}"
+                f"{self.path}: data type must be one of {', '.join(map(str, TYPES))}, got {kind}"
             )
         swapped = self.number("byte order") == 1
-        return np.dtype(f"{'>' if swapped else '<'}{_TYPES[kind]}")
+        return np.dtype(f"{'>' if swapped else '<'}{TYPES[kind]}")
 
     @property
     def interleave(self) -> str:
@@ -207,13 +209,31 @@ class Header:
         return Georeference(self._crs(info), tuple(map(float, (a, b, x0, d, e, y0))))  # type: ignore[arg-type]
 
     def _crs(self, info: list[str]) -> str | None:
-        if len(text := self.fields.get("coordinate system string", "").strip("{} \n")) > 2:
+        text = self.text("coordinate system string")
+        if len(text) > 2 and self._is_wkt(text):
             return text
         name, north = info[0].lower(), [item.lower() for item in info]
         datum = any(item.replace("-", "").replace(" ", "") == "wgs84" for item in north)
-        if name == "utm" and datum and len(info) > 8 and info[7].isdigit():
+        if name == "utm" and datum and len(info) > 8 and info[7] in map(str, range(1, 61)):
             return f"EPSG:{(32700 if 'south' in north else 32600) + int(info[7])}"
         return "EPSG:4326" if name.startswith("geographic") and datum else None
+
+    def _is_wkt(self, text: str) -> bool:
+        """Whether a text is a coordinate system, as far as that can be told."""
+        try:
+            rasterio = require_rasterio(f"the coordinate system of {self.path}")
+            with rasterio.Env():  # which keeps GDAL from printing
+                rasterio.crs.CRS.from_wkt(text)  # a text of another kind might be a web address
+        except MissingDependencyError:
+            return True
+        except ValueError:  # rasterio's CRSError is one
+            warnings.warn(
+                f"{self.path}: 'coordinate system string' must hold a coordinate system as WKT, "
+                f"got {text[:60]!r}, so that 'map info' alone counts; correct the header",
+                stacklevel=5,
+            )
+            return False
+        return True
 
     @property
     def palette(self) -> dict[int, tuple[int, int, int]] | None:

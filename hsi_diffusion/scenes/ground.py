@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 AXIS, FLATTENING = 6378137.0, 1 / 298.257223563
 """Semi-major axis in metres and flattening of WGS 84."""
 
+WEB_MERCATOR = {"proj": "merc", "nadgrids": "@null"}
+"""How PROJ tells Web Mercator, whose codes and names are several."""
+
 
 def pixel_sizes(place: Georeference | None, height: int, width: int) -> NDArray[np.float64] | None:
     """Length and area of the pixels of each row.
 
-    Where coordinates are degrees, a degree is as long as at the middle of the row on WGS 84.
+    Where coordinates are degrees, a degree is as long as at the middle of the row on WGS 84. So is
+    a metre of Web Mercator, which is one at the equator alone.
 
     Args:
         place: Where the pixels lie; None where unknown.
@@ -39,16 +43,22 @@ def pixel_sizes(place: Georeference | None, height: int, width: int) -> NDArray[
         return None
     crs = require_rasterio("the area of a pixel").crs.CRS.from_user_input(place.crs)
     a, _, _, d, _, _ = place.transform
-    if crs.is_projected:
+    mercator = crs.is_projected and WEB_MERCATOR.items() <= crs.to_dict().items()
+    if crs.is_projected and not mercator:
         unit = float(crs.linear_units_factor[1])
         sizes = np.array([[math.hypot(a, d) * unit], [place.pixel_area * unit**2]])
         return np.repeat(sizes, height, axis=1)
-    if not crs.is_geographic:
+    if not crs.is_geographic and not mercator:
         return None
-    _, latitude = place.coordinates(np.arange(height) + 0.5, width / 2)
-    angle = np.deg2rad(latitude)
+    _, y = place.coordinates(np.arange(height) + 0.5, width / 2)
+    angle = np.arctan(np.sinh(y / AXIS)) if mercator else np.deg2rad(y)
     squared = FLATTENING * (2 - FLATTENING)
     waist = 1 - squared * np.sin(angle) ** 2
-    east = np.deg2rad(AXIS * np.cos(angle) / np.sqrt(waist))
-    north = np.deg2rad(AXIS * (1 - squared) / waist**1.5)
+    # metres on the ground in one of longitude and latitude, first in radians
+    east = AXIS * np.cos(angle) / np.sqrt(waist)
+    north = AXIS * (1 - squared) / waist**1.5
+    if mercator:
+        east, north = east / AXIS, north * np.cos(angle) / AXIS
+    else:
+        east, north = np.deg2rad(east), np.deg2rad(north)
     return np.stack([np.hypot(a * east, d * north), place.pixel_area * east * north])

@@ -82,6 +82,7 @@ class SceneInfo:
             order: the class (1..K) that each of its values means. None: the usual order.
         default_split: The split that is meant where none is named: ``"fixed"`` for a scene that
             is published with one, else a tenth of each class.
+        fwhm: Full widths of the bands at half maximum in nm; None where unknown.
     """
 
     name: str
@@ -106,6 +107,7 @@ class SceneInfo:
     homepage: str = ""
     split_class_order: tuple[int, ...] | None = None
     default_split: str = "0.1"
+    fwhm: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse facts that contradict each other."""
@@ -115,6 +117,7 @@ class SceneInfo:
                     f"scene {self.name!r}: {size} must be at least 1, got {getattr(self, size)}"
                 )
         self._check_length("wavelengths", self.wavelengths, self.bands, "one per band")
+        self._check_length("fwhm", self.fwhm, self.bands, "one per band")
         self._check_length("class_ids", self.class_ids, self.num_classes, "one per class name")
         self._check_length("palette", self.palette, self.num_classes, "one per class name")
         self._check_length("rgb_bands", self.rgb_bands, 3, "red, green and blue")

@@ -28,7 +28,8 @@ def resample_bands(
     Each new band is the mean of the spectrum, straight between the old band centres, under a
     Gaussian response. An old band has blurred the spectrum already by a Gaussian of its own width,
     so that only what is missing to the new width is added: an image on its own wavelengths stays as
-    it is. Widths that are not known are taken to be the distance between neighbouring bands.
+    it is. Widths that are not known are taken to be the distance to the nearer neighbouring band:
+    the other one may lie beyond a gap, where bands were removed.
 
     Args:
         image: The image; its wavelengths must be known.
@@ -106,5 +107,6 @@ def _widths(centres: NDArray[np.float64], fwhm: ArrayLike | None) -> NDArray[np.
         return np.zeros(1)
     order = np.argsort(centres, kind="stable")
     widths = np.empty_like(centres)
-    widths[order] = np.gradient(centres[order])
+    step = np.diff(centres[order])
+    widths[order] = np.minimum(np.append(step, step[-1]), np.insert(step, 0, step[0]))
     return widths

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -70,7 +72,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     Args:
         path: GeoPackage, GeoJSON, shapefile or the like, in any coordinate system; or CSV with a
             header line and columns row and column (from 0), x and y in the image's system, or lon
-            and lat.
+            and lat, as UTF-8, or UTF-16 with a byte order mark.
         image: The image; it needs coordinates unless the labels are pixels.
         attribute: The column that holds the class, numbers from 1 or names; needed where it is not
             clear.
@@ -78,7 +80,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     Raises:
         SceneError: Image and labels have no coordinates in common, or the column is not clear or
             holds no classes.
-        FileFormatError: The file can't be read.
+        FileFormatError: The file can't be read, or holds no shapes.
         MissingDependencyError: Polygons need the extra ``geo``.
     """
     path = Path(path)
@@ -116,12 +118,18 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
 @isolated
 def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[bytes | None]]:
     """Coordinate system, columns and shapes (WKB) of a file of polygons, as plain data."""
-    import pyogrio  # noqa: PLC0415  (an extra)
+    import geopandas  # noqa: PLC0415  (an extra)
+    import pyogrio  # noqa: PLC0415
 
     try:
         table = pyogrio.read_dataframe(path)
     except pyogrio.errors.DataSourceError as error:
         raise FileFormatError(f"can't read {path}: {error}") from error
+    if not isinstance(table, geopandas.GeoDataFrame):  # a layer of attributes alone
+        raise FileFormatError(
+            f"{path} must hold polygons or points, got a table without shapes: "
+            f"{', '.join(map(str, table.columns))}; export the layer that has them to a file"
+        )
     columns = table.drop(columns="geometry")
     missing = columns.isna()
     plain = {
@@ -171,12 +179,10 @@ def _draw(
 
 
 def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        sample = file.read(4096)
-        file.seek(0)
-        delimiter = max(",;\t", key=sample.partition("\n")[0].count)
-        reader = csv.DictReader(file, delimiter=delimiter)
-        rows = list(reader)
+    text = _text(path)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = list(reader)
     given = list(reader.fieldnames or []) if rows else []
     further = [cell for row in rows for cell in row.get(None, []) if cell.strip()]
     if further:
@@ -226,6 +232,19 @@ def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
             "another class in the same pixel"
         )
     return Labels(values, names, {})
+
+
+def _text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 where a byte order mark says so."""
+    raw = path.read_bytes()
+    marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{path} must be text in UTF-8, got other bytes ({error}); save it as UTF-8, in Excel "
+            "as 'CSV UTF-8 (comma delimited)'"
+        ) from error
 
 
 def _reference(image: Raster, path: Path) -> Georeference:

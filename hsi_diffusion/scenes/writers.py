@@ -17,6 +17,7 @@ import tifffile
 
 from hsi_diffusion.errors import ConfigurationError, MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
+from hsi_diffusion.scenes.envi import TYPES
 from hsi_diffusion.scenes.gdal import require_rasterio
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ LISTED = 2**16 - 1
 
 CACHE = 2**26
 """Bytes of tiles that GDAL holds."""
+
+ENVI_TYPES = {kind: number for number, kind in TYPES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,11 @@ def check_image_path(path: str | Path, name: str, *others: str) -> None:
             f"{name} must be written to a file that ends with {', '.join((*SUFFIXES, *others))}, "
             f"got {path}"
         )
+
+
+def written_files(path: Path) -> tuple[Path, ...]:
+    """The files of the values that :func:`write_image` writes for a path."""
+    return (path, path.with_suffix(".img")) if path.suffix.lower() == ".hdr" else (path,)
 
 
 def write_image(path: str | Path, facts: ImageFacts, blocks: Blocks) -> None:
@@ -195,7 +203,7 @@ def _write_envi(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
         "lines": height,
         "bands": bands,
         "header offset": 0,
-        "data type": ENVI_TYPES[facts.dtype.name],
+        "data type": ENVI_TYPES[facts.dtype.str[1:]],
         "interleave": "bip",
         "byte order": 0,
         "data ignore value": facts.nodata,
@@ -221,10 +229,6 @@ def _write_envi(path: Path, facts: ImageFacts, blocks: Blocks) -> None:
         _fill(np.memmap(temporary, dtype, "w+", shape=facts.shape), blocks)
     lines = [f"{name} = {value}" for name, value in header.items()]
     write_text(path, "\n".join(["ENVI", *lines, ""]))
-
-
-ENVI_TYPES = {"uint8": 1, "int16": 2, "int32": 3, "float32": 4, "float64": 5, "uint16": 12}
-ENVI_TYPES |= {"uint32": 13, "int64": 14, "uint64": 15}
 
 
 def _listed(values: Iterable[object]) -> str:

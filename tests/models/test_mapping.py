@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,8 @@ import pytest
 from distributed import LocalCluster
 
 from hsi_diffusion import SceneClassifier, simulate_scene
-from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, OutputExistsError
+from hsi_diffusion.map_command import map_main
 from hsi_diffusion.models import map_image, mapping
 from hsi_diffusion.scenes import Georeference, Raster, open_raster, resample_bands
 from tests.models.tiny import KINDS, recipe, scene, split
@@ -212,6 +214,107 @@ def test_an_image_of_another_sensor_is_resampled(
     both = [resample_bands(open_raster(image), waves.tolist()), Raster.of(values.astype("f4"))]
     assert both[0].bytes_per_pixel > both[1].bytes_per_pixel  # --memory heeds what is resampled
     assert (found == expected).mean() > 0.999  # bands as wide as the model's: only picked out
+
+
+def test_a_model_knows_the_widths_of_its_bands(tmp_path: Path) -> None:
+    waves = IMAGE.info.wavelengths
+    assert waves is not None
+    fwhm = tuple(np.full(len(waves), (waves[1] - waves[0]) / 4).tolist())
+    learned = replace(scene(), info=replace(scene().info, fwhm=fwhm))
+    model = SceneClassifier(recipe(KINDS[LOCAL[0]])).fit(learned, split())
+    model.save(tmp_path / "model")
+    assert SceneClassifier.from_pretrained(tmp_path / "model").known.fwhm == fwhm
+    IMAGE.cube.astype("<f4").tofile(tmp_path / "image.img")
+    (tmp_path / "image.hdr").write_text(
+        "ENVI\nsamples = 90\nlines = 70\nbands = 20\ninterleave = bip\ndata type = 4\n"
+        f"wavelength = {{{', '.join(map(str, waves))}}}\nfwhm = {{{', '.join(map(str, fwhm))}}}\n"
+        "wavelength units = Nanometers\n"
+    )
+    shares = tmp_path / "shares.npy"
+    map_image(
+        tmp_path / "model", tmp_path / "image.hdr", [tmp_path / "map.npy"],
+        probabilities=shares, resample=True,
+    )  # fmt: skip
+    # without the widths, the image would be blurred to the distance of its bands
+    np.testing.assert_allclose(np.load(shares), model.predict(IMAGE).probabilities, atol=1e-4)
+
+
+def test_an_earlier_model_knows_no_widths(fitted: Callable[[str], Saved], tmp_path: Path) -> None:
+    shutil.copytree(fitted(LOCAL[0]).folder, tmp_path / "model")
+    file = tmp_path / "model" / "model.json"
+    plain = json.loads(file.read_text(encoding="utf-8"))
+    del plain["known"]["fwhm"]
+    file.write_text(json.dumps(plain), encoding="utf-8")
+    assert SceneClassifier.from_pretrained(tmp_path / "model").known.fwhm is None
+
+
+def write_envi(header: Path, numbers: str) -> None:
+    """The image as an ENVI header, and its numbers beside it."""
+    IMAGE.cube.astype("<f4").tofile(header.with_name(numbers))
+    header.write_text(
+        "ENVI\nsamples = 90\nlines = 70\nbands = 20\ninterleave = bip\ndata type = 4\n"
+    )
+
+
+REPLACED: dict[str, tuple[dict[str, Any], str]] = {
+    "the image": ({"image": "in.tif", "out": ["in.tif"]}, "in.tif, a file of the image"),
+    "the image by another path": ({"image": "in.tif", "out": ["../here/in.tif"]}, "the image"),
+    "the image, by a link": ({"image": "link.tif", "out": ["in.tif"]}, "of the image .*link.tif"),
+    "its numbers": ({"image": "l3.img", "out": ["l3.hdr"]}, "l3.hdr, a file of the image"),
+    "its header": ({"image": "line.dat", "out": ["m.tif", "line.hdr"]}, "line.hdr, a file of the"),
+    "by probabilities": (
+        {"image": "l3.hdr", "out": ["m.tif"], "probabilities": "l3.hdr"},
+        r"probabilities \(--probabilities\) .*l3.hdr would replace .*, a file of the image",
+    ),
+    "the labels": ({"out": ["labels.npy"], "labels": "labels.npy"}, "a file of the labels"),
+    "by the areas": ({"out": ["m.tif"], "labels": "m-areas.csv"}, "m-areas.csv, a file of the lab"),
+    "numbers of the labels": ({"out": ["l3.hdr"], "labels": "l3.img"}, "a file of the labels"),
+    "the map": (
+        {"out": ["m.npy"], "probabilities": "m.npy"},
+        r"probabilities .*m.npy, which is written for out \(--out\) .*m.npy",
+    ),
+    "the probabilities": (
+        {"out": ["m.npy"], "probabilities": "u.hdr", "uncertainty": "u.hdr"},
+        "u.hdr, which is written for probabilities",
+    ),
+    "the map twice": ({"out": ["m.npy", "m.npy"]}, "m.npy, which is written for out"),
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_no_file_is_replaced_that_is_read_or_written_too(
+    case: str, fitted: Callable[[str], Saved], tmp_path: Path
+) -> None:
+    saved, here = fitted(LOCAL[0]), tmp_path / "here"
+    here.mkdir()
+    write_image(here / "in.tif")
+    (here / "link.tif").symlink_to(here / "in.tif")
+    write_envi(here / "l3.hdr", "l3.img")
+    write_envi(here / "line.hdr", "line.dat")
+    np.save(here / "labels.npy", IMAGE.labels)
+    (here / "m-areas.csv").write_text("row,column,class\n1,1,1\n2,2,2\n")
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    given, told = REPLACED[case]
+    files = {name: here / file for name, file in given.items() if name != "out"}
+    image = files.pop("image", here / "in.tif")
+    error = ConfigurationError if "which is written" in told else OutputExistsError
+    with pytest.raises(error, match=told):
+        map_image(saved.folder, image, [here / file for file in given["out"]], **files)  # type: ignore[arg-type]
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_names_of_what_is_written(
+    fitted: Callable[[str], Saved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "image.npy", IMAGE.cube)
+    np.save(tmp_path / "labels.npy", IMAGE.labels)
+    monkeypatch.chdir(tmp_path)
+    given = ["--model", str(fitted(LOCAL[0]).folder), "--image", "image.npy"]
+    assert map_main([*given, "--labels", "labels.npy", "--out", "map.v2.npy, q.png"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "image.npy", "labels.npy", "map.v2.npy", "q.png",
+        "map.v2-areas.csv", "map.v2-areas.json", "map.v2-accuracy.json",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("repeats", [1, 15])  # looked through whole, and by some of its rows

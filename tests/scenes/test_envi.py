@@ -156,3 +156,31 @@ def test_wavelengths_in_the_names_of_bands(tmp_path: Path) -> None:
     assert open_raster(header).wavelengths == tuple(420 + 10 * band for band in range(7))
     header.write_text(f"{header.read_text()}bbl = {{1, 0, 1, 1, 1, 1, 1}}\n")
     assert open_raster(header).wavelengths == (420, 440, 450, 460, 470, 480)
+
+
+UTM = "map info = {UTM, 1, 1, 600000, 5300000, 2, 2, 32, North, WGS-84}\n"
+
+
+@pytest.mark.parametrize("found", ["Unknown", "", "cut", "http://localhost:1/x"])
+def test_a_coordinate_system_that_nobody_understands(found: str, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    known = rasterio.crs.CRS.from_epsg(32632)
+    header = write_by_hand(tmp_path, "bsq", 0)
+    text = known.to_wkt()[:-30] if found == "cut" else found
+    header.write_text(f"{header.read_text()}{UTM}coordinate system string = {{{text}}}\n")
+    if found:
+        with pytest.warns(UserWarning, match=r"scene\.hdr: 'coordinate system string' must hold"):
+            place = open_raster(header).georeference
+    else:
+        place = open_raster(header).georeference
+    assert place is not None
+    assert place.crs == "EPSG:32632"
+    assert place.transform == (2, 0, 600000, 0, -2, 5300000)
+
+
+def test_a_zone_that_there_is_not(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    header.write_text(header.read_text() + UTM.replace("32, North", "72, North"))
+    place = open_raster(header).georeference
+    assert place is not None
+    assert place.crs is None

@@ -67,6 +67,29 @@ def test_a_file_without_any_class_and_a_row_that_is_too_long_are_refused(tmp_pat
     assert read_labels(path, image).names == {1: "soil", 2: "wheat"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_programs_write_them(encoding: str, tmp_path: Path) -> None:
+    text = "row\tcolumn\tclass\r\n0\t0\tGrünland\r\n1\t1\tÖdland\r\n"
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    found = read_labels(tmp_path / "p.csv", open_raster(CUBE))
+    assert found.names == {1: "Grünland", 2: "Ödland"}
+    assert (found.values[0, 0], found.values[1, 1]) == (1, 2)
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes("row,column,class\n0,0,Grünland\n".encode("cp1252"))
+    with pytest.raises(FileFormatError, match=r"p\.csv must be text in UTF-8.*'CSV UTF-8"):
+        read_labels(tmp_path / "p.csv", open_raster(CUBE))
+
+
+def test_a_table_without_shapes_is_refused(tmp_path: Path) -> None:
+    pyogrio, pandas = (pytest.importorskip(name) for name in ("pyogrio", "pandas"))
+    path = tmp_path / "table.gpkg"
+    pyogrio.write_dataframe(pandas.DataFrame({"class": [1, 2], "geometry": ["a", "b"]}), path)
+    with pytest.raises(FileFormatError, match=r"table\.gpkg must hold polygons .* class, geometry"):
+        read_labels(path, open_raster(write_tiff(tmp_path / "a.tif")))
+
+
 @pytest.mark.parametrize("classes", [["10", "", "2"], ["10", " ", "2"], [10, None, 2]])
 def test_polygons_without_a_class_are_left_out_with_a_warning(
     classes: list[Any], tmp_path: Path
