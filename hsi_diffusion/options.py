@@ -43,6 +43,25 @@ allowed are heads, depth
         )
 
 
+def check_at_least_1(**sizes: int) -> None:
+    """Refuse sizes below 1.
+
+    Args:
+        **sizes: Sizes by the names of their settings.
+
+    Raises:
+        ConfigurationError: A size is below 1; the first one is named.
+
+    Example:
+        >>> check_at_least_1(**{"classifier.steps": 10, "classifier.batch_size": 0})
+        Traceback (most recent call last):
+        hsi_diffusion.errors.ConfigurationError: classifier.batch_size must be at least 1, got 0
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigurationError(f"{name} must be at least 1, got {size}")
+
+
 def check_options(
     takes: Callable[..., Any],
     options: Mapping[str, Any],
@@ -50,7 +69,7 @@ def check_options(
     *,
     given: Collection[str] = (),
 ) -> None:
-    """Refuse options that a class or function does not take.
+    """Refuse options that a class or function does not take, or that it lacks.
 
     Values are compared with the type of the default where that is a bool, an int, a float or a
     string (a float may be given as an int); what else is impossible is for ``takes`` to say.
@@ -62,7 +81,8 @@ def check_options(
         given: Arguments that the caller fills in, and that are no options therefore.
 
     Raises:
-        ConfigurationError: A name that ``takes`` does not have, or a value of another type.
+        ConfigurationError: A name that ``takes`` does not have, a value of another type, or no
+            value where there is no default.
     """
     parameters = {
         name: parameter
@@ -70,6 +90,9 @@ def check_options(
         if name not in given and parameter.kind not in _MANY
     }
     check_names(options, parameters, where)
+    for name, parameter in parameters.items():
+        if name not in options and parameter.default is parameter.empty:
+            raise ConfigurationError(f"{where}.{name} must be given: it has no default")
     for name, value in options.items():
         wanted = type(parameters[name].default)
         if wanted not in (bool, int, float, str):

@@ -31,7 +31,7 @@ from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
 from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.pretraining import build_pretraining
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
-from hsi_diffusion.patches import pretraining_pixels
+from hsi_diffusion.patches.gather import check_patch_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -313,8 +313,7 @@ class Fitting:
         module = self.module
         if module is None:
             settings = recipe.pretrain
-            size = self.scene.height, self.scene.width
-            pretraining_pixels(size, settings.patch_size, seed=self.seed)  # refuses large patches
+            check_patch_settings(settings.patch_size, settings.padding)
             channels = _components(settings.transform(), bands)
             module = build_pretraining(settings, channels, self.seed)
             self.runtime.make_trainer(precision=settings.precision, together=True)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
 from hsi_diffusion.features import FeatureCube, FeatureSettings, Reduction
 from hsi_diffusion.modules.loader import TrainLoader
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.patches import (
     EvaluationSampler,
     PatchDataset,
@@ -106,9 +107,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
             raise ConfigurationError(f"task must be 'pretrain' or 'classify', got {task!r}")
         if train_on not in ("train", "labelled"):
             raise ConfigurationError(f"train_on must be 'train' or 'labelled', got {train_on!r}")
-        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
-                raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        check_at_least_1(batch_size=batch_size, eval_batch_size=eval_batch_size)
         self._task = task
         self.patch_size = patch_size
         self.batch_size = batch_size
@@ -237,15 +236,12 @@ class PatchDataModule(L.LightningDataModule, ABC):
     def with_features(
         self,
         features: Tensor | NDArray[np.float32] | FeatureCube,
-        *,
-        split: Split | None = None,
         **settings: Any,
     ) -> FeatureDataModule:
         """The same scene, labels and split with another cube over the same pixels.
 
         Args:
             features: Diffusion features, or any other cube, float32, shape (H, W, D); not copied.
-            split: Another split of the same labels, such as a fold; None: the same one.
             **settings: Arguments of :class:`PatchDataModule` to change (``patch_size=11``, ...);
                 the task becomes ``"classify"`` unless given.
 
@@ -259,7 +255,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         data = FeatureDataModule(
             features,
             self.labels,
-            self.split if split is None else split,
+            self.split,
             self.info,
             **{
                 "patch_size": self.patch_size,
@@ -275,10 +271,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return data
 
     def _pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        learned, measured = pretraining_pixels(
-            self.shape, self.patch_size, holdout=self.holdout, seed=self.seed
+        return pretraining_pixels(
+            self.shape, self.patch_size, holdout=self.holdout, seed=self.seed, valid=self.valid
         )
-        return self._with_data(learned), self._with_data(measured)
 
     def _with_data(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
         return pixels if self.valid is None else pixels[self.valid.ravel()[pixels]]

@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import label
 
 from hsi_diffusion.errors import SplitError
 from hsi_diffusion.patches.split import Split
@@ -18,25 +17,13 @@ from hsi_diffusion.patches.stratify import (
     set_aside,
     shuffled_pixels,
 )
+from hsi_diffusion.scenes.labels import field_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-def field_map(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Number the fields, which are connected areas of one class (8 neighbours).
-
-    Args:
-        labels: Label map, shape (H, W), 0 = unlabelled.
-
-    Returns:
-        The number of each pixel's field, from 1, class by class; 0 = unlabelled. Shape (H, W).
-    """
-    fields = np.zeros(labels.shape, dtype=np.int64)
-    for number in np.unique(labels[labels > 0]):
-        areas, _ = label(labels == number, structure=np.ones((3, 3)))
-        fields[areas > 0] = areas[areas > 0] + fields.max()
-    return fields
+# the map of the fields lies with the label maps, for scenes need it too
+__all__ = ["field_map", "field_split", "in_labelled_fields", "validation_fields"]
 
 
 def field_split(
@@ -46,6 +33,7 @@ def field_split(
     val_fraction: float = 0.2,
     seed: int,
     polygons: NDArray[np.int64] | None = None,
+    fields: NDArray[np.int64] | None = None,
 ) -> Split:
     """Label whole fields, and test the others: land that was never seen.
 
@@ -61,6 +49,8 @@ def field_split(
         seed: Names the draw.
         polygons: Number of each pixel's polygon, shape (H, W), to take for the fields; None:
             connected areas of one class.
+        fields: Number of each pixel's field, shape (H, W), where the label map alone doesn't tell,
+            see :class:`~hsi_diffusion.scenes.Scene`; None: its connected areas.
 
     Returns:
         The split; ``settings["fields"]`` holds the number of fields of each class in each part.
@@ -77,7 +67,10 @@ def field_split(
             f"the fraction of {kind} that are labelled must lie between 0 and 1, got "
             f"{train_fraction}; write {kind} or, for a fifth, {kind}:0.2"
         )
-    fields = field_map(labels) if polygons is None else polygons
+    if polygons is not None:
+        fields = polygons
+    elif fields is None:
+        fields = field_map(labels)
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     counts, single = [], []
     for number in np.unique(labels[labels > 0]).tolist():
@@ -137,15 +130,18 @@ def validation_fields(
     return np.isin(fields, chosen) & (labels > 0)
 
 
-def in_labelled_fields(split: Split, labels: NDArray[Any]) -> NDArray[np.bool_]:
+def in_labelled_fields(
+    split: Split, labels: NDArray[Any], fields: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
     """Tell which test pixels lie in a field that also holds training or validation pixels.
 
     Args:
         split: The split.
         labels: The label map that it was made from, shape (H, W).
+        fields: The scene's ``fields``; None: connected areas of the label map.
 
     Returns:
         A value for each of ``split.test``; its mean is the share of land that was not unseen.
     """
-    fields = field_map(labels).ravel()
+    fields = (field_map(labels) if fields is None else fields).ravel()
     return np.isin(fields[split.test], fields[split.labelled])

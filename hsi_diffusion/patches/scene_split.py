@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, SplitError
-from hsi_diffusion.patches.fields import field_map, field_split, validation_fields
+from hsi_diffusion.patches.fields import field_split, validation_fields
 from hsi_diffusion.patches.split import Split
 from hsi_diffusion.patches.splits import fixed_split, fraction_of, make_split
 from hsi_diffusion.scenes import read_mask
+from hsi_diffusion.scenes.labels import field_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,8 +80,8 @@ def scene_split(
     if isinstance(split, str) and split.strip().partition(":")[0] == "images":
         return _image_split(scene, split.partition(":")[2], val_fraction, seed)
     kind, _, fraction = str(split).strip().partition(":")
-    if kind == "polygons":
-        if scene.polygons is None:
+    if kind in ("fields", "polygons"):
+        if kind == "polygons" and scene.polygons is None:
             raise SplitError(
                 f"scene {scene.info.name!r} has no polygons: its labels came as a map; give a file "
                 "of polygons as labels, or take another split such as blocks"
@@ -89,7 +91,8 @@ def scene_split(
             fraction_of(fraction or "0.4"),
             val_fraction=val_fraction,
             seed=seed,
-            polygons=scene.polygons,
+            polygons=scene.polygons if kind == "polygons" else None,
+            fields=scene.fields,
         )
     return make_split(
         scene.labels,
@@ -158,7 +161,19 @@ def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Sp
     for name in tested:
         test[images[name]] = True
     known, learned = scene.labels > 0, np.where(test, 0, scene.labels)
-    fields = field_map(learned) if scene.polygons is None else scene.polygons
+    fields, notes = scene.fields, []
+    if scene.polygons is not None:
+        fields = scene.polygons
+        both = np.isin(fields, fields[learned > 0]) & known & test
+        if both.any():
+            notes.append(
+                f"{len(np.unique(fields[both]))} polygons lie in learned and in tested images: "
+                f"{int(both.sum())} of {int((known & test).sum())} test pixels are of land that is "
+                "learned in another image"
+            )
+            warnings.warn(f"{notes[0]}; --split polygons keeps them apart", stacklevel=3)
+    elif fields is None:
+        fields = field_map(learned)
     val = validation_fields(learned, fields, val_fraction=val_fraction, seed=seed)
     split = fixed_split(scene.labels, known & ~test, known & test, val_fraction=0, seed=seed)
     return Split.from_labels(
@@ -171,6 +186,7 @@ def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Sp
             "kind": "images",
             "tested": tested,
             "val_fraction": val_fraction,
+            "notes": [*split.settings["notes"], *notes],
         },
     )
 

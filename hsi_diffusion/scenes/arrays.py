@@ -10,6 +10,7 @@ import numpy as np
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.empty_bands import refuse_empty_bands
 from hsi_diffusion.scenes.georeference import Georeference
+from hsi_diffusion.scenes.nodata import declared
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import in_nanometres
 
@@ -21,7 +22,8 @@ _COLUMNS: Final = {"x", "col", "cols", "column", "columns", "lon", "longitude", 
     "sample", "samples", "easting",
 }  # fmt: skip
 _BANDS: Final = {"band", "bands", "channel", "channels", "wavelength", "wavelengths"}
-_NODATA: Final = ("_FillValue", "nodata", "missing_value")
+UNEVEN: Final = 0.05
+"""Parts of a pixel by which coordinates may be off from even steps."""
 
 
 def raster_of(source: Any, axes: str | None = None, ndim: int = 3) -> Raster:
@@ -78,7 +80,7 @@ def _as_array(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
 
 
 def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
-    """An xarray ``DataArray``, with the facts that rioxarray keeps in it."""
+    """An xarray ``DataArray``, with the facts that it and rioxarray keep in it."""
     dims = [str(name) for name in source.dims]
     axes = _axes_of(dims) if axes is None else axes
     if len(dims) == 2:
@@ -92,8 +94,7 @@ def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
     if ndim == 2 and axes == "WH":
         values, axes = values.T, "HW"
     raster = raster_of(values, axes if ndim == 3 else None, ndim)
-    found = next((source.attrs[name] for name in _NODATA if name in source.attrs), None)
-    facts["nodata"] = None if found is None else float(np.ravel(found)[0])
+    facts |= declared(source.attrs)
     if ndim == 3:
         own = dims[axes.index("C")]
         for name in ("wavelength", "wavelengths", own):
@@ -120,22 +121,33 @@ def _whole(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
 
 
 def _reference_of(source: Any, dims: list[str], axes: str) -> Georeference | None:
+    """Where the pixels lie, by their coordinates, which are cut and turned as the pixels are.
+
+    The transform that rioxarray stores stays what it was for the whole image. It counts without
+    such coordinates, as of a rotated grid, and for the step of a single row or column.
+    """
     mapping = source.coords["spatial_ref"].attrs if "spatial_ref" in source.coords else {}
     crs = mapping.get("crs_wkt") or mapping.get("spatial_ref") or source.attrs.get("crs")
     crs = None if crs is None else str(crs)
+    stored, sides = None, (0.0, 0.0)
     if "GeoTransform" in mapping:
         c, a, b, f, d, e = map(float, str(mapping["GeoTransform"]).split())
-        return Georeference(crs, (a, b, c, d, e, f))
+        stored, sides = Georeference(crs, (a, b, c, d, e, f)), (a, e)
+        if b or d:
+            return stored
     if len(dims) != len(axes):  # no image: that is told elsewhere
         return None
     names = [dims[axes.index(axis)] for axis in "WH"]
-    if not all(name in source.coords and source.coords[name].size > 1 for name in names):
-        return None
+    if not all(name in source.coords and source.coords[name].size for name in names):
+        return stored
     steps = []
-    for name in names:  # coordinates are those of the pixels' centres
+    for name, side in zip(names, sides, strict=True):
+        # coordinates are those of the pixels' centres
         centres = np.asarray(source.coords[name].values, dtype=np.float64)
-        step = (centres[-1] - centres[0]) / (len(centres) - 1)
-        if step == 0 or not np.allclose(np.diff(centres), step, rtol=1e-3):
+        last = len(centres) - 1
+        step = (centres[-1] - centres[0]) / last if last else side
+        even = centres[0] + step * np.arange(last + 1)
+        if step == 0 or np.abs(centres - even).max() > UNEVEN * abs(step):
             return None
         steps.append((step, centres[0] - step / 2))
     (a, c), (e, f) = steps

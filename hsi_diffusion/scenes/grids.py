@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -82,33 +83,66 @@ def read_labels(
     if ignored.any() and (labels[~ignored] > 0).any():
         warnings.warn(f"labels: {IGNORED} is taken for unlabelled, not for a class", stacklevel=4)
         labels[ignored] = 0
-    if place and target:
-        labels = _onto(labels, part, raster, image)
+    labels = _onto(labels, part, raster, image)
     check_same_size(image.shape, labels, "labels", axes)
     names = {value: name for value, name in (raster.class_names or {}).items() if value > 0}
     return Labels(labels, names, raster.palette or {})
 
 
+def has_coordinates(source: Any) -> bool:
+    """Whether labels say where they lie, so that one file of them can be that of several images.
+
+    Args:
+        source: What :func:`read_labels` takes; what it refuses counts as if it did.
+    """
+    if is_vector(source):
+        path = Path(source)
+        if path.suffix.lower() != ".csv" or not path.is_file():
+            return True
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            names = {name.strip(' "\n').lower() for name in re.split("[,;\t]", file.readline())}
+        return names.isdisjoint({"row", "line"}) or names.isdisjoint({"column", "col", "sample"})
+    for ndim in (2, 3):
+        try:
+            return open_raster(source, ndim=ndim).georeference is not None
+        except (FileFormatError, SceneError):
+            continue
+    return True
+
+
 def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | None) -> Labels:
     """One-hot and colour-coded images as label maps.
+
+    They are read whole, so that a colour is the same class on every image that they cover.
 
     Raises:
         Exception: ``refused``, if it is neither; with what it looks like, if that can be said.
     """
     try:
-        values, valid = open_raster(source).read()
+        raster = open_raster(source)
+        values, valid = raster.read()
     except (FileFormatError, SceneError):
         raise refused from None
-    check_same_size(image.shape, values[:, :, 0], "labels", axes)
+    labels, palette = _of_picture(source, values, refused)
+    whole = slice(0, raster.height), slice(0, raster.width)
+    labels = _onto(np.where(valid, labels, 0), whole, raster, image)
+    check_same_size(image.shape, labels, "labels", axes)
+    return Labels(labels, {}, palette)
+
+
+def _of_picture(
+    source: Any, values: NDArray[Any], refused: Exception
+) -> tuple[NDArray[np.int64], dict[int, tuple[int, int, int]]]:
+    """Class values of a one-hot or colour-coded image, and their colours, where it has some."""
     if set(np.unique(values).tolist()) <= {0, 1} and values.sum(axis=2).max() == 1:
         labels = np.where(values.any(axis=2), values.argmax(axis=2) + 1, 0)
         if labels.all():
             warnings.warn(
                 "labels: every pixel of the one-hot image has a class; if one of its bands stands "
                 "for unlabelled pixels, leave that band out",
-                stacklevel=4,
+                stacklevel=5,
             )
-        return Labels(np.where(valid, labels, 0).astype(np.int64), {}, {})
+        return labels.astype(np.int64), {}
     if values.dtype == np.uint8 and values.shape[2] in (3, 4):
         colours, number = np.unique(values[:, :, :3].reshape(-1, 3), axis=0, return_inverse=True)
         if len(colours) <= MOST_COLOURS:
@@ -119,9 +153,9 @@ def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | Non
             warnings.warn(
                 f"labels: {name} is a picture of {len(shown)} colours, each of which is taken for "
                 "a class, black for unlabelled",
-                stacklevel=4,
+                stacklevel=5,
             )
-            return Labels(labels, {}, shown)
+            return labels, shown
     kind = "probabilities: give their argmax + 1" if values.dtype.kind == "f" else "an image"
     raise SceneError(
         f"labels must have shape (height, width), got {values.shape}; it looks like {kind}"
@@ -166,14 +200,14 @@ def _in_system(
 def _onto(
     labels: NDArray[np.int64], part: tuple[slice, slice], raster: Raster, image: Raster
 ) -> NDArray[np.int64]:
-    """A part of a label raster on the grid of an image.
+    """A part of a label raster on the grid of an image; as it is where one has no coordinates.
 
     Raises:
         SceneError: It doesn't lie on the image.
     """
     own, target = raster.georeference, image.georeference
-    assert own is not None  # noqa: S101  (asked for only where there are both)
-    assert target is not None  # noqa: S101
+    if own is None or target is None:
+        return labels
     height, width = image.height, image.width
     size = raster.shape[:2]
     if _same_system(own, target):

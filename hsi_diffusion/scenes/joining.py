@@ -10,7 +10,7 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.defaults import default_palette
-from hsi_diffusion.scenes.labels import warn_of_case
+from hsi_diffusion.scenes.labels import field_map, warn_of_case
 from hsi_diffusion.scenes.nodata import fill_nodata
 from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.wavelengths import check_wavelengths
@@ -55,8 +55,17 @@ def join_scenes(scenes: Sequence[Scene], *, gap: int = GAP) -> Scene:
     return join_and_drop(list(scenes), gap)
 
 
-def join_and_drop(scenes: list[Scene], gap: int = GAP) -> Scene:
-    """As :func:`join_scenes`, but takes each image out of the list once it is copied."""
+def join_and_drop(
+    scenes: list[Scene], gap: int = GAP, sources: Sequence[int] | None = None
+) -> Scene:
+    """As :func:`join_scenes`, but takes each image out of the list once it is copied.
+
+    Args:
+        scenes: The images.
+        gap: Pixels between two images.
+        sources: A number for the label file of each image; polygons of the same number in the same
+            file are one. None: each image has a file of its own.
+    """
     if not scenes:
         raise SceneError("there must be at least one scene, got none")
     first = scenes[0]
@@ -78,13 +87,16 @@ def join_and_drop(scenes: list[Scene], gap: int = GAP) -> Scene:
     classes, lookups = _classes([one.info for one in scenes])
     cube = np.empty((*shape, first.bands), np.result_type(*(one.cube.dtype for one in scenes)))
     valid = np.zeros(shape, dtype=np.bool_)
-    labels, polygons = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    labels, polygons, fields = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     masks = {"fixed_train": valid.copy(), "fixed_test": valid.copy()}
     places: dict[str, tuple[slice, slice]] = {}
     start = 0
     known, polygonal = first.info, all(one.polygons is not None for one in scenes)
+    cut = any(one.fields is not None for one in scenes)
+    most = max(0 if one.polygons is None else int(one.polygons.max()) for one in scenes)
+    sources = range(len(scenes)) if sources is None else sources
     del first
-    for name, lookup in zip(_names(scenes), lookups, strict=True):
+    for name, lookup, source in zip(_names(scenes), lookups, sources, strict=True):
         one = scenes.pop(0)
         place = [slice(0, one.height), slice(0, one.width)]
         place[along] = slice(start, start + one.labels.shape[along])
@@ -93,7 +105,10 @@ def join_and_drop(scenes: list[Scene], gap: int = GAP) -> Scene:
         valid[where] = True if one.valid is None else one.valid
         labels[where] = lookup[one.labels]
         if one.polygons is not None:
-            polygons[where] = np.where(one.polygons > 0, one.polygons + polygons.max(), 0)
+            polygons[where] = np.where(one.polygons > 0, one.polygons + source * most, 0)
+        if cut:
+            own = field_map(one.labels) if one.fields is None else one.fields
+            fields[where] = np.where(own > 0, own + fields.max(), 0)
         for kind, mask in masks.items():
             mask[where] = False if (found := getattr(one, kind)) is None else found
         start = place[along].stop + gap
@@ -109,6 +124,7 @@ def join_and_drop(scenes: list[Scene], gap: int = GAP) -> Scene:
         info,
         valid=valid,
         polygons=polygons if polygonal else None,
+        fields=fields if cut else None,
         images=places,
         fixed_train=masks["fixed_train"] if both else None,
         fixed_test=masks["fixed_test"] if both else None,

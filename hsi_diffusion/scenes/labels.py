@@ -1,4 +1,4 @@
-"""Label maps: from what files hold to the classes 0..K without gaps."""
+"""Label maps: from what files hold to the classes 0..K without gaps; their fields."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import label
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.scene import shorten
@@ -76,6 +77,22 @@ def close_gaps(
             f"{shorten(np.unique(unknown).tolist())}"
         )
     return classes.astype(np.int64, copy=False)
+
+
+def field_map(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Number the fields, which are connected areas of one class (8 neighbours).
+
+    Args:
+        labels: Label map, shape (H, W), 0 = unlabelled.
+
+    Returns:
+        The number of each pixel's field, from 1, class by class; 0 = unlabelled. Shape (H, W).
+    """
+    fields = np.zeros(labels.shape, dtype=np.int64)
+    for number in np.unique(labels[labels > 0]):
+        areas, _ = label(labels == number, structure=np.ones((3, 3)))
+        fields[areas > 0] = areas[areas > 0] + fields.max()
+    return fields
 
 
 def check_class_names(given: Sequence[str] | None, own: Mapping[int, str]) -> None:

@@ -14,7 +14,7 @@ from hsi_diffusion.scenes.catalogue import scene_info
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
 from hsi_diffusion.scenes.download import download_scene
 from hsi_diffusion.scenes.empty_bands import empty_bands, refuse_empty_bands
-from hsi_diffusion.scenes.grids import read_labels
+from hsi_diffusion.scenes.grids import has_coordinates, read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.joining import join_and_drop
 from hsi_diffusion.scenes.labels import as_label_map, check_class_names, close_gaps
@@ -126,8 +126,8 @@ def load_custom_scene(
             files, whose images are joined, see :func:`~hsi_diffusion.scenes.join_scenes`.
         labels: A label map, whatever holds one (:func:`~hsi_diffusion.scenes.read_labels`), or
             polygons and points; 0 and nodata are unlabelled. None: a scene without labels, or with
-            those of a torchgeo sample. For several images a list of as many, or one file of
-            polygons for all.
+            those of a torchgeo sample. For several images a list of as many, or one for all that
+            has coordinates: polygons, points or a raster.
         name: Short name.
         train_labels: A fixed split: the training pixels, whatever holds labels. Without ``labels``
             it holds their classes.
@@ -187,7 +187,7 @@ def load_custom_scene(
     if found.polygons is not None or label_attribute is not None:
         check_class_names(class_names, found.names)
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
-    values, valid, maps = _read(raster, maps, sample)
+    values, valid, maps, fields = _read(raster, maps, sample)
     if nodata is None:
         warn_of_nodata(values, valid)
     label_map, polygons = maps[0], None if found.polygons is None else maps[1]
@@ -213,6 +213,7 @@ def load_custom_scene(
         width=values.shape[1],
         bands=raster.bands,
         wavelengths=waves,
+        fwhm=raster.fwhm,
         class_names=_names_of(class_ids, class_names) if class_names else tuple(own_names),
         class_ids=class_ids,
         palette=tuple(
@@ -231,13 +232,14 @@ def load_custom_scene(
         valid=None if valid.all() else valid,
         georeference=raster.georeference if sample is None else None,
         polygons=polygons,
+        fields=fields,
     )
 
 
 def _read(
     image: Raster, maps: Sequence[NDArray[np.int64]], sample: int | None
-) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]]]:
-    """Values, which pixels hold data, and maps; of the whole image or of windows of it."""
+) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]], NDArray[np.int64] | None]:
+    """Values, which pixels hold data, and maps; of the whole image or of windows, with fields."""
     if sample is not None:
         try:
             return draw_windows(image, maps, pixels=sample)
@@ -247,7 +249,7 @@ def _read(
     values, valid = image.read()
     if not valid.any():
         _refuse_empty_bands(image)
-    return values, valid, [np.where(valid, one, 0) for one in maps]
+    return values, valid, [np.where(valid, one, 0) for one in maps], None
 
 
 def _refuse_empty_bands(image: Raster) -> None:
@@ -271,19 +273,29 @@ def _both(train: Labels, test: Labels) -> Labels:
 def _load_several(
     cubes: Sequence[Source], labels: Any, wavelengths: Any, facts: dict[str, Any], *, resample: bool
 ) -> Scene:
-    if not isinstance(labels, list | tuple):
-        labels = [labels] * len(cubes)
+    labels = list(labels) if isinstance(labels, list | tuple) else [labels]
+    shared = len(labels) == 1 < len(cubes) and labels[0] is not None
+    located = not shared or has_coordinates(labels[0])
     if len(labels) == 1:
-        labels = labels * len(cubes)
+        labels *= len(cubes)
     if len(labels) != len(cubes):
         raise SceneError(
-            f"labels must be one file of polygons for all images, or one for each of "
+            f"labels must be one file with coordinates for all images, or one for each of "
             f"{len(cubes)}, got {len(labels)}"
         )
+    # polygons of one file keep their numbers, so that one that several images show stays one
+    files = [Path(one).resolve() if isinstance(one, str | Path) else None for one in labels]
+    sources = [place if one is None else files.index(one) for place, one in enumerate(files)]
     scenes: list[Scene] = []
-    fwhm: tuple[float, ...] | None = None
     for cube, own in zip(cubes, labels, strict=True):
         raster = open_raster(cube, nodata=facts["nodata"], axes=facts["axes"])
+        if not located or (shared and raster.georeference is None):
+            given = own if isinstance(own, str | Path) else "the label map"
+            raise SceneError(
+                f"labels of {len(cubes)} images must be one for each, or one with coordinates for "
+                f"images that have them too, got {given} alone, and "
+                f"{cube if located else 'it'} has none; give labels (--labels) once per image"
+            )
         if scenes and resample:
             wanted = scenes[0].info.wavelengths
             if wanted is None:
@@ -292,13 +304,11 @@ def _load_several(
                     "(--wavelengths)"
                 )
             _refuse_empty_bands(raster)  # resampled, they can't be told any more
-            raster = resample_bands(raster, wanted, fwhm)
-        elif not scenes:
-            fwhm = raster.fwhm
+            raster = resample_bands(raster, wanted, scenes[0].info.fwhm)
         name = parse_location(cube)[0].stem
         scenes.append(load_custom_scene(raster, own, name=name, wavelengths=wavelengths, **facts))
 
-    return join_and_drop(scenes)
+    return join_and_drop(scenes, sources=sources)
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Pixels without data: which they are, and what stands in for their values."""
+"""Pixels without data: how files declare them, which they are, what stands in for their values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,44 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 SUSPICIOUS: Final = 0.005
 """Part of the pixels that must hold one value before it is taken for undeclared nodata."""
+
+
+def declared(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the attributes of an array in HDF5, netCDF or xarray say of its stored values.
+
+    ``_FillValue``, ``missing_value``, ``Data_Ignore_Value`` or ``nodata`` means "no data here";
+    ``scale_factor`` multiplies and ``add_offset`` is added. Names are found in any case; what is no
+    number is left aside. A ``Scale_Factor``, spelt so, above 1 divides: in NEON's files it is
+    10000, and reflectance is stored times 10000.
+
+    Args:
+        attributes: Their values by their names.
+
+    Returns:
+        Attributes of :class:`~hsi_diffusion.scenes.Raster`, as far as something is declared:
+        ``nodata``; ``scale`` and ``offset`` where they change values.
+    """
+    names = {str(name).lower(): name for name in attributes}
+
+    def number(key: str) -> float | None:
+        try:
+            return float(np.ravel(attributes[names[key]])[0])
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+
+    found = map(number, ("_fillvalue", "missing_value", "data_ignore_value", "nodata"))
+    nodata = next((value for value in found if value is not None), None)
+    scale, offset = number("scale_factor") or 1.0, number("add_offset") or 0.0
+    if scale > 1 and names["scale_factor"] == "Scale_Factor":
+        scale = 1 / scale
+    facts = {} if nodata is None else {"nodata": nodata}
+    return facts if (scale, offset) == (1, 0) else facts | {"scale": scale, "offset": offset}
 
 
 def is_data(values: NDArray[Any], nodata: float | None = None) -> NDArray[np.bool_]:

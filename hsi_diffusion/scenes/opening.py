@@ -17,6 +17,7 @@ from hsi_diffusion.scenes.envi import open_envi
 from hsi_diffusion.scenes.gdal import open_gdal, opens_with_gdal
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.isolated import allow_memory, check_claim, isolated
+from hsi_diffusion.scenes.nodata import declared
 from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import (
@@ -45,12 +46,16 @@ def open_raster(
     GeoTIFF, and whatever else GDAL knows, need rasterio (``pip install hsi-diffusion[geo]``). ENVI
     (by its header or its numbers), .npy, HDF5 and MATLAB v7.3 don't; MATLAB v5, .npz and TIFF
     without rasterio are read whole. Of the products of sensors, EnMAP L2A is opened by its
-    METADATA.XML, PRISMA L2D by its .he5, EMIT L2A by its .nc.
+    METADATA.XML, PRISMA L2D by its .he5, EMIT L2A by its .nc. Attributes of an array in HDF5 or
+    netCDF, and of a ``DataArray``, are heeded: ``_FillValue``, ``missing_value`` or
+    ``Data_Ignore_Value``; ``scale_factor``, by which values are multiplied, and ``add_offset``. A
+    ``Scale_Factor``, spelt so, above 1 divides, as in NEON's files.
 
     Args:
         source: A file, ``FILE:key`` where it holds several arrays, or an array: NumPy (also
             masked), a tensor, a list, an xarray ``DataArray``, a torchgeo sample; or a raster.
-        nodata: The value that means "no data here", if the file doesn't say it, or says another.
+        nodata: The value that means "no data here" as it is stored, if the file doesn't say it, or
+            says another.
         axes: Order of the stored axes of an image, such as "CHW" where its bands come first: H for
             rows, W for columns, C for bands; None: HWC. ENVI images, what GDAL reads and products
             say themselves where their bands lie: for these HWC is all that may be given.
@@ -177,6 +182,7 @@ def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
         whole = file[key].chunks is None and file[key].id.get_offset() is not None
         check_claim(path, file[key].nbytes, compressed=not whole)
         backwards = is_matlab(path, file)
+        facts = declared(file[key].attrs)
     names = ("HWC" if axes is None else axes)[:ndim]
     stored = names[::-1] if backwards else names
 
@@ -188,4 +194,4 @@ def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
         return (values[:, :, None] if ndim == 2 else values), None
 
     size = dict(zip(stored, shape, strict=True))
-    return Raster(path, size["H"], size["W"], size.get("C", 1), dtype, window)
+    return Raster(path, size["H"], size["W"], size.get("C", 1), dtype, window, **facts)

@@ -34,7 +34,8 @@ def sample_scene(
     that no patch sees two of them. Three quarters of them are windows with labels, as far as there
     are so many, each class in turn; the others are drawn from the rest.
 
-    A split into blocks keeps its distance inside of the sampled scene, where neighbours need not be
+    Of a field that several windows cut, the scene's ``fields`` know the pieces as one. A split into
+    blocks keeps its distance inside of the sampled scene, where neighbours need not be
     neighbours on the ground.
 
     Args:
@@ -52,8 +53,9 @@ def sample_scene(
     Raises:
         SceneError: The label map has another size than the image.
     """
-    values, valid, (known,) = draw_windows(
+    values, valid, (known,), fields = draw_windows(
         image, [labels], pixels=pixels, side=side, margin=margin, seed=seed
     )
     scene = load_custom_scene(values, known, **{"wavelengths": image.wavelengths, **facts})
-    return replace(scene, valid=valid)
+    info = replace(scene.info, fwhm=image.fwhm)
+    return replace(scene, valid=valid, fields=fields, info=info)

@@ -44,6 +44,9 @@ class Scene:
             where the labels came as no polygons.
         images: Rows and columns of each image by its name, where several were joined, see
             :func:`~hsi_diffusion.scenes.join_scenes`; None: the scene is one image.
+        fields: int64, shape (H, W), the field from 1 in which a pixel lies, 0 where unlabelled, for
+            a scene that holds windows, which cut fields; None: connected areas of ``labels``, see
+            :func:`~hsi_diffusion.patches.field_map`.
 
     Raises:
         SceneError: Values are not real and finite; labels are not 0 to K; heights and widths
@@ -60,10 +63,17 @@ class Scene:
     georeference: Georeference | None = None
     polygons: NDArray[np.int64] | None = None
     images: Mapping[str, tuple[slice, slice]] | None = None
+    fields: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that everything fits together."""
         cube, labels, info = self.cube, self.labels, self.info
+        # before a cube that holds none is told to be constant
+        if self.valid is not None and not self.valid.any():
+            raise SceneError(
+                f"none of the {self.valid.size} pixels holds data: every one is NaN, the declared "
+                "nodata value, or masked; check --nodata and the file's mask"
+            )
         check_cube(cube)
         check_same_size(cube.shape, labels, "labels")
         if cube.shape != info.shape:
@@ -87,11 +97,6 @@ class Scene:
             if mask.dtype != np.bool_:
                 raise SceneError(f"{name} must be bool, got {mask.dtype}")
             if name == "valid":
-                if not mask.any():
-                    raise SceneError(
-                        f"none of the {mask.size} pixels holds data: every one is NaN, the "
-                        "declared nodata value, or masked; check --nodata and the file's mask"
-                    )
                 if lost := int(np.count_nonzero(labels[~mask])):
                     raise SceneError(f"labels must be 0 where valid is false, {lost} are not")
             elif unlabelled := int(np.count_nonzero(mask & (labels == 0))):

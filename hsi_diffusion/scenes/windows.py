@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes.labels import field_map
 from hsi_diffusion.scenes.nodata import fill_nodata
 from hsi_diffusion.seeding import stable_seed
 
@@ -27,7 +28,7 @@ def draw_windows(
     side: int = 64,
     margin: int = 12,
     seed: int = 0,
-) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]], NDArray[np.int64]]:
     """Put windows of a large image together, see :func:`~hsi_diffusion.scenes.sample_scene`.
 
     Args:
@@ -40,7 +41,8 @@ def draw_windows(
 
     Returns:
         Values of shape (h, w, bands), filled where there is no data; which pixels hold data, shape
-        (h, w); and the maps, shape (h, w), 0 in the margins.
+        (h, w); the maps, shape (h, w), 0 in the margins; and likewise the fields of the whole label
+        map, which windows cut into pieces.
 
     Raises:
         SceneError: The label map has another size than the image, or no window holds data.
@@ -60,7 +62,8 @@ def draw_windows(
     across = math.ceil(math.sqrt(len(chosen)))
     shape = (math.ceil(len(chosen) / across) * step, across * step)
     cube, there = np.zeros((*shape, bands), dtype=image.dtype), np.zeros(shape, dtype=bool)
-    found = [np.zeros(shape, dtype=np.int64) for _ in maps]
+    wholes = [*maps, field_map(labels)]
+    found = [np.zeros(shape, dtype=np.int64) for _ in wholes]
     for place, corner in enumerate(chosen):
         row, column = (step * part + margin for part in divmod(place, across))
         inner = [
@@ -74,14 +77,15 @@ def draw_windows(
         top, left = row - inner[0].start + read[0].start, column - inner[1].start + read[1].start
         into = slice(top, top + len(values)), slice(left, left + values.shape[1])
         cube[into], there[into] = values, valid
-        for one, whole in zip(found, maps, strict=True):
+        for one, whole in zip(found, wholes, strict=True):
             part = whole[inner[0], inner[1]]
             one[row : row + part.shape[0], column : column + part.shape[1]] = part
     if not there.any():
         raise SceneError(f"no pixel of {len(chosen)} windows of the image holds data")
     for one in found:
         one[~there] = 0
-    return fill_nodata(cube, there, copy=False), there, found
+    *drawn, fields = found
+    return fill_nodata(cube, there, copy=False), there, drawn, fields
 
 
 def _chosen(

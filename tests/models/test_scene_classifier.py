@@ -374,3 +374,11 @@ def test_a_model_tells_what_it_has_learned(fitted: Callable[[str], Saved]) -> No
     )
     assert model.record is not None
     assert told.endswith(str(model.record.choice.best))
+
+
+def test_an_image_too_small_to_hold_out_patches_is_learned_without_validation() -> None:
+    large = laid(FEATURES, {"pretrain": {"patch_size": 20}, "classifier": {"estimator": NEAREST}})
+    model = SceneClassifier(recipe(large))
+    with pytest.warns(UserWarning, match=r"tiny is too small to hold out patches of 20 x 20 .*"):
+        model.fit(scene(), split())
+    assert model.score(scene(), split())["pixels"] == len(split().test)

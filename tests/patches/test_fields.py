@@ -7,7 +7,7 @@ import pytest
 from skimage.measure import label
 
 from hsi_diffusion.errors import SplitError
-from hsi_diffusion.patches import field_map, field_split, in_labelled_fields, make_split
+from hsi_diffusion.patches import Split, field_map, field_split, in_labelled_fields, make_split
 from hsi_diffusion.patches.fields import validation_fields
 
 LABELS = np.kron(
@@ -85,3 +85,22 @@ def test_of_two_fields_one_is_learned_and_one_tested() -> None:
     labels = np.array([[1, 0, 1, 0, 2, 0, 2]])
     split = field_split(labels, 0.9, val_fraction=0, seed=0)
     assert [tuple(row.values()) for row in split.settings["fields"]] == [(1, 1, 0, 1), (2, 1, 0, 1)]
+
+
+def test_fields_that_the_label_map_does_not_tell() -> None:
+    labels = np.kron([[1, 0, 2]] * 4, np.ones((4, 3), dtype=np.int64))
+    labels[3::4] = 0  # eight pieces
+    fields = labels.copy()
+    fields[8:][labels[8:] > 0] += 2  # of four fields
+    for seed in range(4):
+        split = field_split(labels, 0.5, seed=seed, fields=fields)
+        assert split.settings["kind"] == "fields"
+        assert not in_labelled_fields(split, labels, fields).any()
+        assert [row["test"] for row in split.settings["fields"]] == [1, 1]
+    train = np.flatnonzero((labels > 0) & (np.arange(16)[:, None] < 3))
+    split = Split.from_labels(
+        labels, train=train, val=np.empty(0, dtype=np.int64),
+        test=np.setdiff1d(np.flatnonzero(labels), train), settings={"kind": "own", "seed": 0},
+    )  # fmt: skip
+    assert in_labelled_fields(split, labels).mean() == 0
+    assert in_labelled_fields(split, labels, fields).mean() == pytest.approx(1 / 3)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.modules import CustomSceneDataModule
 from hsi_diffusion.patches.gather import gather_patches
 from hsi_diffusion.patches.holdout import pretraining_pixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST = "hsi_diffusion.patches.holdout.MAX_HELD_OUT"
 
@@ -100,3 +106,54 @@ def test_without_holdout_everything_is_learned_from() -> None:
 def test_wrong_arguments_are_named(holdout: float, size: int, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         pretraining_pixels((40, 36), size, holdout=holdout, seed=0)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_squares_without_a_patch_of_data_are_not_drawn(size: int) -> None:
+    shape = 60, 80
+    valid = np.zeros(shape, dtype=bool)
+    valid[20:45, 5:38] = True  # a sixth of the scene
+    valid[::9, ::9] = True  # and single pixels, which hold no patch
+    valid[30, ::3] = False
+    for seed in range(20):
+        learned, measured = pretraining_pixels(shape, size, seed=seed, valid=valid)
+        assert len(measured)
+        assert valid.ravel()[learned].all()
+        assert valid.ravel()[measured].all()
+        held = seen(measured, shape, size)
+        assert not held & seen(learned, shape, size)
+        # as large a share of what holds data, but for what is left over of whole squares
+        assert len(held) == pytest.approx(max(0.05 * valid.sum(), size**2), rel=0.5)
+        patches = [seen(one, shape, size) for one in measured[:, None]]
+        assert any(valid.ravel()[list(patch)].all() for patch in patches)
+
+
+def test_a_pretraining_on_a_part_of_its_scene_has_a_validation(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).normal(size=(40, 60, 3))
+    cube[:, 15:] = np.nan
+    np.save(tmp_path / "a.npy", cube)
+    for seed in range(5):
+        data = CustomSceneDataModule(tmp_path / "a.npy", task="pretrain", patch_size=5, seed=seed)
+        data.setup()
+        _, expected = pretraining_pixels((40, 60), 5, seed=seed, valid=data.valid)
+        loader = data.val_dataloader()
+        assert [int(one) for batch in loader for one in batch["index"]] == expected.tolist()
+
+
+def test_a_scene_without_holes_is_drawn_as_ever() -> None:
+    whole = np.ones((60, 80), dtype=bool)
+    for size in (1, 4, 7):
+        found = pretraining_pixels(whole.shape, size, seed=3, valid=whole)
+        for part, expected in zip(found, pretraining_pixels((60, 80), size, seed=3), strict=True):
+            np.testing.assert_array_equal(part, expected)
+    learned, measured = pretraining_pixels((60, 80), 4, seed=3)
+    assert (len(learned), len(measured), int(measured[0]), int(learned.sum())) == (
+        4399,
+        146,
+        18,
+        11_040_387,
+    )
+    few = np.arange(4800).reshape(60, 80) < 9
+    assert pretraining_pixels(few.shape, 4, holdout=0, seed=0, valid=few)[0].tolist() == [*range(9)]
+    with pytest.raises(ConfigurationError, match="60 x 80, 9 of them with data; use holdout=0"):
+        pretraining_pixels(few.shape, 4, seed=0, valid=few)

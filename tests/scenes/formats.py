@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 HEIGHT, WIDTH, BANDS = 7, 6, 5
 CUBE = np.random.default_rng(0).integers(1, 3000, (HEIGHT, WIDTH, BANDS)).astype(np.int16)
@@ -23,6 +26,20 @@ data type = 2
 interleave = {interleave}
 byte order = 0
 """
+
+
+@dataclass
+class Labelled:
+    """What is read of a DataArray, where xarray is not installed."""
+
+    values: NDArray[Any]
+    dims: tuple[str, ...] = ("y", "x", "band")
+    coords: dict[str, Labelled] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return int(self.values.size)
 
 
 def write_envi(folder: Path, cube: Any = CUBE, fields: str = "", interleave: str = "bil") -> Path:

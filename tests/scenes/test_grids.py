@@ -96,3 +96,45 @@ def test_a_finer_raster_of_the_same_extent_is_read_whole(tmp_path: Path) -> None
         found = read_labels(write_tiff(tmp_path / "fine.tif", fine, transform=place), image)
     assert any("25 x 25 pixels" in str(one.message) for one in told)
     assert_array_equal(found.values, labels[:, :, 0])
+
+
+COLOURS = np.array([[0, 0, 0], [9, 9, 9], [50, 0, 0], [0, 200, 7]], dtype=np.uint8)
+MAP = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 4
+PICTURES = {"colours": COLOURS[MAP], "one-hot": (MAP[:, :, None] == [1, 3, 2]).astype(np.uint8)}
+MEANT = {"colours": np.array([0, 2, 3, 1])[MAP], "one-hot": np.array([0, 1, 3, 2])[MAP]}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.filterwarnings("ignore:.*picture of 3 colours")
+def test_pictures_lie_where_their_coordinates_are(kind: str, tmp_path: Path) -> None:
+    picture, meant = PICTURES[kind], MEANT[kind]
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+
+    def read(values: NDArray[Any], step: float, right: float, down: float) -> NDArray[np.int64]:
+        place = (step, 0.0, PLACE[2] + right, 0.0, -step, PLACE[5] - down)
+        return read_labels(write_tiff(tmp_path / "b.tif", values, transform=place), image).values
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*(grid|pixels)")
+        assert_array_equal(read(picture, 2, 0, 0), meant)
+    with pytest.raises(SceneError, match=r"\+0.0 rows and \+10.0 columns off"):
+        read(picture, 2, 20, 0)
+    wide = np.pad(picture, ((1, 2), (3, 1), (0, 0)))
+    with pytest.warns(UserWarning, match="another grid"):
+        assert_array_equal(read(wide, 2, -6, -2), meant)
+    with pytest.raises(SceneError, match="don't lie on the image"):
+        read(wide, 2, 200_000, 0)
+    with pytest.warns(UserWarning, match="3 x 3 pixels"):
+        assert_array_equal(read(picture.repeat(3, 0).repeat(3, 1), 2 / 3, 0, 0), meant)
+    bare = open_raster(CUBE)  # without coordinates pixel matches pixel
+    assert_array_equal(read_labels(tmp_path / "b.tif", Raster.of(np.repeat(np.repeat(
+        CUBE, 3, 0), 3, 1))).values, meant.repeat(3, 0).repeat(3, 1))  # fmt: skip
+    with pytest.raises(SceneError, match="labels must have the height and width of the cube"):
+        read_labels(tmp_path / "b.tif", bare)
+
+
+def test_the_nodata_of_a_picture_is_unlabelled(tmp_path: Path) -> None:
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    path = write_tiff(tmp_path / "b.tif", PICTURES["colours"], nodata=0)
+    with pytest.warns(UserWarning, match="picture of 3 colours"):
+        assert_array_equal(read_labels(path, image).values, MEANT["colours"])

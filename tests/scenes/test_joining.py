@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 
 from hsi_diffusion import SceneClassifier, load_custom_scene, simulate_scene
-from hsi_diffusion.errors import SceneError, SplitError
+from hsi_diffusion.errors import FileFormatError, SceneError, SplitError
 from hsi_diffusion.modules import CustomSceneDataModule
-from hsi_diffusion.patches import scene_split
-from hsi_diffusion.patches.fields import field_map
+from hsi_diffusion.patches import field_map, scene_split
 from hsi_diffusion.scenes import Raster, join_scenes, resample_bands
+from tests.scenes.formats import CUBE, HEIGHT, PLACE, WIDTH, write_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from hsi_diffusion.scenes import Scene
 
@@ -159,3 +162,93 @@ def test_bands_on_their_own_grid_stay_as_they_are() -> None:
         resample_bands(image, [449.0])
     with pytest.raises(SceneError, match="no wavelengths"):
         resample_bands(Raster.of(cube), waves)
+
+
+LEFT, TOP = PLACE[2], PLACE[5]
+
+
+def tiles(folder: Path, labels: NDArray[np.uint8] | None = None) -> list[Path]:
+    """Two images side by side; or the label maps of both."""
+    found = []
+    for number in range(2):
+        name = "tile" if labels is None else "labels"
+        values = CUBE + number if labels is None else labels[:, :, None]
+        place = (2.0, 0.0, LEFT + 2 * WIDTH * number, 0.0, -2.0, TOP)
+        found.append(write_tiff(folder / f"{name}{number}.tif", values, transform=place))
+    return found
+
+
+def write_fields(path: Path) -> Path:
+    """Four polygons over two tiles: the second lies across their border."""
+    geopandas, shapely = (pytest.importorskip(name) for name in ("geopandas", "shapely"))
+    edges = [(0, 2), (4, 8), (8, 10), (10, 12)]
+    shapes = [shapely.box(LEFT + 2 * a, TOP - 2 * HEIGHT, LEFT + 2 * b, TOP) for a, b in edges]
+    classes = ["oats", "wheat", "oats", "wheat"]
+    geopandas.GeoDataFrame({"class": classes}, geometry=shapes, crs="EPSG:32632").to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_polygon_of_several_images_is_one(times: int, tmp_path: Path) -> None:
+    path = write_fields(tmp_path / "a.gpkg")
+    scene = load_custom_scene(tiles(tmp_path), [path, tmp_path / "." / "a.gpkg"][:times])
+    assert scene.images is not None
+    assert scene.polygons is not None
+    rows = [scene.polygons[scene.images[name]][0].tolist() for name in ("tile0", "tile1")]
+    assert rows == [[1, 1, 0, 0, 2, 2], [2, 2, 3, 3, 4, 4]]
+    for seed in range(4):
+        split = scene_split(scene, "polygons:0.5", seed=seed, patch_size=1)
+        assert split is not None
+        flat = scene.polygons.ravel()
+        assert not np.intersect1d(flat[split.labelled], flat[split.test]).size
+    told = f"1 polygons lie in learned and in tested images: {2 * HEIGHT} of {6 * HEIGHT} test"
+    with pytest.warns(UserWarning, match=told):
+        split = scene_split(scene, "images", patch_size=1)
+    assert split is not None
+    assert split.summary()["notes"][0].startswith(told)
+    assert len(split.test) == 6 * HEIGHT
+
+
+def test_polygons_of_different_files_are_different(tmp_path: Path) -> None:
+    files = [write_fields(tmp_path / f"{name}.gpkg") for name in "ab"]
+    scene = load_custom_scene(tiles(tmp_path), files)
+    assert scene.images is not None
+    assert scene.polygons is not None
+    first, second = (np.unique(scene.polygons[scene.images[f"tile{one}"]]) for one in range(2))
+    assert not np.intersect1d(first[first > 0], second).size
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        scene_split(scene, "images", patch_size=1)
+
+
+def test_one_label_map_of_several_images_needs_coordinates(tmp_path: Path) -> None:
+    files = tiles(tmp_path)
+    labels = np.arange(HEIGHT * 2 * WIDTH).reshape(HEIGHT, -1) % 3
+    np.save(tmp_path / "a.npy", labels[:, :WIDTH])
+    (tmp_path / "a.csv").write_text("class;Row;Column\n1;0;0\n2;0;1\n")
+    one_hot = (labels[:, :WIDTH, None] == [1, 2]).astype(np.uint8)
+    for bare in (tmp_path / "a.npy", labels[:, :WIDTH], tmp_path / "a.csv", one_hot):
+        with pytest.raises(SceneError, match=r"and it has none; give labels .* once per image"):
+            load_custom_scene(files, bare)
+        load_custom_scene(files, [bare, bare])
+        load_custom_scene(files[:1], [bare])
+    mosaic = write_tiff(tmp_path / "mosaic.tif", labels[:, :, None].astype(np.uint8))
+    with pytest.warns(UserWarning, match="another grid"):
+        scene = load_custom_scene(files, mosaic)
+    assert scene.images is not None
+    for number, part in enumerate((labels[:, :WIDTH], labels[:, WIDTH:])):
+        assert_array_equal(scene.labels[scene.images[f"tile{number}"]], part)
+    (tmp_path / "b.csv").write_text(f"x,y,line,class\n{LEFT + 1},{TOP - 1},7,1\n"
+                                    f"{LEFT + 2 * WIDTH + 1},{TOP - 1},7,2\n")  # fmt: skip
+    with pytest.warns(UserWarning, match="1 of 2 points lie outside"):
+        scene = load_custom_scene(files, tmp_path / "b.csv", label_attribute="class")
+    assert np.count_nonzero(scene.labels) == 2
+    with pytest.raises(FileFormatError, match="missing"):
+        load_custom_scene(files, tmp_path / "missing.npy")
+    arrays = [str(tmp_path / f"{name}.npy") for name in ("first", "second")]
+    for one in arrays:
+        np.save(one, CUBE)
+    same = write_tiff(tmp_path / "same.tif", labels[:, :WIDTH, None].astype(np.uint8))
+    with pytest.raises(SceneError, match=r"same.tif alone, and .*first.npy has none"):
+        load_custom_scene(arrays, same)
+    assert not load_custom_scene(arrays).labels.any()

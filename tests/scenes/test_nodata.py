@@ -1,16 +1,17 @@
-"""Bands that hold no data anywhere."""
+"""Bands and images that hold no data anywhere, and what files declare of their values."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.scenes import load_custom_scene
-from tests.scenes.formats import BANDS, CUBE, WAVES, write_envi, write_tiff
+from hsi_diffusion.scenes import load_custom_scene, open_raster
+from tests.scenes.formats import BANDS, CUBE, WAVES, Labelled, write_envi, write_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +64,13 @@ def test_bands_may_be_marked_as_bad(tmp_path: Path) -> None:
     assert_array_equal(scene.cube, CUBE[:, :, [0, 2, 4]])
 
 
+@pytest.mark.filterwarnings("error:.*constant")
 def test_pixels_without_data_in_different_bands() -> None:
     cube = np.full((2, 2, 2), np.nan)
     cube[0, :, 0], cube[1, :, 1] = 1, 1
-    with pytest.raises(SceneError, match="none of the 4 pixels holds data"):
-        load_custom_scene(cube)
+    for nothing in (cube, np.full((2, 2, 2), np.nan)):
+        with pytest.raises(SceneError, match="none of the 4 pixels holds data"):
+            load_custom_scene(nothing)
 
 
 def test_bands_without_data_of_an_image_that_is_resampled(tmp_path: Path) -> None:
@@ -98,3 +101,37 @@ def test_widths_of_the_first_image_are_resampled_to(tmp_path: Path) -> None:
         peaks.append(scene.cube[scene.images["a-2"]][0, 0, 2])
     assert peaks[0] == pytest.approx(1000)
     assert peaks[1] < 600
+
+
+DECLARED = [
+    ({"_FillValue": np.int16(-9999)}, 1, 0),
+    ({"missing_value": [-9999, 1], "_FillValue": "none"}, 1, 0),
+    ({"Data_Ignore_Value": -9999.0, "Scale_Factor": 10_000.0}, 1e-4, 0),  # NEON
+    ({"_fillvalue": np.array([-9999]), "scale_factor": 0.5, "add_offset": -3.0}, 0.5, -3),
+    ({"_FillValue": -9999, "missing_value": 1, "scale_factor": 10.0}, 10, 0),
+    ({"_FillValue": -9999, "Scale_Factor": 0.25, "add_offset": 0}, 0.25, 0),
+]
+
+
+@pytest.mark.parametrize(("attributes", "scale", "offset"), DECLARED)
+@pytest.mark.parametrize("kind", ["hdf5", "array"])
+def test_what_an_array_declares_is_heeded(
+    kind: str, attributes: dict[str, Any], scale: float, offset: float, tmp_path: Path
+) -> None:
+    cube = CUBE.copy()
+    cube[2, 3, 1] = -9999
+    source: Any = Labelled(cube, attrs=attributes)
+    if kind == "hdf5":
+        source = tmp_path / "a.h5"
+        with h5py.File(source, "w") as file:
+            file["reflectance"] = cube
+            file["reflectance"].attrs.update(attributes)
+    raster = open_raster(source)
+    values, valid = raster.read()
+    assert np.argwhere(~valid).tolist() == [[2, 3]]
+    assert_allclose(values[valid], CUBE[valid] * scale + offset, rtol=1e-6)
+    assert values.dtype == (np.int16 if (scale, offset) == (1, 0) else np.float32)
+    # the user's value wins
+    one = open_raster(source, nodata=CUBE[4, 4, 0]).read()[1]
+    assert not one[4, 4]
+    assert one[2, 3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from hsi_diffusion.scenes import Raster, resample_bands
+from hsi_diffusion.scenes import Raster, load_custom_scene, resample_bands, sample_scene
 
 WAVES = tuple(wave for wave in np.arange(900.0, 1600, 10) if not 1340 < wave < 1450)
 """Without the bands in which water vapour absorbs."""
@@ -28,3 +28,11 @@ def test_a_gap_of_the_image_does_not_widen_its_bands() -> None:
     assert_allclose(found, CUBE[:, :, [WAVES.index(wave) for wave in wanted]], rtol=1e-5)
     wider = resample_bands(image, wanted, [30.0] * 3).read()[0]
     assert (np.abs(wider - found).max(axis=(0, 1)) > 0.01).all()
+
+
+def test_a_scene_knows_the_widths_of_its_bands() -> None:
+    widths = tuple(np.linspace(8, 12, len(WAVES)).tolist())
+    image = Raster.of(CUBE, wavelengths=WAVES, fwhm=widths)
+    labels = np.ones(CUBE.shape[:2], dtype=np.int64)
+    assert load_custom_scene(image, labels).info.fwhm == widths
+    assert sample_scene(image, labels, pixels=4, side=2, margin=0).info.fwhm == widths
