@@ -41,11 +41,15 @@ def by_seed(runs: Sequence[Path], name: str) -> dict[int, Path]:
     """The maps of finished runs, by the seed of their split.
 
     Raises:
-        ConfigurationError: A run has no such map.
+        ConfigurationError: A run has no such map, or two have the same seed.
     """
-    found = {}
+    found: dict[int, Path] = {}
     for run in runs:
         seed = RunSettings.from_dict(read_yaml(run / "config.yaml")).seed
+        if seed in found:
+            raise ConfigurationError(
+                f"{found[seed].parent} and {run} both have seed {seed}: name one run of each seed"
+            )
         found[seed] = run / name
         if not found[seed].is_file():
             raise ConfigurationError(
@@ -113,7 +117,8 @@ def significance(pixels: NDArray[np.int64], class_names: Sequence[str]) -> str:
         own = pixels[chosen]
         found += measured(own, name)
         adds = np.bincount(own[:, 1], weights=lead(own))
-        best = int(adds.argmax())
+        present = np.unique(own[:, 1])  # not 0, nor what is not tested here
+        best = present[adds[present].argmax()]
         found += measured(own[own[:, 1] != best], f"{name}, without {class_names[best - 1]}")
     return significance_table(found, [NAMES]).to_markdown()
 

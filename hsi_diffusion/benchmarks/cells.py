@@ -45,7 +45,7 @@ WHERE = (
 )
 """Settings that say what a run measures on."""
 
-GIVEN = (*WHERE, "seed", "logger", "group", "method", "preset", *SECTIONS)
+GIVEN = (*WHERE, "seed", "logger", "group", "figures", "method", "preset", *SECTIONS)
 """Settings that a benchmark or its columns give, the same for all methods."""
 
 OF_COLUMN = {
@@ -67,6 +67,10 @@ ELSEWHERE = (
 
 FILES = ("cube", "labels", "split", "train_mask", "test_mask", "pretrained")
 """Settings that may hold a file, whose folder is another one on another machine."""
+
+
+LETTERS = 200
+"""Bytes that a folder's name keeps of row, column and seed: file systems take 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Cell:
         """Name of its folder: readable, and another one for other settings and changed files."""
         text = f"{self.row}-{self.column}-seed{self.seed}"
         readable = "".join(letter if letter.isalnum() else "-" for letter in text)
+        readable = readable.encode()[:LETTERS].decode(errors="ignore")
         plain = self.settings.to_dict()
         decisive = {key: value for key, value in plain.items() if key not in FOLLOWED}
         if files := self._files():
@@ -115,9 +120,20 @@ class Cell:
         return self.settings.split_kind, self.settings.guard
 
     @property
+    def has_one_split(self) -> bool:
+        """Whether all seeds learn and test the same pixels."""
+        kind = self.settings.split_kind.strip()
+        return kind.partition(":")[0] in ("fixed", "images") or kind.endswith(".npz")
+
+    @property
     def is_baseline(self) -> bool:
         """Whether it learns from raw bands and has no pretraining."""
         return not self.settings.pretrains
+
+    @property
+    def has_control(self) -> bool:
+        """Whether the same classifier on raw bands is measured beside it."""
+        return self.settings.pretrains and len(self.settings.raw_bands) > 0
 
     @property
     def propagates(self) -> bool:
@@ -210,10 +226,21 @@ class Cell:
         # the features of many cells would fill a disk; they can be had again from the denoiser
         features = replace(settings.features, keep="none")
         settings = replace(settings, features=features, figures=self.draws)
-        resumable = (folder / "config.yaml").is_file()
-        if not resumable:  # a process that was killed may have left the beginning of a file
+        begun = (folder / "config.yaml").is_file()
+        if not begun:  # a process that was killed may have left the beginning of a file
             shutil.rmtree(folder, ignore_errors=True)
-        run(settings, folder, resume=resumable, progress=progress, say=lambda _: None)
+        # a pretraining that lies elsewhere now may be another one
+        resume = begun and _resolved(settings.pretrained) == _resolved(
+            read_yaml(folder / "config.yaml").get("pretrained")
+        )
+        run(
+            settings,
+            folder,
+            overwrite=begun,
+            resume=resume,
+            progress=progress,
+            say=lambda _: None,
+        )
 
     def digest(self, *, control: bool = False) -> str:
         """Digest of what decides its figures, the same on other machines and in later versions.
@@ -278,11 +305,13 @@ def build_cell(
         plain = merge(plain, change)
     if baseline:  # what is set for all methods may be meant for a pretraining
         plain["pretrain"] = {"denoiser": None}
+        plain.pop("pretrained", None)
     elif not control:
         plain["raw_bands"] = []
     others = {key: value for key, value in given.items() if key not in ("scene", "split", "seed")}
     place = _read(where | others)
-    names = (*WHERE, "logger", "group", "method", "preset")
+    names = (*WHERE, "logger", "group")
+    plain |= {"method": place.method, "preset": place.preset}  # which errors name
     settings = replace(
         _read(plain), seed=given["seed"], **{name: getattr(place, name) for name in names}
     )
@@ -363,6 +392,11 @@ def read_run(folder: Path) -> tuple[tuple[str, ...], int, dict[str, Any]]:
     passing = {"seed", "root", "download", *FOLLOWED}
     found = {key: item for key, item in _flat(settings.to_dict()) if key not in passing}
     return (str(settings.cube or settings.scene), kind, method, learned), settings.seed, found
+
+
+def _resolved(file: str | None) -> Path | None:
+    """A file's one absolute path, however it is spelled."""
+    return None if file is None else Path(file).resolve()
 
 
 def _names(files: Any) -> Any:

@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from fnmatch import filter as filter_names
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.console import quieten
-from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
+from hsi_diffusion.console import guarded, quieten
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import PRESETS, merge, methods, parse_assignment, read_yaml
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ examples:
 def benchmark(
     arguments: Sequence[str] | None = None,
     *,
-    command: str = "python experiments/benchmark.py",
+    command: str = "hsi-diffusion benchmark",
     plan: str | None = None,
     splits: Sequence[str] = ("0.1", "blocks"),
 ) -> int:
@@ -62,46 +61,58 @@ def benchmark(
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser(command, splits).parse_args(given)
+    options.plan = options.plan or plan
+    name = Path(options.plan).stem if options.plan is not None else "benchmark"
+    folder: Path = options.out or Path("runs") / name
+
+    def work() -> int:
+        try:
+            return _work(options, splits, folder, f"{command} {shlex.join(given)}")
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from error
+
+    return guarded(work, stopped=f"stopped; the same command goes on from {folder}")
+
+
+def _work(options: argparse.Namespace, splits: Sequence[str], folder: Path, command: str) -> int:
+    """Run what the options ask for, and write the tables; the exit status."""
     # imported here: with torch it takes seconds, and a wrong flag is told at once
     from hsi_diffusion.benchmarks.grid import run_grid
     from hsi_diffusion.benchmarks.plan import benchmark_cells
     from hsi_diffusion.benchmarks.tables import write_benchmark
+    from hsi_diffusion.runs.folder import check_writable
 
-    options.plan = options.plan or plan
-    name = Path(options.plan).stem if options.plan is not None else "benchmark"
-    folder: Path = options.out or Path("runs") / name
     quieten()
-    try:
-        settings = _settings(options, splits)
-        cells = benchmark_cells(settings)
-        earlier = _measured_elsewhere(cells, options.also)
-        known = {(m.row, m.column, m.seed) for m in earlier}
-        chosen = [] if options.tables_only else _chosen(settings, cells, options)
-        # the tables hold also what was run before and is not asked for now
-        results = run_grid(
-            cells,
-            folder,
-            only=[cell for cell in chosen if cell.key not in known],
-            pretrained=options.pretrained,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            progress=options.progress,
+    settings = _settings(options, splits)
+    cells = benchmark_cells(settings)
+    check_writable(folder)
+    earlier = _measured_elsewhere(cells, options.also)
+    known = {(m.row, m.column, m.seed) for m in earlier}
+    chosen = [] if options.tables_only else _chosen(settings, cells, options)
+    # the tables hold also what was run before and is not asked for now
+    results = run_grid(
+        cells,
+        folder,
+        only=[cell for cell in chosen if cell.key not in known],
+        pretrained=options.pretrained,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        progress=options.progress,
+    )
+    found = options.also or any(result.metrics is not None for result in results)
+    if options.tables_only and not found and any(folder.glob("cells/*/metrics.json")):
+        raise ConfigurationError(
+            f"{folder} holds finished runs but none of these settings, and its tables stay as they "
+            "are: give the flags of the runs (--seeds, --preset, --set); where a data file was "
+            "copied or changed since (its size or time tells), leave out --tables-only to measure "
+            "again, or give the tables that are there with --also and another --out"
         )
-        line = f"{command} {shlex.join(given)}"
-        write_benchmark(settings, results, folder, command=line, earlier=earlier)
-    except HsiDiffusionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
-        print(f"stopped; the same command goes on from {folder}", file=sys.stderr)
-        return 130
+    write_benchmark(settings, results, folder, command=command, earlier=earlier)
     print((folder / "benchmark.md").read_text(encoding="utf-8"))
     return int(any(result.error for result in results))
 
 
-def ablate(
-    arguments: Sequence[str] | None = None, *, command: str = "python experiments/ablation.py"
-) -> int:
+def ablate(arguments: Sequence[str] | None = None, *, command: str = "hsi-diffusion ablate") -> int:
     """Run the plan ``ablation``, which changes one part of DiffCRN at a time.
 
     Args:
@@ -140,10 +151,11 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
     plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
     for assignment in options.set:
         plain["set"] = merge(plain.get("set") or {}, parse_assignment(assignment))
-    if options.seeds is not None:  # of all, whatever the plan says of one of them
-        for part in (*(plain["columns"] or ()), *(plain.get("methods") or ())):
-            if isinstance(part, dict):
-                part.pop("seeds", None)
+    columns, titled = plain["columns"] or (), plain.get("methods") or ()
+    for name, parts in (("seeds", (*columns, *titled)), ("preset", titled)):
+        for part in parts:  # of all, whatever the plan says of one of them
+            if getattr(options, name) is not None and isinstance(part, dict):
+                part.pop(name, None)
     return BenchmarkSettings.from_dict(plain)
 
 
@@ -173,7 +185,10 @@ def _parser(command: str, splits: Sequence[str]) -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
     add("--preset", choices=PRESETS, help="default: cpu")
     add("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
-    changes = "change a setting of all methods, such as classifier.steps=300; as in run.py"
+    changes = (
+        "change a setting of all methods, such as classifier.steps=300, as in run.py; where a "
+        "method of a plan has it in a set of its own, that one counts"
+    )
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=changes)
     add("--title", help="headline, and the group's name in W&B")
     add("--logger", choices=("none", "csv", "wandb"), help="default: none")
@@ -196,29 +211,32 @@ def _chosen(
     settings: BenchmarkSettings, cells: Sequence[Cell], options: argparse.Namespace
 ) -> list[Cell]:
     """The cells of a plan's methods, scenes and splits that the options name; all by default."""
+    from hsi_diffusion.benchmarks.measurements import control_row
+
     titles = [method.name for method in settings.methods]
     for name, chosen, known in (
         ("methods", options.methods, titles),
         ("scenes", options.scenes, [str(c.scene.get("name")) for c in settings.columns]),
         ("splits", options.splits, [str(c.split.get("kind")) for c in settings.columns]),
     ):
-        if unknown := [one for one in chosen or () if not filter_names(known, one)]:
+        unknown = [one for one in chosen or () if not any(_fits(item, [one]) for item in known)]
+        if unknown:
             raise ConfigurationError(
                 f"--{name} must name some of the plan's ({', '.join(dict.fromkeys(known))}), got "
                 f"{unknown[0]!r}"
             )
-    patterns = options.methods or ["*"]
     rows = {
         variant.row
         for method in settings.methods
-        if method.name == settings.reference or any(fnmatchcase(method.name, p) for p in patterns)
         for variant in method.variants()
+        if _fits(method.name, options.methods)
+        or settings.reference in (variant.row, control_row(variant.row))
     }
     columns = {
         column.name
         for column in settings.columns
-        if (options.scenes is None or str(column.scene.get("name")) in options.scenes)
-        and (options.splits is None or str(column.split.get("kind")) in options.splits)
+        if _fits(str(column.scene.get("name")), options.scenes)
+        and _fits(str(column.split.get("kind")), options.splits)
     }
     found = [cell for cell in cells if cell.row in rows and cell.column in columns]
     if not found:
@@ -226,6 +244,11 @@ def _chosen(
             "the plan has no run of --methods, --scenes and --splits together; leave one out"
         )
     return found
+
+
+def _fits(name: str, patterns: Sequence[str] | None) -> bool:
+    """Whether a name is one of these, or fits one of them (``*`` for anything); None: any does."""
+    return patterns is None or any(one == name or fnmatchcase(name, one) for one in patterns)
 
 
 def _measured_elsewhere(cells: Sequence[Cell], folders: Sequence[Path]) -> list[Measurement]:

@@ -118,11 +118,12 @@ class BenchmarkSettings:
         root: Folder of the scenes' files.
         logger: Where the runs are followed; in W&B, as one group.
         set: Changes of the settings of all methods.
-        pairs: Titles of two methods each, to compare seed by seed; every method is compared with
-            its control anyway.
-        reference: Title of the method that the others are changes of, as in an ablation: the table
-            gives their differences to it, seed by seed; they have no control of their own, and one
-            whose change changes nothing on a column is not run there. None: there is none.
+        pairs: Two rows each, to compare seed by seed; every method is compared with its control
+            anyway. A row is the title of a method, that of one of its variants where settings vary,
+            or that of a control ("DiffGraph: raw bands").
+        reference: The row that the others are changes of, as in an ablation: the table gives their
+            differences to it, seed by seed; they have no control of their own, and one whose change
+            changes nothing on a column is not run there. None: there is none.
     """
 
     columns: tuple[ColumnSettings, ...]
@@ -151,18 +152,15 @@ class BenchmarkSettings:
                 )
         _check_changes("set", self.set)
         titles = [method.name for method in self.methods]
-        for name, wanted in (
-            ("columns.methods", [name for c in self.columns for name in c.methods or ()]),
-            ("pairs", [name for pair in self.pairs for name in pair]),
-            ("reference", [] if self.reference is None else [self.reference]),
-        ):
-            if unknown := sorted(set(wanted) - {*titles, *map(control_row, titles)}):
-                raise ConfigurationError(
-                    f"{name} must be titles of methods ({', '.join(titles)}), got {unknown[0]!r}"
-                )
+        wanted = {name for column in self.columns for name in column.methods or ()}
+        if unknown := sorted(wanted - set(titles)):
+            raise ConfigurationError(
+                f"columns.methods must be titles of methods ({', '.join(titles)}), got "
+                f"{unknown[0]!r}"
+            )
         for pair in self.pairs:
             if len(pair) != 2:
-                raise ConfigurationError(f"pairs must hold two titles each, got {list(pair)}")
+                raise ConfigurationError(f"pairs must hold two rows each, got {list(pair)}")
         if self.pretrainings is not None and self.pretrainings < 1:
             raise ConfigurationError(f"pretrainings must be at least 1, got {self.pretrainings}")
         given = [self.seeds, *(c.seeds for c in self.columns), *(m.seeds for m in self.methods)]
@@ -201,10 +199,26 @@ def benchmark_cells(settings: BenchmarkSettings) -> list[Cell]:
         settings: What to compare.
 
     Raises:
-        ConfigurationError: A method or a setting is unknown, or its patches are too large for the
-            distance that the split keeps.
+        ConfigurationError: A method or a setting is unknown, its patches are too large for the
+            distance that the split keeps, two rows of the tables would have one name, or pairs or
+            reference name none.
     """
-    return [cell for column in settings.columns for cell in _column_cells(settings, column)]
+    cells = [cell for column in settings.columns for cell in _column_cells(settings, column)]
+    rows = [variant.row for method in settings.methods for variant in method.variants()]
+    rows += map(control_row, dict.fromkeys(cell.row for cell in cells if cell.has_control))
+    if twice := [row for row in rows if rows.count(row) > 1]:
+        raise ConfigurationError(
+            f"rows of the tables must have different names, but methods give {twice[0]!r} twice (a "
+            f"variant is called TITLE, VALUE and a control {control_row('TITLE')}): give one of "
+            "them another title, or leave out a value of vary"
+        )
+    pairs = [row for pair in settings.pairs for row in pair]
+    for name, wanted in (("pairs", pairs), ("reference", [settings.reference])):
+        if unknown := [row for row in wanted if row not in (None, *rows)]:
+            raise ConfigurationError(
+                f"{name} must name rows of the tables ({', '.join(rows)}), got {unknown[0]!r}"
+            )
+    return cells
 
 
 def _column_cells(settings: BenchmarkSettings, column: ColumnSettings) -> list[Cell]:
@@ -221,16 +235,16 @@ def _column_cells(settings: BenchmarkSettings, column: ColumnSettings) -> list[C
         named = {"method": method.method, "preset": method.preset or settings.preset}
         preset = read_preset(named["method"], named["preset"])
         control = method.control and not method.vary
-        for seed, variant in product(
+        for seed, (row, _, changes) in product(
             column.seeds or method.seeds or settings.seeds, method.variants()
         ):
             cell = build_cell(
-                variant.row,
+                row,
                 column.name,
                 preset,
-                (settings.set, method.set, variant.changes),
+                (settings.set, method.set, changes),
                 {**given, **named, "seed": seed},
-                control=control and settings.reference in (None, method.name),
+                control=control and settings.reference in (None, row, control_row(row)),
                 pretraining_seed=settings.pretrainings and seed % settings.pretrainings,
             )
             found.append(cell)
@@ -246,6 +260,8 @@ def _check_changes(where: str, changes: Mapping[str, Any]) -> None:
     if wrong := sorted(set(changes) & set(GIVEN)):
         example = _example(wrong[0])
         how = f", in a plan such as columns: [{{{example}}}]" if example else ""
+        if wrong[0] == "figures":
+            how = "; runs draw figures where logger is wandb (--logger wandb)"
         if wrong[0] in ("cube", "labels"):
             how += "; without a plan: --cube FILE --labels FILE"
         raise ConfigurationError(
@@ -287,11 +303,13 @@ def _with_seeds(plain: Any) -> Any:
     return {**plain, "seeds": list(range(plain["seeds"]))}
 
 
-def _with_root(values: Mapping[str, Any], root: str) -> dict[str, Any]:
-    return {
-        key: value.replace("{root}", root) if isinstance(value, str) else value
-        for key, value in values.items()
-    }
+def _with_root(value: Any, root: str) -> Any:
+    """The folder of the scenes in all texts of a mapping or a list."""
+    if isinstance(value, dict):
+        return {key: _with_root(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_root(item, root) for item in value]
+    return value.replace("{root}", root) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> str:

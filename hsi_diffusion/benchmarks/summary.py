@@ -3,7 +3,7 @@
 Runs whose settings are the same but for the seed make one row; rows of one method and preset that
 have other settings say which. A seed counts once: what repeats it is reported and left out. It does
 not matter where a scene's files and the checkpoints of --pretrained lie, nor where a run was
-followed.
+followed. Times are those of the runs that were never stopped, a dash where there is none.
 
 Example: python experiments/summarise.py runs/*
 """
@@ -20,6 +20,7 @@ from hsi_diffusion.benchmarks.cells import read_run
 from hsi_diffusion.errors import HsiDiffusionError
 from hsi_diffusion.files import digest_of
 from hsi_diffusion.reports import TextTable, spread
+from hsi_diffusion.reports.tables import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,13 +117,15 @@ def _rows_of(
     group: tuple[str, ...], learned: str, members: Sequence[FinishedRun]
 ) -> Iterator[tuple[str, ...]]:
     """The row of runs that differ by their seed only, and that of their control."""
-    minutes = [sum(run.metrics["seconds"].values()) / 60 for run in members]
-    low, high = f"{min(minutes):.1f}", f"{max(minutes):.1f}"
-    time = f"{low} min" if low == high else f"{low} to {high} min"
+    whole = [run.metrics["seconds"] for run in members if not run.metrics.get("resumed")]
+    minutes = sorted(sum(seconds.values()) / 60 for seconds in whole)
+    ends = dict.fromkeys(f"{time:.1f}" for time in minutes[:1] + minutes[-1:])
+    time = f"{' to '.join(ends)} min" if ends else NOTHING
     methods = [(run.seed, run.metrics) for run in members]
     controls = [(seed, m["raw_bands"]) for seed, m in methods if "raw_bands" in m]
     for name, found, took in ((learned, methods, time), ("raw bands", controls, "")):
         if found:  # runs may do without the control
             seeds = ", ".join(str(seed) for seed in sorted(seed for seed, _ in found))
-            scores = [spread([100 * m[figure] for _, m in found]) for figure in FIGURES]
+            values = [[m[figure] for _, m in found if m[figure] is not None] for figure in FIGURES]
+            scores = [spread([100 * value for value in known]) for known in values]
             yield (*group, seeds, name, *scores, took)

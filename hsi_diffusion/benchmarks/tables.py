@@ -42,18 +42,19 @@ LEGEND = (
     "run was stopped on its way. Test: the map of the whole scene, its features at hand. "
     "Parameters: denoiser and classifier."
 )
-SEEDS = "Each seed has a split, a pretraining and classifiers of its own"
+SEEDS = "Each seed has a split (unless one is fixed), a pretraining and classifiers of its own"
 SHARED = (
-    "Each seed has a split and classifiers of its own; the seeds share {number} of a kind, taking "
-    "turns"
+    "Each seed has a split (unless one is fixed) and classifiers of its own; the seeds share "
+    "{number} of a kind, taking turns"
 )
 BLOCKS = (
     "Labels and patches are disjoint: no test pixel has a training pixel within {guard} pixels. "
     "What a blur or a denoiser sees beyond a patch, without labels, reaches farther."
 )
-FIXED = (
-    "The split is fixed: seeds differ in validation pixels, pretraining and initial weights only, "
-    "and so do the p-values below."
+ONE_SPLIT = (
+    "There is one split: all seeds learn and test the same pixels, and differ at most in which of "
+    "them validate, in pretraining and in initial weights. So the p-values below say nothing of "
+    "other training pixels."
 )
 
 ABLATION = (
@@ -91,7 +92,8 @@ def write_benchmark(
         text.append(" ".join(settings.note.split()))
     pairs = _pairs(settings, found)
     if settings.reference is None:
-        text += verdicts(found, pairs)
+        same = {result.cell.column for result in results if result.cell.has_one_split}
+        text += verdicts(found, pairs, one_split=same)
         text.append(LEGEND.format(seeds=seeds))
         text += _overview(settings, found)
         for number, column in enumerate(settings.columns, start=1):
@@ -106,7 +108,9 @@ def write_benchmark(
     else:
         text.append(ABLATION.format(seeds=seeds, reference=settings.reference))
         if any(m.row == settings.reference for m in found):
-            text.append(comparison_table(found, reference=settings.reference).to_markdown())
+            table = comparison_table(found, reference=settings.reference)
+            text.append(table.to_markdown())
+            latex.append(table.to_latex(caption=settings.title, label="tab:benchmark-1"))
     if failed := failures(results):
         text += ["Failed and skipped:", "\n".join(failed)]
     known = {(m.row, m.column, m.seed) for m in found}
@@ -196,13 +200,18 @@ def _pixels(here: Sequence[CellResult]) -> list[str]:
         f"Pixels of seed {seed}: {pixels['train'] + pixels['val']:,} are learned "
         f"(training and validation), {pixels['test']:,} tested."
     )
-    found = [r.metrics["leakage"] for r in here if r.metrics is not None]
-    shares = [100 * share for share in found if share is not None]
+    found = [(r.cell.row, r.metrics["leakage"]) for r in here if r.metrics is not None]
+    shares = [100 * share for _, share in found if share is not None]
     if shares:
         low, high = f"{min(shares):.0f}", f"{max(shares):.0f}"
         text += (
             f" Leakage: around {low if low == high else f'{low} to {high}'} % of the test pixels "
             "the classifier sees a learned one" + ("." if low == high else ", by method and seed.")
+        )
+    if joined := list(dict.fromkeys(row for row, share in found if share is None)):
+        text += (
+            " Methods that join every pixel with neighbours of the whole scene, so that nothing is "
+            f"disjoint: {', '.join(joined)}."
         )
     return [text]
 
@@ -213,16 +222,19 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
     notes = []
     if kind == "blocks":
         notes.append(BLOCKS.format(guard=guard))
-    if kind == "fixed" or kind.endswith(".npz"):
-        notes.append(FIXED)
+    if here[0].cell.has_one_split:
+        notes.append(ONE_SPLIT)
     notes += _pixels(here)
-    helped = list(dict.fromkeys(result.cell.row for result in here if result.cell.propagates))
+    helped = [
+        f"{cell.row} and its control" if cell.has_control else cell.row
+        for cell in (result.cell for result in here)
+        if cell.propagates
+    ]
     if helped:
-        controls = "its control" if len(helped) == 1 else "their controls"
         notes.append(
             "Labels are also propagated along graphs, one of the scene's bands and some of what is "
-            f"classified (features, the scenes that a denoiser restores, or raw bands), for "
-            f"{', '.join(helped)} and {controls} alike, and for no other method."
+            "classified (features, the scenes that a denoiser restores, or raw bands), for "
+            f"{', '.join(dict.fromkeys(helped))}, and for no other method."
         )
     return notes
 

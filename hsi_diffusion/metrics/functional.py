@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 SCALARS = ("overall_accuracy", "average_accuracy", "kappa", "fwiou", "miou")
 """Names of the figures that are one number each, in the order of :func:`summarise`."""
 
-VECTORS = ("per_class_accuracy", "per_class_iou")
+VECTORS = (
+    "per_class_accuracy",
+    "per_class_iou",
+    "per_class_users_accuracy",
+    "per_class_f1",
+)
 """Names of the figures that are one number per class."""
 
 
@@ -184,6 +189,8 @@ def summarise(matrix: Tensor | NDArray[Any]) -> dict[str, Tensor]:
         "miou": miou(counts),
         "per_class_accuracy": per_class_accuracy(counts),
         "per_class_iou": per_class_iou(counts),
+        "per_class_users_accuracy": per_class_users_accuracy(counts),
+        "per_class_f1": per_class_f1(counts),
     }
 
 

@@ -23,8 +23,9 @@ class HSIMetrics(Metric):
     the target does not hold.
 
     ``compute`` gives a dict: ``overall_accuracy``, ``average_accuracy``, ``kappa``, ``fwiou`` and
-    ``miou`` are scalars, ``per_class_accuracy`` and ``per_class_iou`` have shape (K,) and hold nan
-    for classes that the target does not hold. Without any counted pixel everything is nan.
+    ``miou`` are scalars; ``per_class_accuracy``, ``per_class_iou``, ``per_class_users_accuracy``
+    and ``per_class_f1`` have shape (K,) and hold nan for classes that the target does not hold.
+    Without any counted pixel everything is nan.
 
     Args:
         num_classes: K, the number of classes.

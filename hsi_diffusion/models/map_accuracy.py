@@ -9,7 +9,7 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.files import plain_data
-from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy, summarise
+from hsi_diffusion.metrics import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,14 +84,10 @@ def map_accuracy(
         pairs = truth[rows, columns] * (number + 1) + np.searchsorted(ids, found)
         counts += np.bincount(pairs.ravel(), minlength=len(counts))
     matrix = counts.reshape(number + 1, number + 1)[1:, 1:]
-    figures = {name: value.tolist() for name, value in summarise(matrix).items()} | {
-        "per_class_users_accuracy": per_class_users_accuracy(matrix).tolist(),
-        "per_class_f1": per_class_f1(matrix).tolist(),
-    }
     held = {
         "pixels": int(matrix.sum()),
         "classes": list(known.class_names),
-        **figures,
+        **summarise(matrix),
         "confusion_matrix": matrix,
     }
     plain: dict[str, Any] = plain_data(held)

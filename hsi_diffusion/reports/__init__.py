@@ -22,7 +22,6 @@ from hsi_diffusion.reports.reading import read_measurements
 from hsi_diffusion.reports.reconstructions import (
     reconstruction_images,
     reconstruction_spectra,
-    spectral_angle,
 )
 from hsi_diffusion.reports.report import (
     IMAGES,
@@ -90,7 +89,6 @@ __all__ = [
     "save_both",
     "save_figure",
     "significance_table",
-    "spectral_angle",
     "split_map",
     "split_table",
     "spread",

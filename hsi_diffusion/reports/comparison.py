@@ -62,35 +62,33 @@ def comparison_table(
     measurements: Sequence[Measurement],
     *,
     reference: str | None = None,
-    figure: str = "overall_accuracy",
 ) -> TextTable:
-    """Mean and standard deviation over the seeds, a row per method, in percent.
+    """Mean and standard deviation of the overall accuracy over the seeds, a row per method.
 
     Args:
         measurements: In the order of the rows and columns that the table shall have.
         reference: A row to which all others are compared: for each column another one with the mean
             and standard deviation of the difference seed by seed, in percentage points, over the
             seeds that both have.
-        figure: Which figure of merit.
 
     Returns:
-        The table; a dash where a method has no measurement. The sample standard deviation is left
-        out where there is a single seed.
+        The table, in percent; a dash where a method has no measurement. The sample standard
+        deviation is left out where there is a single seed.
 
     Raises:
-        ConfigurationError: If no measurement holds ``figure``, or two tell of the same row, column
-            and seed.
+        ConfigurationError: If no measurement holds the overall accuracy, or two tell of the same
+            row, column and seed.
     """
     names = list(dict.fromkeys(m.row for m in measurements))
     columns = list(dict.fromkeys(m.column for m in measurements))
     values = {
         key: {seed: 100 * fraction for seed, fraction in seeds.items()}
-        for key, seeds in fractions(measurements, figure).items()
+        for key, seeds in fractions(measurements, "overall_accuracy").items()
     }
 
     header, body = [""], [[name] for name in names]
     for column in columns:
-        header.append(f"{column}, {FIGURES.get(figure, figure)} %")
+        header.append(f"{column}, OA %")
         for name, cells in zip(names, body, strict=True):
             cells.append(spread(list(values.get((name, column), {}).values())))
         if reference is None:
@@ -194,30 +192,22 @@ def measurements_csv(measurements: Sequence[Measurement]) -> str:
     return text.getvalue()
 
 
-def per_class_csv(
-    measurements: Sequence[Measurement], class_names: Sequence[str] | None = None
-) -> str:
+def per_class_csv(measurements: Sequence[Measurement]) -> str:
     """The accuracy of every class in every measurement that holds it, as a line of CSV each.
 
     Args:
         measurements: Those without ``"per_class_accuracy"`` are left out.
-        class_names: K names, for measurements of one scene; None leaves the names empty.
 
     Returns:
         Lines of row, column, seed, class (1..K), name, and accuracy as a fraction, which is empty
-        for classes without test pixels.
-
-    Raises:
-        ConfigurationError: If a measurement has another number of classes than there are names.
+        for classes without test pixels; so is every name, as a column may be any scene.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "column", "seed", "class", "name", "accuracy"])
     for m in measurements:
-        accuracies = class_accuracies(m, None if class_names is None else len(class_names))
-        for index, accuracy in enumerate(accuracies or []):
-            name = "" if class_names is None else class_names[index]
-            writer.writerow([m.row, m.column, m.seed, index + 1, name, accuracy])
+        for number, accuracy in enumerate(class_accuracies(m) or [], start=1):
+            writer.writerow([m.row, m.column, m.seed, number, "", accuracy])
     return text.getvalue()
 
 

@@ -13,7 +13,6 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
 from hsi_diffusion.reports.significance import CONFIDENCE, paired
-from hsi_diffusion.reports.tables import FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,28 +26,25 @@ ABREAST = 3
 def differences_figure(
     measurements: Sequence[Measurement],
     pairs: Sequence[tuple[str, str]],
-    *,
-    figure: str = "overall_accuracy",
 ) -> Figure:
-    """Draw the differences of :func:`significance_table`.
+    """Draw the differences of :func:`significance_table`, of the overall accuracy.
 
     Args:
         measurements: Measurements of all methods, on one split or several.
         pairs: Names of two rows each; the second one is taken from the first.
-        figure: Which figure of merit.
 
     Returns:
         A panel for each pair, in which every column of the measurements has a line: a dot for each
         seed, and the mean with its confidence interval.
 
     Raises:
-        ConfigurationError: If there is no pair, no measurement holds ``figure``, or two tell of the
-            same row, column and seed.
+        ConfigurationError: If there is no pair, no measurement holds the overall accuracy, or two
+            tell of the same row, column and seed.
     """
     if not pairs:
         raise ConfigurationError("pairs must hold at least one pair of rows, got none")
     columns = list(dict.fromkeys(m.column for m in measurements))
-    values = fractions(measurements, figure)
+    values = fractions(measurements, "overall_accuracy")
     abreast = min(ABREAST, len(pairs))
     rows = math.ceil(len(pairs) / abreast)
     drawn = Figure(
@@ -73,7 +69,7 @@ def differences_figure(
                 axis.plot(test.mean, place, "D", color="tab:blue", markersize=6)
         title = "\n".join(textwrap.wrap(f"{first} - {second}", 34))
         axis.set_title(title, fontsize=TITLE_FONT - 1)
-        axis.set_xlabel(f"{FIGURES.get(figure, figure)}, points", fontsize=LEGEND_FONT)
+        axis.set_xlabel("OA, points", fontsize=LEGEND_FONT)
         axis.set_yticks(range(len(columns)), columns, fontsize=LEGEND_FONT)
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)

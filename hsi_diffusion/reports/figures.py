@@ -67,13 +67,12 @@ def image_page(
     return figure, axes
 
 
-def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure, whole or not at all.
 
     Args:
         figure: The figure.
         path: File to write; its suffix decides the format (.png, .pdf, .svg, ...).
-        dpi: Dots per inch of pixel formats.
 
     Returns:
         ``path``.
@@ -89,7 +88,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
             f"got {path.name!r}"
         )
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        figure.savefig(temporary, dpi=150)
     return path
 
 

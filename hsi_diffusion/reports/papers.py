@@ -91,7 +91,7 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
     return TextTable(("class", *methods), tuple(rows), frozenset(bold), frozenset(rules))
 
 
-def grid_table(values: Mapping[tuple[Any, Any], Sequence[float]], *, corner: str = "") -> TextTable:
+def grid_table(values: Mapping[tuple[Any, Any], Sequence[float]]) -> TextTable:
     """Mean and standard deviation in a grid, such as of timesteps by levels.
 
     SpectralDiff's Table VI compares the timestep and the layer of the features in this way.
@@ -100,7 +100,6 @@ def grid_table(values: Mapping[tuple[Any, Any], Sequence[float]], *, corner: str
         values: For each pair of a row and a column (``(100, "level 2")``) the values of all seeds
             as they shall be shown, such as percentages; NaN does not count. Rows and columns stand
             in the order in which they first occur.
-        corner: Header of the first column, such as ``"timestep"``.
 
     Returns:
         The table; a dash where there is no value. The best mean is bold, and so is every other one
@@ -116,7 +115,7 @@ def grid_table(values: Mapping[tuple[Any, Any], Sequence[float]], *, corner: str
     width = len(columns)
     texts = list(map(spread, cells))
     return TextTable(
-        (corner, *map(str, columns)),
+        ("", *map(str, columns)),
         tuple(
             (str(row), *texts[number * width : (number + 1) * width])
             for number, row in enumerate(names)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from hsi_diffusion import features
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import spectral_angle
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
 from hsi_diffusion.reports.images import colour_limits, false_colour_image
 
@@ -30,22 +30,6 @@ LINES: tuple[tuple[str, dict[str, Any]], ...] = (
 """Label and style of the three spectra; the clean one lies dashed over the restored one."""
 
 
-def spectral_angle(first: Cube, second: Cube) -> NDArray[np.float64]:
-    """Angle between the spectra of two cubes, in degrees.
-
-    That of :func:`hsi_diffusion.features.spectral_angle`, for arrays.
-
-    Args:
-        first: Shape (..., C).
-        second: Shape (..., C).
-
-    Returns:
-        Shape (...); 90 where one of the spectra is zero, 0 where both are.
-    """
-    a, b = (torch.from_numpy(np.array(cube, np.float64)) for cube in (first, second))
-    return np.asarray(np.degrees(features.spectral_angle(a, b).numpy()))
-
-
 def reconstruction_images(
     x0: Cube,
     noised: Mapping[int, Cube],
@@ -59,9 +43,9 @@ def reconstruction_images(
     image stands the mean spectral angle between it and the clean one.
 
     Args:
-        x0: Clean cube, shape (H, W, C), in the units that the denoiser sees.
-        noised: x_t for each timestep t.
-        restored: Prediction of x_0 for the same timesteps.
+        x0: Clean cube, shape (H, W, C), in the scene's units where C is the number of bands.
+        noised: x_t for each timestep t, in the same units.
+        restored: Prediction of x_0 for the same timesteps, likewise.
         info: The scene's facts.
         valid: Which pixels hold data, shape (H, W); the others are white. None: all.
 
@@ -70,6 +54,7 @@ def reconstruction_images(
     """
     timesteps = _check(x0, noised, restored)
     limits = colour_limits(x0, info, valid)
+    clean = torch.from_numpy(np.array(x0, np.float64))
     height, width = x0.shape[:2]
     # a column is at least wide enough for its title
     panel_width = max(1.7, min(2.4, 2.4 * width / height))
@@ -91,7 +76,9 @@ def reconstruction_images(
         above.imshow(false_colour_image(noised[t], info, limits, valid), interpolation="nearest")
         above.set_title(f"$x_t$, t = {t}", fontsize=TITLE_FONT)
         below.imshow(false_colour_image(restored[t], info, limits, valid), interpolation="nearest")
-        angle = float(spectral_angle(x0, restored[t]).mean(where=True if valid is None else valid))
+        found = torch.from_numpy(np.array(restored[t], np.float64))
+        angles = np.degrees(spectral_angle(clean, found).numpy())
+        angle = float(angles.mean(where=True if valid is None else valid))
         below.set_title(
             f"restored $\\hat{{x}}_0$,\nspectral angle {angle:.1f}°", fontsize=LEGEND_FONT
         )
@@ -110,9 +97,9 @@ def reconstruction_spectra(
     """Spectra of chosen pixels: clean, noised and restored, a row per pixel, a column per t.
 
     Args:
-        x0: Clean cube, shape (H, W, C), in the units that the denoiser sees.
-        noised: x_t for each timestep t.
-        restored: Prediction of x_0 for the same timesteps.
+        x0: Clean cube, shape (H, W, C), in the scene's units where C is the number of bands.
+        noised: x_t for each timestep t, in the same units.
+        restored: Prediction of x_0 for the same timesteps, likewise.
         pixels: (row, column) of each pixel.
         info: The scene's facts; its wavelengths are the x axis where C is the number of bands.
         names: What each pixel is, such as its class; None gives its position.
@@ -150,7 +137,9 @@ def reconstruction_spectra(
     for axis, t in zip(axes[0], timesteps, strict=True):
         axis.set_title(f"t = {t}", fontsize=TITLE_FONT)
     figure.supxlabel(axis_label, fontsize=LEGEND_FONT)
-    figure.supylabel("value in the denoiser's units", fontsize=LEGEND_FONT)
+    # of other channels than bands, such as components, nobody knows a unit
+    units = " in the scene's units" if channels == info.bands else ""
+    figure.supylabel(f"value{units}", fontsize=LEGEND_FONT)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=LEGEND_FONT

@@ -134,6 +134,7 @@ class RunReport(TypedDict):
             :func:`~hsi_diffusion.reports.timestep_table` gives it; None where it weighs none.
         settings: The run's settings, nested plain data.
         timings: Seconds of each stage.
+        resumed: The run was stopped on its way, and ``timings`` count only its last session.
         hardware: The machine and the versions, one line.
         command: The command that repeats the run.
     """
@@ -147,6 +148,7 @@ class RunReport(TypedDict):
     timesteps: TextTable | None
     settings: Mapping[str, Any]
     timings: Mapping[str, float]
+    resumed: bool
     hardware: str
     command: str
 
@@ -375,10 +377,12 @@ def _repeat(run: RunReport) -> list[str]:
     timings = run["timings"]
     rows = [(readable(stage), _duration(seconds)) for stage, seconds in timings.items()]
     rows.append(("all", _duration(sum(timings.values()))))
+    session = "The run was stopped and went on; these are the times of its last session only:"
     return [
         "## To repeat it",
         f"```bash\n{run['command']}\n```",
         f"Machine: {run['hardware']}",
+        *([session] if run["resumed"] else []),
         TextTable(("stage", "time"), tuple(rows)).to_markdown(),
         "Settings:",
         f"```yaml\n{settings}```",

@@ -26,7 +26,7 @@ from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.tables import FIGURES, NOTHING, TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hsi_diffusion.reports.comparison import Measurement
 
@@ -47,8 +47,8 @@ class PairedTest:
         p_t: p-value of the two-sided paired t-test. NaN for fewer than two pairs, or if all
             differences are equal, so that they don't say how much they vary; 1 where all of them
             are 0.
-        p_wilcoxon: p-value of the two-sided Wilcoxon signed-rank test without differences of 0.
-            NaN for fewer than two pairs; 1 where all differences are 0.
+        p_wilcoxon: p-value of the two-sided Wilcoxon signed-rank test without differences of 0;
+            NaN and 1 like ``p_t``.
         interval: Confidence interval (95 %) of the mean, by the t-distribution, in percentage
             points; NaN like ``p_t``, and (0, 0) where all differences are 0.
     """
@@ -89,9 +89,9 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> PairedTes
         return PairedTest(pairs, mean, math.nan, math.nan, math.nan, (math.nan, math.nan))
     if not points.any():
         return PairedTest(pairs, 0.0, 0.0, 1.0, 1.0, (0.0, 0.0))
-    p_wilcoxon = float(stats.wilcoxon(points[points != 0]).pvalue)
     if np.ptp(points) == 0:
-        return PairedTest(pairs, mean, 0.0, math.nan, p_wilcoxon, (math.nan, math.nan))
+        return PairedTest(pairs, mean, 0.0, math.nan, math.nan, (math.nan, math.nan))
+    p_wilcoxon = float(stats.wilcoxon(points[points != 0]).pvalue)
     test = stats.ttest_1samp(points, 0)
     low, high = test.confidence_interval(CONFIDENCE)
     return PairedTest(
@@ -153,12 +153,19 @@ def significance_table(
     return TextTable(header, tuple(lines))
 
 
-def verdicts(measurements: Sequence[Measurement], pairs: Sequence[tuple[str, str]]) -> list[str]:
+def verdicts(
+    measurements: Sequence[Measurement],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    one_split: Collection[str] = (),
+) -> list[str]:
     """A sentence for each pair on each column that have seeds in common: is it more than chance?
 
     Args:
         measurements: Measurements of all methods, on one split or several.
         pairs: Names of two rows each; the second one is taken from the first.
+        one_split: Columns whose seeds all learn and test the same pixels, so that p-values would
+            speak of the noise of training only: the difference is told, and not judged.
 
     Raises:
         ConfigurationError: As :func:`significance_table` does.
@@ -167,19 +174,26 @@ def verdicts(measurements: Sequence[Measurement], pairs: Sequence[tuple[str, str
     for first, second, column, test in _tests(measurements, pairs, "overall_accuracy"):
         if test.pairs:
             seeds = "1 seed" if test.pairs == 1 else f"{test.pairs} seeds"
-            verdict = f"which is too little to tell it from chance: it takes {FEWEST}"
-            if test.pairs >= FEWEST:
-                sure = [p < 1 - CONFIDENCE for p in (test.p_t, test.p_wilcoxon)]
-                answers = ("it may be chance", "the tests disagree", "more than chance")
-                verdict = (
-                    f"p {_p(test.p_t)} by the paired t-test, {_p(test.p_wilcoxon)} by Wilcoxon's: "
-                    f"{answers[sum(sure)]}"
-                )
             told.append(
                 f"**{first} against {second}, {column}: {test.mean:+.2f} points** of overall "
-                f"accuracy over {seeds}, {verdict}."
+                f"accuracy over {seeds}, {_verdict(test, one_split=column in one_split)}."
             )
     return told
+
+
+def _verdict(test: PairedTest, *, one_split: bool) -> str:
+    if one_split:
+        return "on one split, which says nothing of other training pixels"
+    if test.deviation == 0:
+        return "the same in all of them, so that nothing says how much it varies"
+    if test.pairs < FEWEST:
+        return f"which is too little to tell it from chance: it takes {FEWEST}"
+    sure = [p < 1 - CONFIDENCE for p in (test.p_t, test.p_wilcoxon)]
+    answers = ("it may be chance", "the tests disagree", "more than chance")
+    return (
+        f"p {_p(test.p_t)} by the paired t-test, {_p(test.p_wilcoxon)} by Wilcoxon's: "
+        f"{answers[sum(sure)]}"
+    )
 
 
 def _tests(

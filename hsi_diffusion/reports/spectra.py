@@ -13,7 +13,6 @@ from hsi_diffusion.reports.comparison import fractions
 from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
 from hsi_diffusion.reports.images import class_colours
 from hsi_diffusion.reports.reconstructions import spectral_axis
-from hsi_diffusion.reports.tables import FIGURES
 from hsi_diffusion.seeding import stable_seed
 
 if TYPE_CHECKING:
@@ -149,19 +148,16 @@ def embedding(
     return figure
 
 
-def learning_curves(
-    measurements: Sequence[Measurement], *, figure: str = "overall_accuracy"
-) -> Figure:
-    """How figures of merit grow with the labels: mean and standard deviation over the seeds.
+def learning_curves(measurements: Sequence[Measurement]) -> Figure:
+    """How the overall accuracy grows with the labels: mean and standard deviation over the seeds.
 
     Args:
         measurements: Their columns end in the labels per class, as ``"10"`` or ``"salinas, 10"``.
-        figure: Which figure of merit.
 
     Raises:
-        ConfigurationError: A column ends in no number, or nothing holds ``figure``.
+        ConfigurationError: A column ends in no number, or nothing holds the overall accuracy.
     """
-    values = fractions(measurements, figure)
+    values = fractions(measurements, "overall_accuracy")
     drawn = Figure(figsize=(5.5, 3.8), layout="constrained")
     axis = drawn.subplots()
     curves: dict[str, dict[float, list[float]]] = {}
@@ -180,7 +176,7 @@ def learning_curves(
             x, [np.mean(curve[n]) for n in x], spread, label=row, marker=marker, capsize=2
         )
     axis.set_xlabel("labelled pixels per class", fontsize=LEGEND_FONT)
-    axis.set_ylabel(f"{FIGURES.get(figure, figure)}, percent", fontsize=LEGEND_FONT)
+    axis.set_ylabel("OA, percent", fontsize=LEGEND_FONT)
     axis.set_xticks(sorted({n for curve in curves.values() for n in curve}))
     axis.grid(color="0.92")
     axis.legend(frameon=False, fontsize=LEGEND_FONT)

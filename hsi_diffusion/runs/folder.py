@@ -53,12 +53,7 @@ def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
         OutputExistsError: The folder holds files that must stay.
         OutputError: It can't be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(f"the output folder {folder} is a file; name a folder (--out)")
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        why = "you may not write there" if above.is_dir() else "not a folder"
-        raise OutputError(f"can't make the output folder {folder}: {above} is {why}")
+    check_writable(folder)
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not there or there == {"wandb"}:
         return
@@ -85,6 +80,23 @@ def check_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
                 f"{path} lies in the output folder {folder}, and --overwrite would remove it "
                 "before it is used: name another folder with --out"
             )
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that is a file, or can't be made or written.
+
+    Raises:
+        OutputExistsError: It is a file.
+        OutputError: It can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"the output folder {folder} is a file; name a folder (--out)")
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "is closed (you may not write there)" if above.is_dir() else "is not a folder"
+        raise OutputError(
+            f"can't make the output folder {folder}: {above} {why}; name another one with --out"
+        )
 
 
 def check_resumable(folder: Path, settings: RunSettings) -> None:

@@ -14,7 +14,6 @@ from rich.console import Console
 from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, plain_data, write_text
 from hsi_diffusion.hardware import describe_hardware
-from hsi_diffusion.metrics import per_class_f1, per_class_users_accuracy
 from hsi_diffusion.models import BandRepresentation
 from hsi_diffusion.patches import blur_radius, in_labelled_fields
 from hsi_diffusion.reports import (
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from hsi_diffusion.runs.loggers import RunLogger
     from hsi_diffusion.runs.result import Outcome, RunResult
@@ -96,7 +94,9 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "patch_size": seen,
                 "leakage": leakage,
                 "fields": split.settings.get("fields", []),
-                "labelled_fields": float(in_labelled_fields(split, scene.labels).mean()),
+                "labelled_fields": float(
+                    in_labelled_fields(split, scene.labels, scene.fields).mean()
+                ),
             },
             "choices": choices(result),
             "timesteps": None
@@ -104,6 +104,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
             else timestep_table(weights, timesteps, scene.labels, scene.info.class_names),
             "settings": _settings(result),
             "timings": result.seconds,
+            "resumed": result.resumed,
             "hardware": describe_hardware(),
             "command": shlex.join(
                 [
@@ -162,8 +163,9 @@ def show_result(result: RunResult, folder: Path) -> None:
     found = {name: {key: held[key]} for name, held in figures.items()}
     console.print(class_table(found, info.class_names).to_rich("Accuracy of each class, %"))
     console.print(results_table(figures).to_rich(f"{info.title}: test pixels, %"))
+    total = "in its last session" if result.resumed else "in all"
     console.print(
-        f"Learned from {'; '.join(learned)}; {sum(result.seconds.values()):.0f} s in all."
+        f"Learned from {'; '.join(learned)}; {sum(result.seconds.values()):.0f} s {total}."
     )
     console.print(f"Report, maps and model: {folder}/report.md", highlight=False)
 
@@ -256,11 +258,10 @@ def _seen(result: RunResult) -> int | None:
     """Side of the square of pixels that a classifier sees around a pixel; None: the whole scene.
 
     For a denoiser's features, the patch of them: what they hold of pixels farther away was learned
-    without labels.
+    without labels. Where labels are spread along a graph, they may come from anywhere.
     """
     fitted = result.method.fitted
-    spreads = fitted.graph_space is not None
-    if spreads and result.settings.classifier.estimator is not None:
+    if fitted.graph_space is not None:
         return None
     side = fitted.classifier.seen
     if not isinstance(fitted.representation, BandRepresentation):
@@ -274,33 +275,23 @@ def _results(result: RunResult) -> dict[str, dict[str, Any]]:
     """The figures of the method and, where there is one, of its control."""
     outcomes = {"diffusion_features": result.on_features, "raw_bands": result.on_raw_bands}
     split, truth = result.split, result.scene.labels.ravel()
-    unseen = split.test[~in_labelled_fields(split, result.scene.labels)]
+    unseen = split.test[~in_labelled_fields(split, result.scene.labels, result.scene.fields)]
     found = {}
     for name, outcome in outcomes.items():
         if outcome is not None:
-            figures = outcome.metrics.compute()
             right = outcome.predicted.ravel() == truth
             held = {
-                **{key: value.tolist() for key, value in figures.items()},
-                **_of_classes(outcome.metrics.confusion_matrix.numpy()),
+                **outcome.metrics.compute(),
+                "confusion_matrix": {
+                    "rows": "ground truth",
+                    "columns": "predicted",
+                    "pixels": outcome.metrics.confusion_matrix,
+                },
                 TRAINING_ACCURACY: float(right[split.labelled].mean()),
                 UNSEEN_FIELDS: float(right[unseen].mean()) if len(unseen) else None,
             }
             found[name] = plain_data(held)
     return found
-
-
-def _of_classes(matrix: NDArray[np.int64]) -> dict[str, Any]:
-    """The confusion matrix, and what it says of each class beside the producer's accuracy."""
-    return {
-        "per_class_users_accuracy": per_class_users_accuracy(matrix).tolist(),
-        "per_class_f1": per_class_f1(matrix).tolist(),
-        "confusion_matrix": {
-            "rows": "ground truth",
-            "columns": "predicted",
-            "pixels": matrix.tolist(),
-        },
-    }
 
 
 def _settings(result: RunResult) -> dict[str, Any]:

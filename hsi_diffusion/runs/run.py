@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,18 +118,9 @@ def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True
         model.pretrain(scene, read_split(settings, scene), resume=True)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A run before it computes anything."""
-
-    scene: Scene
-    split: Split
-    model: SceneClassifier
-
-
 def _plan(
     settings: RunSettings, folder: Path, say: Callable[[str], None], *, progress: bool
-) -> _Plan:
+) -> tuple[SceneClassifier, Scene, Split]:
     """Read the scene, and check the settings of all stages against it."""
     watch = Stopwatch(say)
     with watch.stage("scene", f"Scene {settings.scene_name}, split {settings.split_kind}"):
@@ -147,14 +137,19 @@ def _plan(
     if settings.pretrains and settings.raw_bands:
         SceneClassifier(settings.without_pretraining(), runtime=runtime).check(scene, split)
     check_logger(settings.logger)
-    return _Plan(scene, split, model)
+    return model, scene, split
 
 
 def _compute(
-    planned: _Plan, settings: RunSettings, folder: Path, *, progress: bool, resume: bool
+    planned: tuple[SceneClassifier, Scene, Split],
+    settings: RunSettings,
+    folder: Path,
+    *,
+    progress: bool,
+    resume: bool,
 ) -> RunResult | None:
     """Everything that takes time; None on all but the first process."""
-    model, scene, split = planned.model, planned.scene, planned.split
+    model, scene, split = planned
     config = settings.to_dict()
     with RunLogger(settings.logger, folder, folder.name, config, settings.group) as logger:
         runtime = _runtime(settings, folder, progress=progress, logger=logger)

@@ -102,7 +102,10 @@ def test_the_table_gives_differences_to_the_reference(
     assert "| attention: SSAD only |" in report
     assert 'difference to "as the preset" is taken seed by seed' in report
     assert "Not run yet: 13 of 18 runs." not in report
-    assert f"experiments/ablation.py {plan}" in report
+    assert f"hsi-diffusion ablate {plan}" in report
+    latex = (out / "benchmark.tex").read_text(encoding="utf-8")
+    assert r"\caption{DiffCRN, one part changed at a time}" in latex
+    assert "attention: SSAD only & " in latex
     assert len(list((out / "pretrained").iterdir())) == 2
     capsys.readouterr()
     again = [str(plan), "--preset", "quick", *part, "--out", str(out)]

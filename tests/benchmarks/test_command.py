@@ -19,7 +19,7 @@ import wandb
 import yaml
 from PIL import Image
 
-from hsi_diffusion import simulate_scene
+from hsi_diffusion import make_split, simulate_scene
 from hsi_diffusion.benchmarks.command import benchmark
 from tests.benchmarks.tiny import MNF, SIZE
 from tests.processes import run_python, start_python
@@ -292,8 +292,118 @@ def test_options_run_a_part_of_a_file(
     assert "--methods must name some of the plan's (kNN, SpectralDiff" in capsys.readouterr().err
     assert benchmark([*part, "--methods", "SpectralDiff", "--splits", "0.1"]) == 2
     assert "no run of --methods, --scenes and --splits together" in capsys.readouterr().err
-    assert benchmark([*part, "--seeds", "4", "--methods", "k*", "--splits", "10"]) == 0
+    assert benchmark([*part, "--seeds", "4", "--methods", "k*", "--splits", "1*"]) == 0
     assert [line[:3] for line in figures(tmp_path)[1:]] == [["kNN", "ten", "4"]]
+
+
+def test_flags_are_laid_over_what_a_plan_says_of_one_method(tmp_path: Path) -> None:
+    plan, title = tmp_path / "plan.yaml", "kNN [ten]"
+    methods = ["svm", {"method": "knn", "title": title, "preset": "quick", "seeds": [1, 2]}]
+    plan.write_text(yaml.safe_dump({"methods": methods, "columns": PLAN["columns"][:1]}))
+    flags = ["--methods", title, "--preset", "cpu", "--seeds", "0", "--out", str(tmp_path / "out")]
+    assert benchmark([str(plan), *flags]) == 0
+    (config,) = (tmp_path / "out").glob("cells/*/config.yaml")
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    assert (settings["method"], settings["preset"], settings["seed"]) == ("knn", "cpu", 0)
+
+
+def test_a_variant_may_be_the_reference(tmp_path: Path) -> None:
+    plan, key = tmp_path / "plan.yaml", "classifier.estimator.n_neighbors"
+    methods = [{"method": "knn", "title": "kNN", "vary": {key: [1, 3]}}, "random_forest", "svm"]
+    columns = PLAN["columns"][:1]
+    content = {"methods": methods, "columns": columns, "reference": "kNN, 1", "seeds": 1}
+    plan.write_text(yaml.safe_dump(content), encoding="utf-8")
+    out = tmp_path / "out"
+    assert benchmark([str(plan), "--methods", "random_forest", "--out", str(out)]) == 0
+    assert [line[0] for line in figures(out)[1:]] == ["kNN, 1", "random_forest"]
+    text = (out / "benchmark.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| random_forest |")]
+    assert row.split(" | ")[2][0] in "+-"
+    latex = (out / "benchmark.tex").read_text(encoding="utf-8")
+    assert row.split(" | ")[1] in latex
+    assert r"\label{tab:benchmark-1}" in latex
+
+
+def test_what_spreads_labels_is_named_as_what_sees_the_whole_scene(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    spread = {"label_weight": 1.0, "space": {"transform": MNF}}
+    steps = {"classifier": {"steps": 2, "patch_size": 5}}
+    methods = [
+        "knn",
+        {"method": "cnn2d", "title": "net", "set": {**steps, "spreading": spread}},
+        {"method": "spectraldiff", "title": "ours", "set": {**DIFFUSION, "spreading": spread}},
+    ]
+    content = {"methods": methods, "columns": PLAN["columns"][:1], "preset": "quick", "seeds": 1}
+    plan.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert benchmark([str(plan), "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    joined = "join every pixel with neighbours of the whole scene, so that nothing is disjoint:"
+    assert f"sees a learned one. Methods that {joined} net, ours.\n" in text
+    assert ", for net, ours and its control, and for no other method." in text
+
+
+@pytest.mark.parametrize("split", ["images", "{root}/split.npz"])
+def test_seeds_of_one_split_are_not_judged(tmp_path: Path, split: str) -> None:
+    scene, own = simulate_scene(24, 24, 20, 3), SCENE
+    make_split(scene.labels, "10", patch_size=1, seed=0).save(tmp_path / "split.npz")
+    if split == "images":
+        for name, half in (("a", np.s_[:12]), ("b", np.s_[12:])):
+            np.save(tmp_path / f"{name}.npy", scene.cube[half])
+            np.save(tmp_path / f"{name}-labels.npy", scene.labels[half])
+        own = {
+            "cube": [f"{{root}}/{name}.npy" for name in "ab"],
+            "labels": [f"{{root}}/{name}-labels.npy" for name in "ab"],
+        }
+    plan, columns = tmp_path / "plan.yaml", [{"title": "own", "scene": own, "split": split}]
+    content = {"methods": ["knn", "random_forest"], "columns": columns, "root": str(tmp_path)}
+    plan.write_text(yaml.safe_dump(content), encoding="utf-8")
+    out = tmp_path / "out"
+    assert benchmark([str(plan), "--seeds", "0", "1", "--out", str(out)]) == 0
+    text = (out / "benchmark.md").read_text(encoding="utf-8")
+    assert "over 2 seeds, on one split, which says nothing of other training pixels." in text
+    assert "There is one split: all seeds learn and test the same pixels" in text
+    assert "it takes 6" not in text
+
+
+def test_tables_stay_where_nothing_there_is_of_these_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = simulate_scene(24, 24, 20, 3), tmp_path / "out"
+    files = [tmp_path / name for name in ("field.npy", "labels.npy")]
+    for file, values in zip(files, (scene.cube, scene.labels), strict=True):
+        np.save(file, values)
+    own = ["--cube", str(files[0]), "--labels", str(files[1]), "--splits", "10", "--seeds", "0"]
+    given = ["--methods", "knn", *own, "--out", str(out)]
+    assert benchmark(given) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    os.utime(files[0], (0, 0))  # as a copy would have another time
+    capsys.readouterr()
+    assert benchmark([*given, "--tables-only"]) == 2
+    assert "holds finished runs but none of these settings" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.glob("*.*")} == before
+    assert benchmark([*given, "--tables-only", "--also", str(out)]) == 0
+    assert len(figures(out)) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    scene = ["--scenes", "simulated", "--splits", "10", "--seeds", "0"]
+    for name, why in (("file", "is a file; name a folder"), ("file/below", "is not a folder")):
+        assert benchmark(["--methods", "knn", *scene, "--out", str(tmp_path / name)]) == 2
+        said = capsys.readouterr()
+        assert why in said.err
+        assert said.err.count("\n") == 1
+        assert "failed and skipped" not in said.out
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", "benchmark.csv")
+
+    monkeypatch.setattr("hsi_diffusion.benchmarks.tables.write_benchmark", refuse)
+    given = ["--methods", "knn", *scene, "--tables-only", "--out", str(tmp_path / "out")]
+    assert benchmark(given) == 2
+    assert capsys.readouterr().err == "error: Permission denied: benchmark.csv\n"
 
 
 def test_a_stopped_training_says_how_to_go_on(

@@ -88,6 +88,28 @@ def test_an_interrupted_cell_gives_what_an_uninterrupted_one_gives(
     assert resumed.metrics == whole.metrics
 
 
+def test_a_stopped_cell_is_begun_again_where_its_pretraining_lies_elsewhere_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_diffusion.classifiers.NetworkClassifier.predict", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_grid([cell("preset")], tmp_path / "before", say=lambda _: None)
+    moved = (tmp_path / "before").rename(tmp_path / "after")
+    (begun,) = (moved / "cells").iterdir()
+    followed = begun / "wandb" / "offline-run-1" / "run-1.wandb"
+    followed.parent.mkdir(parents=True)
+    followed.touch()
+    (again,) = run_grid([cell("preset")], moved, say=lambda _: None)
+    assert again.error is None
+    assert again.metrics is not None
+    assert not again.metrics["resumed"]
+    assert followed.is_file(), "it may not have been synchronised yet"
+
+
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
@@ -183,6 +205,25 @@ def test_names_differ_with_the_settings() -> None:
     names.add(cell("a", {"classifier": {"steps": 9}}).name)
     assert len(names) == 4
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+
+
+def test_seeds_share_the_pixels_of_some_splits() -> None:
+    def shared(split: str) -> bool:
+        return cell("any", {"split": split}).has_one_split
+
+    assert all(map(shared, ("fixed", "images", "images:b", "stored.npz")))
+    assert not any(map(shared, ("10", "0.1", "blocks", "fields:0.2", "polygons")))
+
+
+def test_names_are_as_long_as_file_systems_take(tmp_path: Path) -> None:
+    assert cell("short").name.startswith("short-8-seed0-")
+    for letter in ("x", "ä"):
+        long = cell(letter * 300)
+        (tmp_path / "errors").mkdir(exist_ok=True)
+        (tmp_path / "errors" / f"{long.name}.txt").touch()
+        assert long.name != cell(letter * 300, seed=1).name
+    (known,) = run_grid([cell("x" * 300)], tmp_path, only=())
+    assert known.metrics is None
 
 
 def test_processes_that_were_started_together_are_refused(

@@ -107,6 +107,10 @@ def test_columns_choose_methods_and_seeds_and_know_the_folder() -> None:
     assert (cell.row, cell.column, cell.settings.seed) == ("svm", "fixed", 4)
     assert cell.settings.cube == "somewhere/cube.mat:key"
     assert cell.settings.test_mask == "somewhere/b.tif"
+    several = {"cube": ["{root}/a.tif", "{root}/b.tif"], "labels": "{root}/fields.gpkg"}
+    columns = [{"scene": several, "split": "images"}]
+    cell, *_ = benchmark_cells(BenchmarkSettings.from_dict({**SIMPLE, "columns": columns}))
+    assert cell.settings.cube == ("somewhere/a.tif", "somewhere/b.tif")
 
 
 def test_a_scene_of_settings_needs_no_name() -> None:
@@ -123,9 +127,12 @@ def test_a_scene_of_settings_needs_no_name() -> None:
         ({"methods": ["svm", "svm"]}, "'svm' stands there twice"),
         ({"columns": ["salinas"]}, "columns must be mappings"),
         ({"columns": [{"scene": "salinas", "split": 3, "methods": ["x"]}]}, "titles of methods"),
-        ({"pairs": [["svm"]]}, "pairs must hold two titles"),
-        ({"pairs": [["svm", "SVN"]]}, "pairs must be titles of methods .* got 'SVN'"),
-        ({"reference": "SVN"}, "reference must be titles of methods .* got 'SVN'"),
+        (
+            {"columns": [{"scene": "salinas", "split": 3, "methods": ["diffcrn: raw bands"]}]},
+            "titles of methods",
+        ),
+        ({"pairs": [["svm"]]}, "pairs must hold two rows"),
+        ({"set": {"figures": True}}, r"set must not change figures.*\(--logger wandb"),
         ({"methods": "svm"}, "methods must be a list, got 'svm'"),
         ({"seeds": 0}, "seeds must be different numbers, at least one"),
         ({"seeds": [1, 1]}, "seeds must be different numbers"),
@@ -154,6 +161,68 @@ def test_a_scene_of_settings_needs_no_name() -> None:
 def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         BenchmarkSettings.from_dict({**SIMPLE, **changes})
+
+
+WIDTH = {"method": "label_propagation", "title": "width", "vary": {"spreading.width": [1.0, 2.0]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pairs": [["svm", "SVN"]]}, r"pairs must name rows .*\(svm, diffcrn, .* got 'SVN'"),
+        ({"reference": "SVN"}, "reference must name rows .* got 'SVN'"),
+        # of which every value has a row of its own
+        (
+            {"pairs": [["svm", "width"]]},
+            r"\(svm, diffcrn, width, 1\.0, width, 2\.0, .* got 'width'",
+        ),
+        ({"reference": "width"}, "reference must name rows .* got 'width'"),
+        # neither has a control
+        ({"pairs": [["svm", "svm: raw bands"]]}, "got 'svm: raw bands'"),
+        ({"pairs": [["svm", "width, 1.0: raw bands"]]}, r"got 'width, 1\.0: raw bands'"),
+        ({"reference": "svm: raw bands"}, "got 'svm: raw bands'"),
+    ],
+)
+def test_pairs_and_reference_name_rows_of_the_tables(changes: dict[str, Any], message: str) -> None:
+    plain = {**SIMPLE, "methods": ["svm", "diffcrn", WIDTH]}
+    with pytest.raises(ConfigurationError, match=message):
+        benchmark_cells(BenchmarkSettings.from_dict({**plain, **changes}))
+
+
+def test_variants_and_controls_may_be_compared() -> None:
+    pairs = [["width, 1.0", "width, 2.0"], ["svm", "diffcrn: raw bands"]]
+    plain = {**SIMPLE, "methods": ["svm", "diffcrn", WIDTH]}
+    assert benchmark_cells(BenchmarkSettings.from_dict({**plain, "pairs": pairs}))
+    for reference in ("width, 1.0", "diffcrn: raw bands"):
+        given = {**plain, "reference": reference}
+        cells = benchmark_cells(BenchmarkSettings.from_dict(given))
+        controls = {cell.row for cell in cells if cell.has_control}
+        assert controls == ({"diffcrn"} if reference.startswith("diffcrn") else set())
+
+
+@pytest.mark.parametrize(
+    ("method", "twice"),
+    [
+        ({"method": "svm", "title": "diffcrn: raw bands"}, "diffcrn: raw bands"),
+        ({"method": "svm", "title": "width, 1.0"}, r"width, 1\.0"),
+        ({**WIDTH, "title": "w", "vary": {"spreading.width": [1.5, 1.5]}}, r"w, 1\.5"),
+    ],
+)
+def test_rows_of_one_name_are_refused(method: dict[str, Any], twice: str) -> None:
+    settings = BenchmarkSettings.from_dict({**SIMPLE, "methods": ["diffcrn", WIDTH, method]})
+    with pytest.raises(ConfigurationError, match=f"'{twice}' twice"):
+        benchmark_cells(settings)
+
+
+def test_a_denoiser_for_all_is_for_those_that_have_one() -> None:
+    settings = BenchmarkSettings.from_dict({**SIMPLE, "set": {"pretrained": "a.ckpt"}})
+    found = {cell.row: cell.settings.pretrained for cell in benchmark_cells(settings)}
+    assert found == {"svm": None, "diffcrn": "a.ckpt"}
+    without = {"pretrain": {"denoiser": None}, "pretrained": "a.ckpt"}
+    methods = [{"method": "diffcrn", "title": "own", "set": without}]
+    settings = BenchmarkSettings.from_dict({**SIMPLE, "methods": methods})
+    with pytest.raises(ConfigurationError, match="diffcrn learns from raw bands"):
+        benchmark_cells(settings)
 
 
 def test_patches_must_not_reach_over_the_guard() -> None:

@@ -170,6 +170,26 @@ def test_a_seed_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_what_a_run_does_not_know_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(split: str, seed: int, **found: Any) -> str:
+        folder = tmp_path / f"{split}-{seed}"
+        write_run(folder, seed=seed, split=split, accuracy=0.7, control=False)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").write_text(json.dumps({**metrics, **found}))
+        return str(folder)
+
+    unknown = {"kappa": None, "resumed": True}
+    folders = [run("5", 0, **unknown), run("10", 0, **unknown), run("10", 1)]
+    assert summarise(folders) == 0
+    lines = [line.split(" | ")[3:] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert lines == [
+        ["0", "diffusion features", "70.00", "70.00", "-", "- |"],
+        ["0, 1", "diffusion features", "70.00 ± 0.00", "70.00 ± 0.00", "70.00", "2.0 min |"],
+    ]
+
+
 def test_a_run_that_cannot_be_read_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,21 @@ def test_a_lead_of_one_class_is_gone_without_it(
     assert {tuple(row[3:]) for row in fields} == {("100", "0")}
 
 
+def test_a_class_that_is_there_is_left_out_where_none_has_a_lead(
+    script: ModuleType, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = make_split(scene.labels, "fields", patch_size=1, seed=0)
+    # behind in all classes, least in the second one
+    spoilt = np.where(scene.labels == 2, scene.labels, 0)
+    spoilt.ravel()[split.test[scene.labels.ravel()[split.test] == 2][:1]] = 1
+    first = write(tmp_path / "first", 0, split, spoilt)
+    second = write(tmp_path / "second", 0, split, scene.labels)
+    assert script.main(["--first", first, "--second", second]) == 0
+    [_, without, *_] = cells(capsys.readouterr().out, "first - second")
+    assert without[1] == f"all test pixels, without {scene.info.class_names[1]}"
+    assert without[3] == "-100.00"
+
+
 def test_runs_that_cannot_be_paired_are_refused(
     script: ModuleType, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +110,9 @@ def test_runs_that_cannot_be_paired_are_refused(
     assert "have different test pixels" in capsys.readouterr().err
     assert script.main(["--first", one, "--second", apart]) == 2
     assert "must have runs of the same seeds" in capsys.readouterr().err
+    again = run("again", 0, 0)
+    assert script.main(["--first", one, again, "--second", other]) == 2
+    assert f"{one} and {again} both have seed 0" in capsys.readouterr().err
     assert script.main(["--first", one]) == 2
     assert "control_map.npy is missing" in capsys.readouterr().err
 

@@ -156,11 +156,12 @@ def test_refuses_what_is_no_confusion_matrix(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_users_accuracy_and_f1_are_those_of_scikit_learn(case: int) -> None:
     truth, prediction, num_classes = labels(case)
-    matrix, every = matrix_of(truth, prediction, num_classes), range(num_classes)
+    figures = metrics.summarise(matrix_of(truth, prediction, num_classes))
+    every = range(num_classes)
     present = np.isin(np.arange(num_classes), truth)
     for score, found in (
-        (precision_score, metrics.per_class_users_accuracy(matrix)),
-        (f1_score, metrics.per_class_f1(matrix)),
+        (precision_score, figures["per_class_users_accuracy"]),
+        (f1_score, figures["per_class_f1"]),
     ):
         expected = score(truth, prediction, labels=every, average=None, zero_division=np.nan)
         expected = np.where(present, expected, np.nan)

@@ -44,10 +44,6 @@ def test_differences_are_paired_by_seed() -> None:
     assert table.rows[1][4] == "-"
 
 
-def test_another_figure() -> None:
-    assert comparison_table(MEASURED, figure="kappa").rows[0][2] == "50.00"
-
-
 def test_csv_holds_every_measurement() -> None:
     rows = list(csv.DictReader(io.StringIO(measurements_csv(MEASURED))))
     assert len(rows) == 6
@@ -60,19 +56,17 @@ def test_csv_holds_every_measurement() -> None:
 
 def test_figures_that_are_not_known_do_not_count() -> None:
     measured = [
-        Measurement("a", "10 %", 0, {"kappa": 0.5}),
-        Measurement("a", "10 %", 1, {"kappa": None}),
-        Measurement("a", "10 %", 2, {"kappa": float("nan")}),
+        Measurement("a", "10 %", 0, {"overall_accuracy": 0.5}),
+        Measurement("a", "10 %", 1, {"overall_accuracy": None}),
+        Measurement("a", "10 %", 2, {"overall_accuracy": float("nan")}),
         Measurement("b", "10 %", 0, {}),
     ]
-    assert comparison_table(measured, figure="kappa").rows == (("a", "50.00"), ("b", "-"))
+    assert comparison_table(measured).rows == (("a", "50.00"), ("b", "-"))
 
 
-def test_unknown_figure_is_named() -> None:
-    with pytest.raises(
-        ConfigurationError, match="hold, overall_accuracy, kappa; got 'overall_acuracy'"
-    ):
-        comparison_table(MEASURED, figure="overall_acuracy")
+def test_measurements_without_the_figure_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="hold, kappa; got 'overall_accuracy'"):
+        comparison_table([Measurement("a", "10 %", 0, {"kappa": 0.5})])
     assert comparison_table([]).rows == ()
 
 
@@ -114,16 +108,11 @@ def test_csv_of_classes() -> None:
         Measurement("ours", "10 %", 3, accuracies),
         Measurement("theirs", "10 %", 3, {"kappa": 0.5}),
     ]
-    names = ["Corn", "Oats, wild", "Woods", "Hay"]
-    rows = list(csv.DictReader(io.StringIO(per_class_csv(measured, names))))
+    rows = list(csv.DictReader(io.StringIO(per_class_csv(measured))))
     assert {row["row"] for row in rows} == {"ours"}
     assert [row["class"] for row in rows] == ["1", "2", "3", "4"]
-    assert [row["name"] for row in rows] == names
+    assert [row["name"] for row in rows] == [""] * 4
     assert [row["accuracy"] for row in rows] == ["0.25", "", "", "1.0"]
-    unnamed = list(csv.DictReader(io.StringIO(per_class_csv(measured))))
-    assert [row["name"] for row in unnamed] == [""] * 4
-    with pytest.raises(ConfigurationError, match=r"'ours' on '10 %' must hold 2 values.* got 4"):
-        per_class_csv(measured, ["Corn", "Oats"])
 
 
 @pytest.mark.parametrize(

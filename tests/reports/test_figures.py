@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 def test_suffix_decides_the_format(tmp_path: Path, suffix: str, magic: bytes) -> None:
     path = tmp_path / "new" / f"figure{suffix}"
-    assert save_figure(Figure(figsize=(1, 1)), path, dpi=20) == path
+    assert save_figure(Figure(figsize=(1, 1)), path) == path
     assert path.read_bytes().startswith(magic)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 

@@ -183,12 +183,11 @@ def test_grid_of_timesteps_and_levels() -> None:
             (5, "level 1"): [95.0],
             (100, "level 0"): [50.0, math.nan],
             (100, "level 2"): [],
-        },
-        corner="timestep",
+        }
     )
     deviation = np.std([90, 80, 70], ddof=1)
     assert table == TextTable(
-        ("timestep", "level 0", "level 1", "level 2"),
+        ("", "level 0", "level 1", "level 2"),
         (("5", f"80.00 ± {deviation:.2f}", "95.00", "-"), ("100", "50.00", "-", "-")),
         bold=frozenset({(0, 2)}),
     )

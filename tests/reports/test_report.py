@@ -66,6 +66,7 @@ def run() -> RunReport:
         ],
         "settings": {"method": "spectraldiff", "features": {"timesteps": [5, 10]}},
         "timings": {"scene": 0.42, "pretraining": 1830.0, "raw_bands": 7200.0},
+        "resumed": False,
         "hardware": "Xeon, 2 threads; torch 2.13",
         "command": "hsi-diffusion run --config config.yaml --out again",
     }
@@ -108,6 +109,13 @@ def test_report_leads_with_the_result_and_its_control(run: RunReport) -> None:
 )
 def test_report_holds(run: RunReport, line: str) -> None:
     assert line in render_report(run).splitlines()
+
+
+def test_report_says_of_a_run_that_was_stopped_what_its_times_are(run: RunReport) -> None:
+    told = "these are the times of its last session only:"
+    assert told not in render_report(run)
+    parts = render_report({**run, "resumed": True}).split(told)
+    assert parts[1].startswith("\n\n| stage | time |")
 
 
 def test_report_says_how_well_the_training_pixels_are_known(run: RunReport) -> None:

@@ -87,7 +87,7 @@ NAN = math.nan
         ({0: 0.75}, {0: 0.5}, PairedTest(1, 25, NAN, NAN, NAN, (NAN, NAN))),
         ({0: 0.5, 1: 0.3}, {0: 0.5, 1: 0.3}, PairedTest(2, 0, 0, 1, 1, (0, 0))),
         # 0.97 - 0.95 and 0.96 - 0.94 are equal but for rounding errors
-        ({0: 0.97, 1: 0.96}, {0: 0.95, 1: 0.94}, PairedTest(2, 2, 0, NAN, 0.5, (NAN, NAN))),
+        ({0: 0.97, 1: 0.96}, {0: 0.95, 1: 0.94}, PairedTest(2, 2, 0, NAN, NAN, (NAN, NAN))),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -148,14 +148,37 @@ def test_a_verdict_says_whether_it_is_more_than_chance() -> None:
     assert few[0].endswith("over 5 seeds, which is too little to tell it from chance: it takes 6.")
 
 
-def test_tests_that_disagree_are_told() -> None:
-    gains = (0.001, 0.001, 0.001, 0.001, 0.001, 0.2)  # all above 0, one of them far
-    found = [
+def of_gains(gains: list[float]) -> list[Measurement]:
+    """Two methods, one of which is so much better in each seed."""
+    return [
         Measurement(row, "x", seed, {"overall_accuracy": 0.5 + (row == "a") * gain})
         for seed, gain in enumerate(gains)
         for row in ("a", "b")
     ]
-    [told] = verdicts(found, [("a", "b")])
+
+
+def test_seeds_of_one_split_are_not_judged() -> None:
+    gains = [0.1 + seed / 1000 for seed in range(6)]
+    [told] = verdicts(of_gains(gains), [("a", "b")], one_split=["x"])
+    assert told == (
+        "**a against b, x: +10.25 points** of overall accuracy over 6 seeds, on one split, which "
+        "says nothing of other training pixels."
+    )
+    [judged] = verdicts(of_gains(gains), [("a", "b")], one_split=["y"])
+    assert judged.endswith("more than chance.")
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.02])
+def test_a_difference_that_is_the_same_in_all_seeds_is_told_so(gain: float) -> None:
+    [told] = verdicts(of_gains([gain] * 6), [("a", "b")])
+    assert told.endswith(
+        "over 6 seeds, the same in all of them, so that nothing says how much it varies."
+    )
+
+
+def test_tests_that_disagree_are_told() -> None:
+    gains = [0.001, 0.001, 0.001, 0.001, 0.001, 0.2]  # all above 0, one of them far
+    [told] = verdicts(of_gains(gains), [("a", "b")])
     assert told.endswith("0.031 by Wilcoxon's: the tests disagree.")
 
 

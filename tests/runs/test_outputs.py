@@ -25,7 +25,7 @@ from hsi_diffusion.runs import (
     show_result,
     write_outputs,
 )
-from tests.runs.tiny import BASELINE, metrics_of, report_of, start
+from tests.runs.tiny import BASELINE, MNF, metrics_of, report_of, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,6 +216,25 @@ def test_a_baseline_is_told_without_diffusion(
     assert "iffusion" not in report.split("## To repeat it")[0]
     show_result(result, folder)
     assert "Learned from raw bands as mnf-5, blur 2;" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_network_whose_labels_are_spread_sees_the_whole_scene(tmp_path: Path) -> None:
+    spread = {"spreading": {"label_weight": 1.0, "space": MNF}, "raw_bands": [MNF]}
+    start(tmp_path, {"pretrain": {"denoiser": None}, **spread})
+    assert metrics_of(tmp_path)["leakage"] is None
+    assert "joined with its nearest neighbours in the whole scene" in report_of(tmp_path)
+
+
+def test_times_of_a_run_that_was_stopped_are_told_as_those_of_a_session(
+    finished: tuple[Path, RunResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, result = finished
+    assert "last session" not in report_of(folder)
+    resumed = replace(result, resumed=True)
+    assert written(resumed, tmp_path)["resumed"]
+    assert "the times of its last session only" in report_of(tmp_path)
+    show_result(resumed, tmp_path)
+    assert "s in its last session." in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_only_candidate_is_scored_where_that_is_wanted(
