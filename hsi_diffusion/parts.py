@@ -28,7 +28,7 @@ class Recorded:
     """Base of the classes that know the arguments that they were made with.
 
     Attributes:
-        init_args: The arguments of the constructor that were given, by name.
+        init_args: The arguments of the constructor that were given, by name; empty for none.
     """
 
     init_args: dict[str, Any]
@@ -36,6 +36,7 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the object, and note what it is made with."""
         made = super().__new__(cls)
+        noted: dict[str, Any] = {}
         if args or kwargs:  # copying makes an empty object and fills it afterwards
             # None for self; wrong arguments are refused by __init__, in its own words
             with_self = inspect.signature(cls.__init__)
@@ -46,7 +47,8 @@ class Recorded:
             _, *names = with_self.parameters
             extra = next((n for n in names if with_self.parameters[n].kind == _KEYWORDS), None)
             noted = {name: bound[name] for name in names if name in bound and name != extra}
-            object.__setattr__(made, "init_args", noted | bound.get(extra or "", {}))
+            noted |= bound.get(extra or "", {})
+        object.__setattr__(made, "init_args", noted)
         return made
 
 
@@ -76,8 +78,8 @@ def build_part(
         The part.
 
     Raises:
-        ConfigurationError: It is none of these, names an unknown class or option, or what was made
-            is no ``kind``.
+        ConfigurationError: It is none of these, names an unknown class or option, lacks an
+            argument, or what was made is no ``kind``.
     """
     if isinstance(part, kind) and not isinstance(part, type):
         return part
@@ -96,11 +98,23 @@ def build_part(
             f"{where} must be a {kind.__name__}, a class or function that makes one, or one of "
             f"{', '.join(known)}, got {part!r}"
         )
-    takes = inspect.signature(maker).parameters
+    signature = inspect.signature(maker)
     # what a user has bound; jsonargparse binds every argument, also those left at their defaults
     bound = part.keywords if isinstance(part, functools.partial) and maker is part else {}
-    wanted = {k: value for k, value in (optional or {}).items() if k in takes and k not in bound}
-    made = maker(*given, **(wanted | options))
+    options = {
+        name: value
+        for name, value in (optional or {}).items()
+        if name in signature.parameters and name not in bound
+    } | options
+    try:
+        signature.bind(*given, **options)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: {_name(maker)} can't be called with {len(given)} arguments: {error}; give "
+            "it further ones by functools.partial(..., NAME=VALUE), or in YAML by {class_path: "
+            "..., init_args: {NAME: VALUE}}"
+        ) from error
+    made = maker(*given, **options)
     if not isinstance(made, kind):
         raise ConfigurationError(
             f"{where} must make a {kind.__name__}, but gave a {type(made).__name__}"
@@ -131,7 +145,7 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: o
     options = dict(part.keywords) if isinstance(part, functools.partial) else {}
     if not isinstance(maker, type) and not inspect.isroutine(maker):
         options, maker = dict(getattr(part, "init_args", {})), type(part)
-    name = getattr(maker, "__qualname__", repr(maker))
+    name = _name(maker)
     if known.get(name) is not maker:
         foreign = {FOREIGN: f"{getattr(maker, '__module__', '')}.{name}"}
         recorded = isinstance(maker, type) and issubclass(maker, Recorded)
@@ -140,18 +154,32 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: o
     return {"class_path": name, "init_args": {key: _plain(item) for key, item in kept.items()}}
 
 
-def check_same_options(given: Any, stored: Any, where: str) -> None:
-    """Refuse an own part whose weights would fit, but that was made with other arguments.
+def check_same_options(
+    given: Any, stored: Any, where: str, known: Mapping[str, Callable[..., Any]] | None = None
+) -> None:
+    """Refuse a part whose weights would fit, but that was made with other arguments.
 
     Args:
         given: What :func:`plain_part` makes of it.
         stored: Likewise of the part that was saved.
         where: The argument that holds it, for messages.
+        known: The library's own classes by their names: an argument that was not given has their
+            default. None: only arguments that both were given are compared.
 
     Raises:
-        CheckpointError: An argument differs.
+        CheckpointError: An argument differs, or one class of the library is not the other.
     """
-    now, then = (one.get("init_args", {}) for one in (given, stored))
+    kinds = [one.get("class_path") for one in (given, stored)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise CheckpointError(
+            f"the saved weights are not those of this {where}: they are of a {kinds[1]}, got a "
+            f"{kinds[0]}; give the one that was saved, {where}=..."
+        )
+    now, then = (
+        _usual((known or {}).get(one.get("class_path")))
+        | {name: _plain(value) for name, value in (one.get("init_args") or {}).items()}
+        for one in (given, stored)
+    )
     if differ := sorted(name for name in now.keys() & then.keys() if now[name] != then[name]):
         name = differ[0]
         raise CheckpointError(
@@ -162,15 +190,22 @@ def check_same_options(given: Any, stored: Any, where: str) -> None:
 
 def _all_options(maker: Any, options: dict[str, Any], given: dict[str, object]) -> dict[str, Any]:
     """What something is made with, defaults included, as far as a file can hold it."""
-    takes = inspect.signature(maker).parameters
-    usual = {name: one.default for name, one in takes.items() if one.default is not one.empty}
-    plain = {key: _plain(item) for key, item in (usual | options).items() if key not in given}
+    every = _usual(maker) | options
+    plain = {key: _plain(item) for key, item in every.items() if key not in given}
     simple = (str, int, float, bool, type(None))
     return {
         key: item
         for key, item in plain.items()
         if isinstance(item, simple)
         or (isinstance(item, list) and all(isinstance(one, simple) for one in item))
+    }
+
+
+def _usual(maker: Callable[..., Any] | None) -> dict[str, Any]:
+    """Defaults of arguments, as plain data; none of None."""
+    takes = {} if maker is None else inspect.signature(maker).parameters
+    return {
+        name: _plain(one.default) for name, one in takes.items() if one.default is not one.empty
     }
 
 
@@ -215,6 +250,11 @@ def _unwrapped(part: object) -> object:
     if not classes or not str(getattr(part.func, "__module__", "")).startswith("jsonargparse"):
         return part
     return functools.partial(classes[0], **part.keywords)
+
+
+def _name(maker: Any) -> str:
+    made = maker.func if isinstance(maker, functools.partial) else maker
+    return str(getattr(made, "__qualname__", repr(made)))
 
 
 def _plain(value: Any) -> Any:

@@ -167,8 +167,8 @@ def test_whole_settings_are_not_called_by_another_name(
         moved = run_settings(["--config", "whole.yaml", "--split", "0.1"])
     assert moved.spreading.active  # as the file says
     Path("part.yaml").write_text("{method: diffcrn, preset: cpu, seed: 4}")
-    other = run_settings(["--config", "part.yaml", "--method", "svm"])
-    assert (other.method, other.pretrains, other.seed) == ("svm", False, 4)
+    svm = run_settings(["--config", "part.yaml", "--method", "svm"])
+    assert (svm.method, svm.pretrains, svm.seed) == ("svm", False, 4)
 
 
 @pytest.mark.parametrize("split", ["10", "fields"])
@@ -475,3 +475,29 @@ def test_two_processes_pretrain_together(repository: Path, tmp_path: Path) -> No
     assert (tmp_path / "ddp" / "reconstruction.png").stat().st_size > 0, "the first process draws"
     for line in ("Scene simulated", "Pretraining without labels", "Report, maps and model"):
         assert done.stdout.count(line) == 1
+
+
+def test_a_part_of_which_an_argument_is_missing_is_explained(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+from hsi_diffusion import UNet2D
+
+
+class Typed(UNet2D):
+    def __init__(self, num_bands, width: int):
+        super().__init__(num_bands, channels=width)
+
+
+class Untyped(UNet2D):
+    def __init__(self, num_bands, width):
+        super().__init__(num_bands, channels=width)
+"""
+    (here / "lacking_parts.py").write_text(text)
+    given = ["run", "--print_config", "--pretrain.denoiser"]
+    assert main([*given, "lacking_parts.Typed"]) == 2
+    assert "init_args: {width: VALUE}}" in error_of(capsys)
+    assert main([*given, "lacking_parts.Untyped"]) == 2
+    assert "width of lacking_parts.Untyped needs a default or a type" in error_of(capsys)
+    whole = "{class_path: lacking_parts.Typed, init_args: {width: 8}}"
+    assert main([*given, whole]) == 0

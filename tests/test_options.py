@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_names, check_options
+from hsi_diffusion.options import check_at_least_1, check_names, check_options
 
 
 def network(
@@ -49,6 +49,17 @@ def test_what_fits_passes(options: dict[str, Any]) -> None:
 def test_what_does_not_fit_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         check_options(network, options, "module", given=("bands",))
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"module\.bands must be given: it has no default"):
+        check_options(network, {"depth": 2}, "module")
+
+
+def test_sizes_below_1_are_named() -> None:
+    check_at_least_1(depth=1, **{"module.rate": 2})
+    with pytest.raises(ConfigurationError, match=r"^module\.rate must be at least 1, got 0$"):
+        check_at_least_1(depth=1, **{"module.rate": 0})
 
 
 def test_a_catch_all_allows_only_what_is_named() -> None:

@@ -186,7 +186,9 @@ def test_an_own_estimator_and_optimiser_run_and_map_another_image(elsewhere: Pat
     few = ["--classifier.estimator.n_estimators", "3"]
     assert main(["run", "--config", "own.yaml", *few, *TINY, "--out", "run"]) == 0
     np.save("next.npy", simulate_scene(24, 30, 20, 3, image=1).cube)
-    code = block("python", "feature_maps(features").replace("runs/simulated-spectraldiff-0.1-seed0/", "run/")
+    code = block("python", "feature_maps(features").replace(
+        "runs/simulated-spectraldiff-0.1-seed0/", "run/"
+    )
     exec(code.replace("simulate_scene()", "simulate_scene(24, 24, 20, 3)"), {})
     assert all(Path(f"{name}.pdf").is_file() for name in ("features", "embedding"))
     line = next(line for line in COMMANDS if line.startswith("hsi-diffusion map"))

@@ -11,6 +11,7 @@ maps, differences and learning curves (PNG and PDF) into --out; they hold all fi
 from __future__ import annotations
 
 import argparse
+import difflib
 import shlex
 import sys
 from fnmatch import fnmatchcase
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.console import guarded, quieten
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.recipes import PRESETS, merge, methods, parse_assignment, read_yaml
 
 if TYPE_CHECKING:
@@ -29,15 +30,21 @@ if TYPE_CHECKING:
     from hsi_diffusion.reports import Measurement
 
 PLANS = Path(__file__).resolve().parent / "plans"
+NAMES = sorted(file.stem for file in PLANS.glob("*.yaml"))
 EXAMPLES = f"""\
 plans of the library:
-  {", ".join(sorted(file.stem for file in PLANS.glob("*.yaml")))}
+  {", ".join(NAMES)}
 
 examples:
   %(prog)s --methods knn svm diffcrn
   %(prog)s --methods svm spectral_former --scenes salinas --root data --splits 10 blocks
   %(prog)s --methods knn svm --cube field.tif --labels labels.tif --splits 10
   %(prog)s few_shot --preset cpu --root data --workers 2
+"""
+OF_ABLATION = """\
+examples:
+  %(prog)s --scenes indian_pines --root data --splits 10
+  %(prog)s --preset quick --methods 'loss: *' 'contrast: none' --seeds 0 1 2
 """
 
 
@@ -60,7 +67,7 @@ def benchmark(
         The exit status: 0 = all done, 1 = some runs failed, 2 = bad input, 130 = stopped.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser(command, splits).parse_args(given)
+    options = _parser(command, splits, EXAMPLES if plan is None else OF_ABLATION).parse_args(given)
     options.plan = options.plan or plan
     name = Path(options.plan).stem if options.plan is not None else "benchmark"
     folder: Path = options.out or Path("runs") / name
@@ -89,6 +96,7 @@ def _work(options: argparse.Namespace, splits: Sequence[str], folder: Path, comm
     earlier = _measured_elsewhere(cells, options.also)
     known = {(m.row, m.column, m.seed) for m in earlier}
     chosen = [] if options.tables_only else _chosen(settings, cells, options)
+    _check_scenes([cell for cell in chosen if cell.key not in known])
     # the tables hold also what was run before and is not asked for now
     results = run_grid(
         cells,
@@ -136,6 +144,12 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
     plain: dict[str, Any] = {"methods": options.methods}
     if options.plan is not None:
         own = PLANS / f"{options.plan}.yaml"
+        if not own.is_file() and not Path(options.plan).exists():
+            near = difflib.get_close_matches(options.plan, NAMES, n=1)
+            raise ConfigurationError(
+                f"there is no plan {options.plan}: give a YAML file, or one of {', '.join(NAMES)}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
         plain = read_yaml(own if own.is_file() else options.plan)
     scenes, splits = options.scenes or ["simulated"], options.splits or splits
     image = {name: given for name in ("cube", "labels") if (given := getattr(options, name))}
@@ -159,11 +173,11 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
     return BenchmarkSettings.from_dict(plain)
 
 
-def _parser(command: str, splits: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(command: str, splits: Sequence[str], examples: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=command,
         description=__doc__,
-        epilog=EXAMPLES,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -244,6 +258,26 @@ def _chosen(
             "the plan has no run of --methods, --scenes and --splits together; leave one out"
         )
     return found
+
+
+def _check_scenes(cells: Sequence[Cell]) -> None:
+    """Stop where none of the runs finds its scene; where some do, the others fail one by one."""
+    from hsi_diffusion.scenes import CATALOGUE, scene_info
+    from hsi_diffusion.scenes.search import SceneFiles
+
+    errors: dict[tuple[str, str], HsiDiffusionError | None] = {}
+    for settings in (cell.settings for cell in cells):
+        place = str(settings.scene), settings.root
+        if place not in errors:
+            errors[place] = None
+            if settings.scene in CATALOGUE and not settings.download:
+                try:
+                    SceneFiles(scene_info(place[0]), Path(settings.root)).cube()
+                except HsiDiffusionError as error:
+                    errors[place] = error
+    found = [error for error in errors.values() if error is not None]
+    if found and len(found) == len(errors):
+        raise found[0]
 
 
 def _fits(name: str, patterns: Sequence[str] | None) -> bool:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from hsi_diffusion.benchmarks.grid import CellResult
 
 
+ALIKE = 3
+"""Runs of a column that may fail for one reason before they are told together."""
+
+
 def control_row(row: str) -> str:
     """Name of the control of a row."""
     return f"{row}: raw bands"
@@ -82,12 +86,18 @@ def matching(
 
 
 def failures(results: Sequence[CellResult]) -> list[str]:
-    """A line of Markdown for every cell that failed."""
-    return [
-        f"- {r.cell.row}, {r.cell.column}, seed {r.cell.seed}: {r.error}"
-        for r in results
-        if r.error is not None
-    ]
+    """A line of Markdown for every cell that failed, or for all of a column that fail alike."""
+    alike: dict[tuple[str, str], list[Cell]] = {}
+    for result in results:
+        if result.error is not None:
+            alike.setdefault((result.cell.column, result.error), []).append(result.cell)
+    lines = []
+    for (column, error), cells in alike.items():
+        if len(cells) > ALIKE:
+            lines.append(f"- {column}, {len(cells)} runs: {error}")
+        else:
+            lines += [f"- {cell.row}, {column}, seed {cell.seed}: {error}" for cell in cells]
+    return lines
 
 
 def _measurement(

@@ -84,6 +84,10 @@ class PixelClassifier(ABC):
 
         Returns:
             Itself.
+
+        Raises:
+            ConfigurationError: A pixel to learn lies outside of the cube, or has no class from 1 to
+                ``num_classes``.
         """
 
     @abstractmethod

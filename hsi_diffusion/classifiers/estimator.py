@@ -13,6 +13,7 @@ from hsi_diffusion.classifiers.base import PixelClassifier, array_of
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
 from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.files import plain_data
+from hsi_diffusion.graphs.graph import check_training
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,7 @@ class EstimatorClassifier(PixelClassifier):
     ) -> Self:
         """See :meth:`PixelClassifier.fit`."""
         del validation
+        check_training(labels, pixels, num_classes, array_of(cube).shape[:2])
         classes = labels.ravel()[pixels].astype(np.int64) - 1
         found = []
         for rows in self._parts(cube):

@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader
 
 from hsi_diffusion.classifiers.base import PixelClassifier, array_of, layout_of
 from hsi_diffusion.errors import CheckpointError, NotFittedError
+from hsi_diffusion.graphs.graph import check_training
 from hsi_diffusion.hardware import resolve_precision
 from hsi_diffusion.modules import FeatureClassifierModule
 from hsi_diffusion.modules.loader import TrainLoader
-from hsi_diffusion.parts import FOREIGN
+from hsi_diffusion.networks import NETWORKS
+from hsi_diffusion.parts import FOREIGN, check_same_options
 from hsi_diffusion.patches import PatchDataset, SeededSampler, collate_batch, gather_patches
 from hsi_diffusion.seeding import seeded_layers
 
@@ -116,6 +118,7 @@ class NetworkClassifier(PixelClassifier):
     ) -> Self:
         """See :meth:`PixelClassifier.fit`."""
         settings = self.settings
+        check_training(labels, pixels, num_classes, array_of(cube).shape[:2])
         module = self.build(layout_of(cube), num_classes)
         values, device = self._near(cube), self.runtime.device
         patches = PatchDataset(values, pixels, labels, settings.patch_size, settings.padding)
@@ -232,6 +235,8 @@ class NetworkClassifier(PixelClassifier):
         settings = {**plain["module"], **({} if network is None else {"classifier": network})}
         require_own(settings["classifier"], "network")
         module = FeatureClassifierModule(**settings)
+        saved = plain["module"]["classifier"]
+        check_same_options(module.hparams["classifier"], saved, "network", NETWORKS)
         load_weights(module.classifier, tensors, "network")
         self.module = module.eval()
         return self

@@ -16,6 +16,7 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.hardware import AnyPrecision  # noqa: TC001
 from hsi_diffusion.modules import LearningRateSchedule  # noqa: TC001
 from hsi_diffusion.networks import SpectralTransformer
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.types import Padding  # noqa: TC001
 
 NetworkFactory = Callable[[int, int, int], nn.Module]
@@ -84,10 +85,7 @@ class ClassifierSettings:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in ("patch_size", "batch_size", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"classifier.{name} must be at least 1, got {getattr(self, name)}"
-                )
+            check_at_least_1(**{f"classifier.{name}": getattr(self, name)})
         if not 0 <= self.gradient_clip < math.inf:
             raise ConfigurationError(
                 "classifier.gradient_clip must be at least 0 (0 = unlimited), got "

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.patches import Split, cross_validation_folds
+from hsi_diffusion.patches.folds import deal_into_folds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,28 +185,28 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         self.folds_, self.cross_validated_accuracy_ = 0, math.nan
         if len(sigmas) == len(costs) == 1:
             return
-        folds = _folds(classes, self.folds, self.random_state or 0)
+        parts = _folds(classes, self.folds, self.random_state or 0)
         best = -1
         for sigma in reversed(sigmas):
             kernel = _kernel(squares, sigma)
             right = dict.fromkeys(costs, 0)
-            for fold in folds:
-                known = kernel[np.ix_(fold.train, fold.train)]
-                left_out = kernel[np.ix_(fold.val, fold.train)]
+            for train, left in parts:
+                known = kernel[np.ix_(train, train)]
+                left_out = kernel[np.ix_(left, train)]
                 number, bound = 0, True
                 # costs rise: a machine whose weights all stay below its cost is the same, up to
                 # the solver's tolerance, at any higher one
                 for cost in costs:
                     if bound:
-                        machine = _machine(cost).fit(known, classes[fold.train])
-                        number = int((machine.predict(left_out) == classes[fold.val]).sum())
+                        machine = _machine(cost).fit(known, classes[train])
+                        number = int((machine.predict(left_out) == classes[left]).sum())
                         bound = bool(np.abs(machine.dual_coef_).max() >= cost)
                     right[cost] += number
             for cost, number in right.items():
                 if number > best:
                     best, self.sigma_, self.cost_ = number, sigma, cost
-        self.folds_ = len(folds)
-        self.cross_validated_accuracy_ = best / sum(len(fold.val) for fold in folds)
+        self.folds_ = len(parts)
+        self.cross_validated_accuracy_ = best / sum(len(left) for _, left in parts)
 
     def _scaled(self, rows: NDArray[np.float32]) -> Matrix:
         scaled: Matrix = (rows - self._shift) * self._factor
@@ -237,20 +237,21 @@ def _grid(name: str, values: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({float(value) for value in values}))
 
 
-def _folds(classes: NDArray[np.int64], folds: int, seed: int) -> tuple[Split, ...]:
-    """Deal the rows into folds as if they were the pixels of a scene of one row."""
+def _folds(
+    classes: NDArray[np.int64], folds: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Deal the rows into folds: numbers of the rows that train, and of those that are left out."""
     largest = int(np.bincount(classes).max())
     if largest < 2:
         raise ConfigurationError(
             "an svm can't choose among sigmas and costs where no class has 2 rows: give one value "
             "of each, or more labelled rows"
         )
-    labels = classes[None] + 1
-    none = np.empty(0, dtype=np.int64)
-    split = Split.from_labels(
-        labels, train=np.arange(len(classes)), val=none, test=none, settings={}
-    )
-    return cross_validation_folds(split, labels, min(folds, largest), seed=seed)
+    number = min(folds, largest)
+    fold_of = deal_into_folds(classes + 1, number, seed=seed)  # as classes of a scene are numbered
+    return [
+        (np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(number)
+    ]
 
 
 def _squared_distances(first: Matrix, second: Matrix) -> Matrix:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class Denoiser(Recorded, nn.Module, ABC):
         self, num_bands: int, *, feature_info: Sequence[FeatureLevel], radius: int
     ) -> None:
         super().__init__()
-        if num_bands < 1:
-            raise ConfigurationError(f"num_bands must be at least 1, but {num_bands} was given")
+        check_at_least_1(num_bands=num_bands)
         self.num_bands = num_bands
         self.feature_info = tuple(feature_info)
         self.radius = radius
@@ -127,11 +127,14 @@ class Denoiser(Recorded, nn.Module, ABC):
             W / reduction) of that level, with the sides rounded up.
 
         Raises:
-            ConfigurationError: ``x_t`` or ``t`` does not fit, or there is no such level.
+            ConfigurationError: ``x_t`` or ``t`` does not fit, there is no such level, or a subclass
+                gives other shapes than its ``feature_info`` says.
         """
         self.check_input(x_t, t)
         self.check_indices(indices)
-        return self.forward_levels(x_t, t, indices, output=False)[1]
+        features = self.forward_levels(x_t, t, indices, output=False)[1]
+        self._check_features(features, x_t, indices)
+        return features
 
     def forward_with_features(
         self, x_t: Tensor, t: Tensor, indices: Sequence[int]
@@ -149,11 +152,12 @@ class Denoiser(Recorded, nn.Module, ABC):
             What :meth:`forward` gives, and what :meth:`forward_intermediates` gives.
 
         Raises:
-            ConfigurationError: ``x_t`` or ``t`` does not fit, or there is no such level.
+            ConfigurationError: As for both.
         """
         self.check_input(x_t, t)
         self.check_indices(indices)
         output, features = self.forward_levels(x_t, t, indices, output=True)
+        self._check_features(features, x_t, indices)
         return self._given(output), features
 
     def _given(self, output: Tensor | None) -> Tensor:
@@ -163,6 +167,23 @@ class Denoiser(Recorded, nn.Module, ABC):
                 "for; with output=True it must give the denoised images first"
             )
         return output
+
+    def _check_features(
+        self, features: Sequence[Tensor], x_t: Tensor, indices: Sequence[int]
+    ) -> None:
+        """Refuse what would be broadcast over a scene, or would not fit it."""
+        batch, _, height, width = x_t.shape
+        wanted = [
+            (batch, level.channels, -(-height // level.reduction), -(-width // level.reduction))
+            for level in (self.feature_info[index] for index in indices)
+        ]
+        found = [tuple(one.shape) for one in features]
+        if found != wanted:
+            raise ConfigurationError(
+                f"{type(self).__name__}.forward_levels must give the levels {list(indices)} in the "
+                f"shapes {wanted} for x_t of shape {tuple(x_t.shape)}, as its feature_info says "
+                f"(channels, and sides divided by reduction, rounded up), got {found}"
+            )
 
     def check_input(self, x_t: Tensor, t: Tensor) -> None:
         """Raise a ConfigurationError unless ``x_t`` and ``t`` fit each other and the network."""

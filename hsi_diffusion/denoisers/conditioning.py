@@ -32,7 +32,8 @@ def sinusoids(t: Tensor, channels: int) -> Tensor:
         network are, since half precision can't tell 499 from 500.
     """
     count = channels // 2
-    exponents = torch.arange(count, device=t.device) / (count - 1)
+    # not in the usual dtype, which a Trainer with precision "bf16-true" changes
+    exponents = torch.arange(count, device=t.device, dtype=torch.float32) / (count - 1)
     angles = t[:, None] * torch.exp(-math.log(10_000) * exponents)
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 

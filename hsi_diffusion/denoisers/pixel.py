@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP, reset
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.patches import blur_radius
 
 if TYPE_CHECKING:
@@ -44,11 +45,9 @@ class PixelDenoiser(Denoiser):
         blurs: Sequence[float] = (0.0, 1.0, 2.0),
         time_channels: int = 64,
     ) -> None:
-        if min(channels, layers) < 1 or not blurs or min(blurs) < 0:
-            raise ConfigurationError(
-                "channels and layers must be at least 1, and blurs hold widths from 0, got "
-                f"channels={channels}, layers={layers}, blurs={blurs}"
-            )
+        check_at_least_1(channels=channels, layers=layers)
+        if not blurs or min(blurs) < 0:
+            raise ConfigurationError(f"blurs must hold at least one width from 0, got {blurs}")
         info = [FeatureLevel(f"blur{b:g}", channels, radius=blur_radius(b)) for b in blurs]
         super().__init__(num_bands, feature_info=info, radius=0)
         self.blurs = tuple(map(float, blurs))

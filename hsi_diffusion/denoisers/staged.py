@@ -11,6 +11,7 @@ from hsi_diffusion.denoisers.conditioning import TimeMLP, reset
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +90,7 @@ class StagedDenoiser(Denoiser):
             "groups": groups,
             "mlp_ratio": mlp_ratio,
         }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ConfigurationError(f"{name} must be at least 1, but {size} was given")
+        check_at_least_1(**sizes)
         for name, used in (("heads", spatial), ("groups", spectral)):
             if used and channels % sizes[name]:
                 raise ConfigurationError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP, reset
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -174,10 +175,7 @@ class UNet2D(Denoiser):
         mlp_ratio: int = 2,
         time_channels: int = 64,
     ) -> None:
-        sizes = {"channels": channels, "blocks": blocks, "mlp_ratio": mlp_ratio}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ConfigurationError(f"{name} must be at least 1, but {size} was given")
+        check_at_least_1(channels=channels, blocks=blocks, mlp_ratio=mlp_ratio)
         _check_multipliers(multipliers)
         widths = [channels * multiplier for multiplier in multipliers]
         coarsest = len(widths) - 1

@@ -13,6 +13,7 @@ from hsi_diffusion.convolution import Conv3d, conv3d
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,11 +139,7 @@ class UNet3D(Denoiser):
         band_padding: BandPadding = "repeat",
         repeat_bottleneck: bool = True,
     ) -> None:
-        if base_channels < 1 or depth < 1:
-            raise ConfigurationError(
-                "base_channels and depth must be at least 1, "
-                f"but {base_channels} and {depth} were given"
-            )
+        check_at_least_1(base_channels=base_channels, depth=depth)
         if band_padding not in get_args(BandPadding):
             raise ConfigurationError(
                 f"band_padding must be one of {', '.join(get_args(BandPadding))}, "

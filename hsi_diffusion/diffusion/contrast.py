@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsi_diffusion.diffusion.losses import at_least_float32
+from hsi_diffusion.diffusion.losses import at_least_float32, check_scale
 from hsi_diffusion.errors import ConfigurationError
 
 
@@ -41,7 +41,7 @@ def instance_contrast(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tenso
         ConfigurationError: The shapes differ or are not (N, D), or the temperature is not above 0.
     """
     _check_pair("z1", z1, "z2", z2)
-    _check_temperature(temperature)
+    check_scale("temperature", temperature)
     with torch.autocast(z1.device.type, enabled=False):
         rows = F.normalize(at_least_float32(torch.cat((z1, z2))), dim=1)
         similarity = rows @ rows.T / temperature
@@ -215,11 +215,4 @@ def _check_pair(name1: str, x1: Tensor, name2: str, x2: Tensor) -> None:
         raise ConfigurationError(
             f"{name1} and {name2} must have one shape of two dimensions, but {tuple(x1.shape)} and "
             f"{tuple(x2.shape)} were given"
-        )
-
-
-def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise ConfigurationError(
-            f"temperature must be above 0 and finite, but {temperature} was given"
         )

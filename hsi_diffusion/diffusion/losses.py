@@ -77,7 +77,7 @@ def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
         >>> round(float(lae(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 5.0]))), 4)  # log(4) / 2
         0.6931
     """
-    _check_scale("scale", scale)
+    check_scale("scale", scale)
     _check_shapes(output, target)
     difference = at_least_float32(output) - at_least_float32(target)
     # log1p keeps the digits of small errors, which 1 + x would lose
@@ -122,7 +122,7 @@ class DenoisingLoss(nn.Module):
 
     def __init__(self, weights: Mapping[str, float], *, lae_scale: float = 1.0) -> None:
         super().__init__()
-        _check_scale("lae_scale", lae_scale)
+        check_scale("lae_scale", lae_scale)
         unknown = sorted(set(weights) - set(LOSSES))
         if unknown:
             raise ConfigurationError(
@@ -166,7 +166,8 @@ class DenoisingLoss(nn.Module):
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
 
-def _check_scale(name: str, scale: float) -> None:
+def check_scale(name: str, scale: float) -> None:
+    """Raise a ConfigurationError unless ``scale`` is above 0 and finite."""
     if not 0 < scale < math.inf:
         raise ConfigurationError(f"{name} must be above 0 and finite, but {scale} was given")
 

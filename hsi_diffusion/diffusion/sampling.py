@@ -86,7 +86,9 @@ def ddim_step(
     else:
         x0 = x0.clamp(-clip, clip)
         noise = schedule.predict_noise(x_t, steps, x0, "x0")
-    x = math.sqrt(there) * x0 + math.sqrt(1 - there - sigma**2) * noise
+    # rounding may leave a little less than nothing
+    kept = math.sqrt(max(0.0, 1 - there - sigma**2))
+    x = math.sqrt(there) * x0 + kept * noise
     return x + sigma * _normal_like(x_t, generator) if sigma > 0 else x
 
 
@@ -218,7 +220,8 @@ def _normal(
 ) -> Tensor:
     """Standard normal numbers, drawn where the generator lives: the same on every device."""
     where = device if generator is None else generator.device
-    return torch.randn(tuple(shape), generator=generator, device=where).to(device)
+    noise = torch.randn(tuple(shape), generator=generator, device=where, dtype=torch.float32)
+    return noise.to(device)
 
 
 def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:

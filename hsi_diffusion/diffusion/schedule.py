@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import Recorded, build_part, by_name
 from hsi_diffusion.types import Prediction
 
@@ -71,8 +72,7 @@ class NoiseSchedule(Recorded, nn.Module):
         rescale: bool = False,
     ) -> None:
         super().__init__()
-        if timesteps < 1:
-            raise ConfigurationError(f"timesteps must be at least 1, but {timesteps} was given")
+        check_at_least_1(timesteps=timesteps)
         self.timesteps = timesteps
         if kind == "linear":
             betas = _linear_betas(timesteps, beta_start, beta_end, rescale)

@@ -1,6 +1,6 @@
 """Features of whole scenes: extraction by tiles, reduction, a store on disk, and their choice."""
 
-from hsi_diffusion.features.angles import spectral_angle, spectral_angle_maps
+from hsi_diffusion.features.angles import spectral_angle
 from hsi_diffusion.features.compute import (
     FeatureLayout,
     compute_features,
@@ -14,6 +14,7 @@ from hsi_diffusion.features.request import (
     FeatureSettings,
     NoiseMode,
     feature_channels,
+    feature_settings,
 )
 from hsi_diffusion.features.restore import restored_scenes
 from hsi_diffusion.features.selection import (
@@ -41,9 +42,9 @@ __all__ = [
     "feature_channels",
     "feature_key",
     "feature_layout",
+    "feature_settings",
     "iter_feature_tiles",
     "restored_scenes",
     "spectral_angle",
-    "spectral_angle_maps",
     "weights_digest",
 ]

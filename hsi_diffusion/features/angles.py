@@ -8,20 +8,8 @@ centred components, as in the presets (MNF), the angles are not those between re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 from torch import Tensor
-
-from hsi_diffusion.features.restore import restoration
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hsi_diffusion.denoisers import Denoiser
-    from hsi_diffusion.diffusion import NoiseSchedule
-    from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.types import Prediction
 
 
 def spectral_angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
@@ -46,50 +34,6 @@ def spectral_angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
     u, v = _unit(first, dim), _unit(second, dim)
     difference = torch.linalg.vector_norm(u - v, dim=dim)
     return 2 * torch.atan2(difference, torch.linalg.vector_norm(u + v, dim=dim))
-
-
-def spectral_angle_maps(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    cube: Tensor | NDArray[Any],
-    settings: FeatureSettings,
-    *,
-    prediction: Prediction = "noise",
-    device: str | torch.device | None = None,
-) -> Tensor:
-    """Angle between each pixel's x_0 and the x_0 that the denoiser predicts at each timestep.
-
-    No label is looked at. The angle at a timestep says how much of a pixel's spectrum the denoiser
-    gets back from there; a :class:`~hsi_diffusion.networks.TimestepGate` makes weights of it.
-    Appended to the features of the same settings, the angles are the last T channels of the cube
-    that a :class:`~hsi_diffusion.networks.FusionClassifier` with ``angles=True`` sees.
-
-    Args:
-        denoiser: The trained network.
-        schedule: The noise schedule that it was trained with.
-        cube: The scene in the denoiser's input space, shape (H, W, bands).
-        settings: As for the features: timesteps, noise, tile and precision; with noise "mean" the
-            angles are averaged over the draws. Levels play no part.
-        prediction: What the denoiser's output means.
-        device: Where to compute; by default where the denoiser is.
-
-    Returns:
-        Radians, float32, shape (H, W, T), on the CPU.
-
-    Raises:
-        ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
-            unknown.
-    """
-    return restoration(
-        denoiser,
-        schedule,
-        cube,
-        settings,
-        angle_map,
-        channels=1,
-        prediction=prediction,
-        device=device,
-    )
 
 
 def angle_map(x0: Tensor, restored: Tensor) -> Tensor:

@@ -60,10 +60,11 @@ def compute_features(
         reduction: How to reduce the channels, fitted on all pixels of this cube; or a reduction
             that was fitted before, such as that of another image; None keeps them all.
         angles: Append one channel per timestep with the spectral angle between the scene and what
-            the denoiser restores (:func:`~hsi_diffusion.features.spectral_angle_maps`); says what
-            its output means. The angles are those between vectors of the denoiser's input space,
-            which the presets of DiffCRN make centred MNF components, not between reflectance
-            spectra. None appends none.
+            the denoiser restores (:func:`~hsi_diffusion.features.spectral_angle`); says what its
+            output means. An angle says how much of a pixel's spectrum the denoiser gets back from
+            that timestep; a :class:`~hsi_diffusion.networks.TimestepGate` makes weights of it. The
+            angles are those between vectors of the denoiser's input space, which the presets of
+            DiffCRN make centred MNF components, not between reflectance spectra. None appends none.
         valid: Which pixels hold data, shape (H, W); the reduction is fitted on them. None: all.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
@@ -73,7 +74,7 @@ def compute_features(
 
     Raises:
         ConfigurationError: If the cube's bands, a timestep, a level, or the number of components
-            don't fit.
+            don't fit, or a valid pixel is nan or infinite.
     """
     wanted = [(settings, reduction)]
     return compute_together(
@@ -119,6 +120,7 @@ def compute_together(
                 f"wanted must hold settings that differ in their levels only, got {first} and "
                 f"{settings}; compute them one after the other"
             )
+    _check_finite(cube, valid)
     height, width, _ = cube.shape
     layouts = [feature_layout(denoiser, *one, pixels=height * width) for one in wanted]
     given: dict[str, Any] = {"angles": angles, "valid": valid}
@@ -153,11 +155,33 @@ def compute_together(
                     part.take(rows, columns, tile[..., part.columns], counted)
             for number, part in zip(missing, parts, strict=True):
                 array, fitted = part.finish(places)
-                features = _described(denoiser, wanted[number][0], layouts[number], array, fitted)
-                cubes[number] = features if angles is None else features.with_angles(maps)
+                if angles is not None:
+                    array = np.concatenate([array, maps], axis=2)
+                cubes[number] = _described(
+                    denoiser,
+                    wanted[number][0],
+                    layouts[number],
+                    array,
+                    fitted,
+                    angles=angles is not None,
+                )
                 if store is not None:
                     store.save(keys[number], cubes[number])
     return cubes
+
+
+def _check_finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> None:
+    """Refuse values that would pass into the features of all pixels around them."""
+    bad = ~cube.isfinite().all(dim=2).numpy(force=True)
+    if valid is not None:
+        bad &= valid
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ConfigurationError(
+            f"cube must be finite, but {int(bad.sum())} of its pixels hold nan or infinity, the "
+            f"first in row {row}, column {column}: fill them before the band transform, or leave "
+            "out pixels without data by valid"
+        )
 
 
 def _described(
@@ -166,6 +190,8 @@ def _described(
     layout: FeatureLayout,
     array: NDArray[np.float32],
     fitted: FittedReduction | None,
+    *,
+    angles: bool,
 ) -> FeatureCube:
     description = {
         "timesteps": list(settings.timesteps),
@@ -174,7 +200,7 @@ def _described(
         "channels": list(layout.channels),
         "reduction": None if fitted is None else asdict(fitted.settings),
         "explained_variance": None if fitted is None else fitted.explained_variance,
-        "angles": False,
+        "angles": angles,
     }
     return FeatureCube(array, description, fitted)
 

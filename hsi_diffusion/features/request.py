@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.hardware import Precision
+from hsi_diffusion.options import check_at_least_1, check_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
 
@@ -21,8 +26,8 @@ class FeatureSettings:
     """Which features of a scene to compute, and how.
 
     Attributes:
-        timesteps: Steps t of the noise schedule, from 0 to T - 1.
-        levels: Numbers of levels in the denoiser's ``feature_info``.
+        timesteps: Steps t of the noise schedule, from 0 to T - 1; a single one may be given alone.
+        levels: Numbers of levels in the denoiser's ``feature_info``, likewise.
         noise: "none": x_t = sqrt(abar_t) x_0. "fixed": one seeded noise field per timestep, as
             published recipes have it. "mean": the features (not the images) averaged over ``draws``
             noise fields.
@@ -49,20 +54,20 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         for name in ("timesteps", "levels"):
-            values = tuple(getattr(self, name))  # a list out of a YAML file will do
-            object.__setattr__(self, name, values)
-            if not values or len(set(values)) < len(values) or min(values) < 0:
+            given = getattr(self, name)  # a list out of a YAML file will do
+            values = tuple(given) if isinstance(given, Iterable) else (given,)
+            whole = all(isinstance(value, Integral) and int(value) >= 0 for value in values)
+            if not whole or not values or len(set(values)) < len(values):
                 raise ConfigurationError(
-                    f"{name} must hold at least one number from 0, each once, but is {values}"
+                    f"{name} must hold at least one whole number from 0, each once, but is {given}"
                 )
+            object.__setattr__(self, name, tuple(map(int, values)))
         for name, allowed in (("noise", get_args(NoiseMode)), ("precision", get_args(Precision))):
             if getattr(self, name) not in allowed:
                 raise ConfigurationError(
                     f"{name} must be one of {', '.join(allowed)}, but is {getattr(self, name)!r}"
                 )
-        for name in ("draws", "tile"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        check_at_least_1(draws=self.draws, tile=self.tile)
 
     def identity(self) -> dict[str, Any]:
         """The settings on which the features depend, as plain data: no tile, no unused draws."""
@@ -78,6 +83,19 @@ class FeatureSettings:
         if self.noise == "mean":
             facts["draws"] = self.draws
         return facts
+
+
+def feature_settings(given: FeatureSettings | Mapping[str, Any] | None) -> FeatureSettings:
+    """Settings of what a user gave; all have their defaults where that is None.
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value impossible.
+    """
+    if isinstance(given, FeatureSettings):
+        return given
+    given = given or {}
+    check_options(FeatureSettings, given, "features")
+    return FeatureSettings(**given)
 
 
 def feature_channels(denoiser: Denoiser, settings: FeatureSettings) -> tuple[int, ...]:

@@ -14,8 +14,6 @@ from hsi_diffusion.features.request import check_request
 from hsi_diffusion.features.tiles import TiledPass, like_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -56,45 +54,13 @@ def restored_scenes(
         ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
             unknown.
     """
-    restored = restoration(
-        denoiser,
-        schedule,
-        cube,
-        settings,
-        lambda _, found: found,
-        channels=denoiser.num_bands,
-        prediction=prediction,
-        device=device,
-    )
-    height, width = restored.shape[:2]
-    shape = (height, width, len(settings.timesteps), denoiser.num_bands)
-    return restored.view(shape).permute(2, 0, 1, 3)
-
-
-def restoration(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    cube: Tensor | NDArray[Any],
-    settings: FeatureSettings,
-    derive: Callable[[Tensor, Tensor], Tensor],
-    *,
-    channels: int,
-    prediction: Prediction,
-    device: str | torch.device | None,
-) -> Tensor:
-    """What can be derived from the scene and from its restored self, tile by tile.
-
-    ``derive`` takes a crop of the scene and what it was restored to, (bands, h, w) each, to
-    (channels, h, w). The other arguments are those of :func:`restored_scenes`, and so are the
-    errors. The result has shape (H, W, timesteps x channels), float32, on the CPU.
-    """
     cube = torch.as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
     home = device if device is not None else like_of(denoiser).device
     restored = Restored(schedule, prediction, home)
 
-    def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
-        return [derive(x0[0], restored(x_t, t, denoiser(x_t, t))[0])]
+    def maps(_: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        return [restored(x_t, t, denoiser(x_t, t))[0]]
 
     tiled = TiledPass(
         denoiser=denoiser,
@@ -102,16 +68,17 @@ def restoration(
         cube=cube,
         settings=settings,
         maps=maps,
-        channels=(channels,),
+        channels=(denoiser.num_bands,),
         reductions=(1,),
         radius=denoiser.radius,
         alignment=output_alignment(denoiser),
     )
-    found = torch.empty(*cube.shape[:2], len(settings.timesteps) * channels)
+    height, width, bands = cube.shape
+    found = torch.empty(height, width, len(settings.timesteps), bands, dtype=torch.float32)
     with closing(tiled.tiles(device)) as tiles:
         for rows, columns, tile in tiles:
-            found[rows, columns] = tile
-    return found
+            found[rows, columns] = tile.reshape(*tile.shape[:2], -1, bands)
+    return found.permute(2, 0, 1, 3)
 
 
 class Restored:

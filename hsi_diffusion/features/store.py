@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 import torch
 
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.fitted import FittedReduction
 from hsi_diffusion.features.reduce import Reduction
 from hsi_diffusion.files import atomic_path, digest_of
@@ -65,22 +64,6 @@ class FeatureCube:
         """In how many equal groups, one after the other, the features lie: T, or 1 if mixed."""
         timesteps = len(self.description["timesteps"])
         return 1 if len(self.description["channels"]) % timesteps else timesteps
-
-    def with_angles(self, angles: NDArray[np.float32]) -> FeatureCube:
-        """The features with spectral angles, shape (H, W, T), behind them.
-
-        Raises:
-            ConfigurationError: If these are not one map per timestep over the same pixels, or the
-                cube has its angles already.
-        """
-        wanted = (*self.array.shape[:2], len(self.description["timesteps"]))
-        if self.angles or angles.shape != wanted:
-            raise ConfigurationError(
-                f"angles must have shape {wanted}, one map per timestep, and be added once; got "
-                f"{angles.shape}{', and there are some already' if self.angles else ''}"
-            )
-        array = np.concatenate([self.array, angles.astype(np.float32, copy=False)], axis=2)
-        return FeatureCube(array, {**self.description, "angles": True}, self.reduction)
 
     def parts(self) -> tuple[NDArray[np.float32], ...]:
         """The features of each (timestep, level), or of each separate reduction, without angles.

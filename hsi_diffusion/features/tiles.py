@@ -25,6 +25,8 @@ from hsi_diffusion.seeding import generator
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from torch import nn
+
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
@@ -120,6 +122,7 @@ class TiledPass:
             window.rows.stop - window.rows.start,
             window.columns.stop - window.columns.start,
             len(timesteps) * sum(self.channels),
+            dtype=torch.float32,  # a Trainer with precision "bf16-true" changes what is usual
         )
         parts = iter(torch.split(computed, list(self.channels) * len(timesteps), dim=2))
         like = like_of(self.denoiser)
@@ -181,28 +184,29 @@ class TiledPass:
         """
         _, width, bands = self.cube.shape
         top, left, whole = self.settings.place or (0, 0, width)
-        strip = torch.empty(rows.stop - rows.start, width, bands)
+        strip = torch.empty(rows.stop - rows.start, width, bands, dtype=torch.float32)
         for number, row in enumerate(range(top + rows.start, top + rows.stop)):
             source = generator("feature-noise", self.settings.seed, timestep, draw, row)
-            strip[number] = torch.randn(whole, bands, generator=source)[left : left + width]
+            field = torch.randn(whole, bands, generator=source, dtype=torch.float32)
+            strip[number] = field[left : left + width]
         return strip
 
 
-def like_of(denoiser: Denoiser) -> Tensor:
-    """A tensor with the device and dtype that the denoiser expects."""
-    return next(denoiser.parameters(), torch.empty(0))
+def like_of(network: nn.Module) -> Tensor:
+    """A tensor with the device and dtype that the network expects."""
+    return next(network.parameters(), torch.empty(0, dtype=torch.float32))
 
 
 @contextmanager
-def evaluating(denoiser: Denoiser, device: str | torch.device | None) -> Iterator[None]:
-    """Evaluation mode on ``device``; afterwards every submodule is as before."""
-    training = {module: module.training for module in denoiser.modules()}
-    home = like_of(denoiser).device
+def evaluating(network: nn.Module, device: str | torch.device | None = None) -> Iterator[None]:
+    """Evaluation mode, on ``device`` if given; afterwards every submodule is as before."""
+    training = {module: module.training for module in network.modules()}
+    home = like_of(network).device
     try:
-        denoiser.eval().to(device if device is not None else home)
+        network.eval().to(device if device is not None else home)
         yield
     finally:
-        denoiser.to(home)
+        network.to(home)
         for module, mode in training.items():
             module.training = mode
 

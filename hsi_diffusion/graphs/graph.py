@@ -12,12 +12,12 @@ from scipy import sparse
 
 from hsi_diffusion.errors import ConfigurationError, NotFittedError
 from hsi_diffusion.graphs.neighbours import (
-    check_at_least_1,
     nearest_graph,
     pixel_rows,
     row_distances,
     square_matrix,
 )
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

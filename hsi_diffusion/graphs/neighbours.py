@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,7 @@ def _centred(values: Tensor, device: str | torch.device) -> Tensor:
     pieces = torch.split(values, step)
     total = sum((piece.double().sum(dim=0) for piece in pieces), torch.zeros(()))
     mean = total / len(values)
-    rows = torch.empty(values.shape, device=device)
+    rows = torch.empty(values.shape, device=device, dtype=torch.float32)
     for piece, place in zip(pieces, torch.split(rows, step), strict=True):
         place.copy_(piece.double() - mean)
     return rows
@@ -318,10 +319,3 @@ def square_matrix(
     shape: tuple[int, int] = (size, size)  # spelled out, so that a type checker sees a matrix
     entries = weights.astype(np.float64)
     return sparse.csr_array(sparse.coo_array((entries, (rows, columns)), shape=shape))
-
-
-def check_at_least_1(**sizes: int) -> None:
-    """Raise a ConfigurationError for the first number below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {size}")

@@ -71,7 +71,7 @@ def local_folder(model: str | Path, revision: str | None = None) -> Path:
     if NAME.fullmatch(str(model)) and not Path(model).exists():
         return download(str(model), revision)
     folder = Path(model)
-    return folder / "model" if (folder / "model" / FILES[0]).is_file() else folder
+    return folder / "model" if (folder / "config.yaml").is_file() else folder  # of a run
 
 
 def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> str:

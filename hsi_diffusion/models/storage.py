@@ -14,6 +14,7 @@ from hsi_diffusion.classifiers import (
     load_weights,
     require_own,
 )
+from hsi_diffusion.denoisers import DENOISERS
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, HsiDiffusionError
 from hsi_diffusion.models.fitted import FittedModel, FittedOn
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
@@ -211,7 +212,9 @@ def _load_denoiser(
     settings = {**plain["module"], **given}
     require_own(settings["denoiser"], "denoiser")
     module = DiffusionPretrainModule(**settings)
-    check_same_options(module.hparams["denoiser"], plain["module"]["denoiser"], "denoiser")
+    check_same_options(
+        module.hparams["denoiser"], plain["module"]["denoiser"], "denoiser", DENOISERS
+    )
     load_weights(module.denoiser, _section(tensors, "denoiser"), "denoiser")
     module.transform = BandRepresentation.load(
         plain, _section(tensors, "transform"), "cpu"

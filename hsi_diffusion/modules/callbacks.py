@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 
 from hsi_diffusion.diffusion import reconstruct
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features.tiles import evaluating
 from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
@@ -30,7 +30,7 @@ from hsi_diffusion.scenes import default_palette
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from lightning.pytorch.loggers import Logger
     from matplotlib.figure import Figure
@@ -136,7 +136,7 @@ class ReconstructionFigures(L.Callback):
         rows, columns = self._part(data)
         part = data.cube[rows, columns].permute(2, 0, 1)[None].to(module.device)
         noised, restored = {}, {}
-        with _evaluating(module), torch.inference_mode():
+        with evaluating(module), torch.inference_mode():
             for t in self.timesteps:
                 if t >= module.schedule.timesteps:
                     continue
@@ -266,17 +266,6 @@ def _pretraining(
             f"SceneDataModule), got {type(module).__name__} and {type(data).__name__}"
         )
     return module, data
-
-
-@contextmanager
-def _evaluating(module: L.LightningModule) -> Iterator[None]:
-    """Evaluation mode: BatchNorm would otherwise learn from the figures."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
 
 
 def _patch_data(trainer: L.Trainer) -> PatchDataModule:

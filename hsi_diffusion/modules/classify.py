@@ -13,11 +13,12 @@ from torchmetrics import MeanMetric
 
 from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features.tiles import evaluating
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
 from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
-from hsi_diffusion.modules.plain import JOINED, PlainModule
+from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.networks import (
     NETWORKS,
     Ensemble,
@@ -25,7 +26,8 @@ from hsi_diffusion.networks import (
     build_network,
     mean_log_probability,
 )
-from hsi_diffusion.parts import plain_part
+from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
@@ -123,8 +125,7 @@ class FeatureClassifierModule(PlainModule):
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
             )
-        if members < 1:
-            raise ConfigurationError(f"members must be at least 1, got {members}")
+        check_at_least_1(members=members)
         if members > 1 and isinstance(classifier, nn.Module):
             raise ConfigurationError(
                 f"members={members} networks start from weights of their own, so classifier must "
@@ -136,6 +137,7 @@ class FeatureClassifierModule(PlainModule):
                 f"class_names must name {num_classes} classes, got {len(class_names)}"
             )
         self.seed = seed
+        self.num_classes = num_classes
         self.class_names = class_names
         self.label_smoothing = label_smoothing
         self.average_views = average_views
@@ -148,9 +150,10 @@ class FeatureClassifierModule(PlainModule):
         }
         networks = [build_network(classifier, **sizes) for _ in range(members)]
         self.classifier = networks[0] if members == 1 else Ensemble(networks)
+        self._made_with = plain_part(networks[0], NETWORKS)
         self.augment = build_augmentation(augmentation or {})
         self.val_metrics = HSIMetrics(num_classes)
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(KEEP_NAN)
         self.test_metrics = HSIMetrics(num_classes)
         self.save_hyperparameters(
             {
@@ -167,9 +170,12 @@ class FeatureClassifierModule(PlainModule):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of shape (B, K) for patches of shape (B, in_channels, P, P)."""
-        logits: Tensor = self.classifier(image)
-        return logits
+        """Logits of shape (B, K) for patches of shape (B, in_channels, P, P).
+
+        Raises:
+            ConfigurationError: The network gives something else, or the patches don't fit it.
+        """
+        return self._checked(self.classifier(image), image)
 
     def scores(self, image: Tensor) -> Tensor:
         """What classes are predicted from.
@@ -189,13 +195,22 @@ class FeatureClassifierModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of the labelled centre pixels."""
+        batch = self.usable(batch)
         place = (self.seed, self.global_step, batch_idx)
         random = generator("classifier-augmentation", *place, 0, device=self.device)
         share = rank_and_processes()
         image = own_rows(self.augment(joint_batch(batch["image"], *share), random), *share)
         # dropout alone depends on the number of processes: layers draw for the rows that they see
         with seeded_layers("classifier-dropout", *place, self.global_rank, device=self.device):
-            logits = self._member_logits(image)
+            try:
+                logits = self._member_logits(image)
+            except ValueError as error:
+                if "value per channel" not in str(error):  # BatchNorm's words
+                    raise
+                raise ConfigurationError(
+                    f"a training batch of {len(image)} patch is too small for BatchNorm: take a "
+                    "larger batch_size, and drop_last=True in a loader of your own"
+                ) from error
         loss = F.cross_entropy(
             logits.flatten(0, 1).float(),
             batch["label"].repeat(len(logits)),
@@ -215,6 +230,7 @@ class FeatureClassifierModule(PlainModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Count the validation pixels; ``val/loss`` is their mean cross-entropy."""
         del batch_idx
+        batch = self.usable(batch)
         logits = self._count(self.val_metrics, batch)
         labelled = batch["label"] >= 0
         losses = F.cross_entropy(logits.float(), batch["label"], ignore_index=-1, reduction="none")
@@ -233,7 +249,7 @@ class FeatureClassifierModule(PlainModule):
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Count the test pixels."""
         del batch_idx
-        self._count(self.test_metrics, batch)
+        self._count(self.test_metrics, self.usable(batch))
 
     def on_test_epoch_end(self) -> None:
         """Log the figures over all test pixels; ``test_metrics`` keeps them until the next test."""
@@ -252,6 +268,7 @@ class FeatureClassifierModule(PlainModule):
             ``probabilities`` float32 (B, K), of all classes.
         """
         del batch_idx
+        batch = self.usable(batch)
         probabilities = self.scores(batch["image"]).float().softmax(dim=1)
         probability, prediction = probabilities.max(dim=1)
         return {
@@ -277,15 +294,26 @@ class FeatureClassifierModule(PlainModule):
         if not gates:
             return None
         image = angles.permute(2, 0, 1)[None].to(self.device)
-        training = self.training
-        self.eval()
-        weights = torch.stack([gate(image)[0] for gate in gates]).mean(dim=0)
-        self.train(training)
+        with evaluating(self):
+            weights = torch.stack([gate(image)[0] for gate in gates]).mean(dim=0)
         return weights.permute(1, 2, 0)
 
     def configure_callbacks(self) -> list[Callback]:
         """Stop where the loss is no number any more, and count steps, in any Trainer."""
         return [StopOnDivergence(), CurveSteps()]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save what the network was made with."""
+        checkpoint["classifier"] = self._made_with
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compare it.
+
+        Raises:
+            CheckpointError: The network was made with other arguments, though its weights may fit.
+        """
+        if "classifier" in checkpoint:
+            check_same_options(self._made_with, checkpoint["classifier"], "classifier", NETWORKS)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""
@@ -294,9 +322,22 @@ class FeatureClassifierModule(PlainModule):
     def _member_logits(self, image: Tensor) -> Tensor:
         """Logits of every network by itself, shape (members, B, K)."""
         if isinstance(self.classifier, Ensemble):
-            return self.classifier.member_logits(image)
+            found = self.classifier.member_logits(image)
+            self._checked(found[0], image)
+            return found
         logits: Tensor = self(image)
         return logits[None]
+
+    def _checked(self, logits: Tensor, image: Tensor) -> Tensor:
+        """Logits, if a network of the user's gives them as it should."""
+        wanted = (len(image), self.num_classes)
+        if (shape := getattr(logits, "shape", None)) != wanted:
+            found = type(logits).__name__ if shape is None else f"shape {tuple(shape)}"
+            raise ConfigurationError(
+                f"classifier must give logits of shape {wanted} for {len(image)} patches and "
+                f"num_classes={self.num_classes}, but {type(self.classifier).__name__} gave {found}"
+            )
+        return logits
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
         scores = self.scores(batch["image"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
@@ -83,10 +84,6 @@ class Optimisation:
             raise ConfigurationError(f"lr_schedule must be one of {allowed}, got {lr_schedule!r}")
         if not 0 <= warmup < 1:
             raise ConfigurationError(f"warmup must be a fraction from 0 to below 1, got {warmup}")
-        if not 0 < learning_rate < math.inf:
-            raise ConfigurationError(
-                f"learning_rate must be above 0 and finite, got {learning_rate}"
-            )
         if not weight_decay >= 0:
             raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
         if lr_scheduler is not None and (lr_schedule != "constant" or warmup > 0):
@@ -105,6 +102,17 @@ class Optimisation:
                     f"{name} must be a class or function, such as functools.partial("
                     f"torch.optim.SGD, lr=0.01) for optimizer, got {part!r}"
                 )
+
+    @property
+    def learning_rate(self) -> float:
+        """Highest learning rate; it may be changed before a training."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        if not 0 < rate < math.inf:
+            raise ConfigurationError(f"learning_rate must be above 0 and finite, got {rate}")
+        self._learning_rate = rate
 
     def plain(self) -> dict[str, Any]:
         """The settings by the names of the arguments, as plain data."""
@@ -160,14 +168,19 @@ class Optimisation:
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def _factor(self, total_steps: float) -> Callable[[int], float]:
-        """The learning rate's factor at a step; ``total_steps`` may be infinite if constant."""
-        if (self.schedule == "cosine" or self.warmup > 0) and not math.isfinite(total_steps):
+        """The learning rate's factor at a step; of a constant one the end need not be known.
+
+        Lightning's ``total_steps`` are infinite for a training without an end, and -1 for one whose
+        loader does not know its length.
+        """
+        known = 0 <= total_steps < math.inf
+        if (self.schedule == "cosine" or self.warmup > 0) and not known:
             raise ConfigurationError(
                 f"lr_schedule={self.schedule!r} with warmup={self.warmup} needs to know when "
-                "training ends: give the Trainer max_steps or max_epochs, or use "
-                "lr_schedule='constant' and warmup=0"
+                "training ends: give the Trainer max_steps, or max_epochs with a loader that has "
+                "a length, or use lr_schedule='constant' and warmup=0"
             )
-        total = int(total_steps) if math.isfinite(total_steps) else 0
+        total = int(total_steps) if known else 0
         return lambda step: learning_rate_factor(
             step, total=total, schedule=self.schedule, warmup=self.warmup
         )
@@ -210,15 +223,21 @@ class ExponentialAverage(nn.Module):
         """Take the weights and buffers of ``network`` into the average."""
         done = self.updates.float()  # stays on its device: no waiting for a GPU
         weight = 1 - ((1 + done) / (10 + done)).clamp(max=self.decay)
-        mine: dict[str, Any] = self.network.state_dict()
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                if value.dtype.itemsize < 4:
-                    raise ConfigurationError(
-                        f"ema_decay needs weights in float32, but {name} is {value.dtype}: take "
-                        'precision="bf16-mixed" in the Trainer, or ema_decay=None'
-                    )
-                mine[name].lerp_(value, weight.to(value.dtype))
+        # in their order, each once: torch.compile changes names, and tied weights have several
+        mine = chain(self.network.parameters(), self.network.buffers())
+        theirs = chain(network.named_parameters(), network.named_buffers())
+        for old, (name, value) in zip(mine, theirs, strict=True):
+            if not value.is_floating_point():
+                old.copy_(value)
+            elif not isinstance(value, nn.Parameter):
+                moved = old.lerp(value, weight.to(value.dtype))
+                # two equal infinities, as in a mask, have no mean
+                old.copy_(torch.where(old == value, value, moved))
+            elif value.dtype.itemsize < 4:
+                raise ConfigurationError(
+                    f"ema_decay needs weights in float32, but {name} is {value.dtype}: take "
+                    'precision="bf16-mixed" in the Trainer, or ema_decay=None'
+                )
             else:
-                mine[name].copy_(value)
+                old.lerp_(value, weight.to(value.dtype))
         self.updates += 1

@@ -20,17 +20,18 @@ from hsi_diffusion.diffusion import (
     check_prediction,
 )
 from hsi_diffusion.distributed import rank_and_processes
-from hsi_diffusion.features import FeatureSettings, compute_features, restored_scenes
+from hsi_diffusion.errors import CheckpointError
+from hsi_diffusion.features import compute_features, feature_settings, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
 from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.divergence import StopOnDivergence
-from hsi_diffusion.modules.draws import FixedDraws
+from hsi_diffusion.modules.draws import fixed_draws
 from hsi_diffusion.modules.optimisation import (
     ExponentialAverage,
     LearningRateSchedule,
     Optimisation,
 )
-from hsi_diffusion.modules.plain import JOINED, PlainModule
+from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
@@ -46,7 +47,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
-    from hsi_diffusion.features import FeatureCube, FeatureStore, FittedReduction, Reduction
+    from hsi_diffusion.features import (
+        FeatureCube,
+        FeatureSettings,
+        FeatureStore,
+        FittedReduction,
+        Reduction,
+    )
     from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.scenes import SceneInfo
     from hsi_diffusion.types import PatchBatch, Task
@@ -147,10 +154,15 @@ class DiffusionPretrainModule(PlainModule):
         self.loss = DenoisingLoss({"l1": 1.0} if losses is None else losses, lae_scale=lae_scale)
         self.augment = build_augmentation(augmentation or {})
         # means that weigh every patch the same on any number of processes
-        self.means = nn.ModuleDict({name: MeanMetric() for name in self.loss.names})
-        self._draws = FixedDraws(seed, self.schedule.timesteps)
+        self.means = nn.ModuleDict({name: MeanMetric(KEEP_NAN) for name in self.loss.names})
         # last, so that the denoiser starts from the same weights with and without it
         self.contrast = build_contrast(contrast, self.denoiser)
+        # what weights mean nothing without, in full
+        self._made_with: dict[str, Any] = {
+            "denoiser": plain_part(self.denoiser, DENOISERS),
+            "schedule": plain_part(self.schedule, SCHEDULES),
+            "prediction": prediction,
+        }
         self.transform: BandTransform | None = None
         self.wavelengths: tuple[float, ...] | None = None
         self.save_hyperparameters(
@@ -195,7 +207,7 @@ class DiffusionPretrainModule(PlainModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the band transform with the module, the wavelengths of its bands, and its parts."""
-        checkpoint["denoiser"] = self.hparams["denoiser"]
+        checkpoint.update(self._made_with)
         if self.transform is not None:
             checkpoint["transform"] = self.transform.state_dict()
             checkpoint["wavelengths"] = self.wavelengths
@@ -204,11 +216,19 @@ class DiffusionPretrainModule(PlainModule):
         """Take the band transform of the checkpoint, and give it to the Trainer's data module.
 
         Raises:
-            CheckpointError: The denoiser was made with other arguments, though its weights may fit.
+            CheckpointError: The denoiser or the schedule was made with other arguments, or the
+                network predicts something else, though its weights may fit.
         """
-        # hyperparameters don't tell: those that are given stand there by now
-        if "denoiser" in checkpoint:
-            check_same_options(self.hparams["denoiser"], checkpoint["denoiser"], "denoiser")
+        # hyperparameters don't tell: those that are given stand there by now. Older checkpoints
+        # don't tell all of it either
+        stored = self._made_with | checkpoint
+        for name, known in (("denoiser", DENOISERS), ("schedule", SCHEDULES)):
+            check_same_options(self._made_with[name], stored[name], name, known)
+        if stored["prediction"] != self.prediction:
+            raise CheckpointError(
+                f"prediction must be {stored['prediction']!r}, which the network was trained for, "
+                f"got {self.prediction!r}"
+            )
         if "transform" in checkpoint:
             self.transform = transform_from_state(checkpoint["transform"])
             self.wavelengths = checkpoint.get("wavelengths")
@@ -224,6 +244,7 @@ class DiffusionPretrainModule(PlainModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """One step on noised patches."""
+        batch = self.usable(batch)
         place = (self.seed, self.global_step, batch_idx, 0)
         random = generator("pretrain", *place, device=self.device)
         share = rank_and_processes()
@@ -258,11 +279,12 @@ class DiffusionPretrainModule(PlainModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Loss on held-out patches, whose noise and timesteps never change."""
         del batch_idx
+        batch = self.usable(batch)
         real = batch["index"] >= 0
         x0, index = batch["image"][real], batch["index"][real]
         if not len(index):  # nothing but the filling of the last batch
             return
-        t, noise = self._draws(index, x0)
+        t, noise = fixed_draws(self.seed, self.schedule.timesteps, index, x0)
         for name, value in self._parts(self.trained_denoiser, x0, t, noise).items():
             cast("MeanMetric", self.means[name]).update(value, len(index))
 
@@ -293,6 +315,7 @@ class DiffusionPretrainModule(PlainModule):
             (B, bands), the spectra as the data module's transform made them.
         """
         del batch_idx
+        batch = self.usable(batch)
         image = batch["image"]
         t = torch.full((len(image),), self.schedule.timesteps // 10, device=image.device)
         x_t = self.schedule.q_sample(image, t, torch.zeros_like(image))
@@ -342,7 +365,7 @@ class DiffusionPretrainModule(PlainModule):
             self.trained_denoiser,
             self.schedule,
             cube,
-            settings or FeatureSettings(**options),
+            feature_settings(settings or options),
             reduction=reduction,
             angles=self.prediction if angles else None,
             valid=valid,
@@ -378,7 +401,7 @@ class DiffusionPretrainModule(PlainModule):
             self.trained_denoiser,
             self.schedule,
             cube,
-            settings or FeatureSettings(**options),
+            feature_settings(settings or options),
             prediction=self.prediction,
             device=device or self.device,
         )

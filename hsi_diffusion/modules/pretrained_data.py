@@ -16,10 +16,12 @@ from hsi_diffusion.features import (
     Reduction,
     compute_features,
     feature_channels,
+    feature_settings,
 )
 from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule  # noqa: TC001  # read by LightningCLI
+from hsi_diffusion.options import check_options
 
 if TYPE_CHECKING:
     from hsi_diffusion.patches import BandTransform
@@ -45,8 +47,8 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         **settings: Arguments of :class:`PatchDataModule`.
 
     Raises:
-        ConfigurationError: The patches are larger than those for which the scene's split into
-            blocks keeps a distance.
+        ConfigurationError: A setting is unknown or outside what is allowed, or the patches are
+            larger than those for which the scene's split into blocks keeps a distance.
     """
 
     def __init__(
@@ -63,9 +65,9 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         super().__init__(**settings)
         self.scene = scene
         self.pretrained = pretrained
-        if not isinstance(features, FeatureSettings):
-            features = FeatureSettings(**(features or {}))
+        features = feature_settings(features)
         if isinstance(reduction, Mapping):
+            check_options(Reduction, reduction, "reduction")
             reduction = Reduction(**reduction)
         self.features = features
         self.reduction = reduction

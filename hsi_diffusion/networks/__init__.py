@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks.awam import AWAM, WeightedMean
 from hsi_diffusion.networks.base import PatchClassifier
 from hsi_diffusion.networks.cnn1d import CNN1D
@@ -66,9 +67,10 @@ def build_network(
         The network.
 
     Raises:
-        ConfigurationError: The name or an option is unknown, or the network refuses a value.
+        ConfigurationError: The name or an option is unknown, the network refuses a value, or it was
+            made for other sizes.
     """
-    return build_part(
+    made = build_part(
         network,
         nn.Module,
         NETWORKS,
@@ -78,6 +80,18 @@ def build_network(
         patch_size,
         optional={"timesteps": timesteps, "angles": angles},
     )
+    if isinstance(made, PatchClassifier):
+        sizes = {
+            "in_channels": in_channels,
+            "num_classes": num_classes,
+            "patch_size": patch_size,
+        }
+        for name, size in sizes.items():
+            if (own := getattr(made, name)) != size:
+                raise ConfigurationError(
+                    f"classifier must be made for {name}={size}, but it has {own}"
+                )
+    return made
 
 
 __all__ = [

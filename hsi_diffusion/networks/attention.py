@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from hsi_diffusion.attention import attend
-from hsi_diffusion.networks.base import check_sizes
+from hsi_diffusion.networks.base import check_dropout
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,7 +208,7 @@ class TransformerSizes:
         dropout: Dropout inside the blocks.
 
     Raises:
-        ConfigurationError: A size is below 1.
+        ConfigurationError: A size is below 1, or ``dropout`` is not from 0 to below 1.
     """
 
     dim: int
@@ -219,8 +220,8 @@ class TransformerSizes:
 
     def __post_init__(self) -> None:
         sizes = asdict(self)
-        del sizes["dropout"]
-        check_sizes(**sizes)
+        check_dropout(dropout=sizes.pop("dropout"))
+        check_at_least_1(**sizes)
 
 
 class TransformerEncoder(nn.ModuleList):

@@ -39,12 +39,11 @@ class AWAM(nn.Module):
 
     Args:
         dim: Channels C.
-        hidden: Width of the hidden vectors; None takes a quarter of ``dim``.
     """
 
-    def __init__(self, dim: int, hidden: int | None = None) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        hidden = max(dim // 4, 1) if hidden is None else hidden
+        hidden = max(dim // 4, 1)
         self.norm = nn.LayerNorm(dim)
         self.of_pixel = nn.Linear(dim, hidden)
         self.of_patch = nn.Linear(dim, hidden, bias=False)

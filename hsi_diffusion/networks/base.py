@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class PatchClassifier(Recorded, nn.Module, ABC):
 
     def __init__(self, in_channels: int, num_classes: int, patch_size: int, **sizes: int) -> None:
         super().__init__()
-        check_sizes(
+        check_at_least_1(
             in_channels=in_channels, num_classes=num_classes, patch_size=patch_size, **sizes
         )
         self.in_channels = in_channels
@@ -74,11 +75,11 @@ class PatchClassifier(Recorded, nn.Module, ABC):
         return image[:, :, self.patch_size // 2, self.patch_size // 2]
 
 
-def check_sizes(**sizes: int) -> None:
-    """Raise a ConfigurationError for the first size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {size}")
+def check_dropout(**rates: float) -> None:
+    """Raise a ConfigurationError for the first rate that is not from 0 to below 1."""
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ConfigurationError(f"{name} must be from 0 to below 1, got {rate}")
 
 
 def check_channels(channels: Sequence[int]) -> None:

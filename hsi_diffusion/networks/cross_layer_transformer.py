@@ -23,7 +23,8 @@ class CrossLayerTransformer(PatchTransformer):
     least 3, where the fusion starts.
 
     Raises:
-        ConfigurationError: A size is below 1, ``depth`` is below 3, or ``readout`` is unknown.
+        ConfigurationError: A size is below 1, ``depth`` is below 3, ``readout`` is unknown, or a
+            dropout is not from 0 to below 1.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.networks.attention import Attention, CrossAttention
-from hsi_diffusion.networks.base import centre_pixel
+from hsi_diffusion.networks.base import centre_pixel, check_dropout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,9 @@ class CTSSFM(nn.Module):
             times as many tokens pass there.
         head_dim: Channels of a head.
         dropout: Dropout on what the branches gather.
+
+    Raises:
+        ConfigurationError: ``dropout`` is not from 0 to below 1.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class CTSSFM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_dropout(dropout=dropout)
         self.centre = centre_pixel(patch_size)
         self.across_timesteps = Attention(dim, max(heads // 2, 1), head_dim)
         self.merge = merge

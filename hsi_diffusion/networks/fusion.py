@@ -11,10 +11,10 @@ from torch import nn
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks.attention import TransformerSizes
 from hsi_diffusion.networks.awam import AWAM, WeightedMean
-from hsi_diffusion.networks.base import check_sizes
 from hsi_diffusion.networks.ctssfm import CTSSFM
 from hsi_diffusion.networks.patch_transformer import PatchTransformer, pixel_embedding
 from hsi_diffusion.networks.timestep_gate import TimestepGate
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,8 +95,7 @@ class FusionClassifier(PatchTransformer):
 
     A patch holds the features timestep by timestep, D channels each, as
     :func:`~hsi_diffusion.features.compute_features` gives them, and with ``angles`` T more
-    channels, the maps of :func:`~hsi_diffusion.features.spectral_angle_maps` for the same timesteps
-    in the same order.
+    channels, the spectral angles that it appends, for the same timesteps in the same order.
 
     Args:
         in_channels: Channels of a patch, T * D, or T * D + T with ``angles``.
@@ -142,7 +141,7 @@ class FusionClassifier(PatchTransformer):
         head_dropout: float = 0.1,
         readout: str = "centre",
     ) -> None:
-        check_sizes(timesteps=timesteps)
+        check_at_least_1(timesteps=timesteps)
         if fusion not in FUSIONS:
             raise ConfigurationError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
         if angles and timesteps == 1:

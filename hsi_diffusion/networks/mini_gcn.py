@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hsi_diffusion.networks.base import PatchClassifier
+from hsi_diffusion.networks.base import PatchClassifier, check_dropout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class MiniGCN(PatchClassifier):
         dropout: Dropout before the last layer.
 
     Raises:
-        ConfigurationError: A size is below 1.
+        ConfigurationError: A size is below 1, or ``dropout`` is not from 0 to below 1.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class MiniGCN(PatchClassifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size, channels=channels)
+        check_dropout(dropout=dropout)
         self.layers = nn.Sequential(
             nn.BatchNorm1d(in_channels),
             nn.Linear(in_channels, channels, bias=False),

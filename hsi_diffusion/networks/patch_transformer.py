@@ -10,7 +10,7 @@ from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks.attention import TransformerEncoder, TransformerSizes
-from hsi_diffusion.networks.base import PatchClassifier, centre_pixel
+from hsi_diffusion.networks.base import PatchClassifier, centre_pixel, check_dropout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,8 @@ class PatchTransformer(PatchClassifier):
             numbers of the M tokens that are read to (B, M, dim).
 
     Raises:
-        ConfigurationError: A size is below 1 or ``readout`` is unknown.
+        ConfigurationError: A size is below 1, ``readout`` is unknown, or a dropout is not from 0 to
+            below 1.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class PatchTransformer(PatchClassifier):
         encoder: Callable[[TransformerSizes], nn.Module] = TransformerEncoder,
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size)
+        check_dropout(head_dropout=head_dropout)
         if readout not in ("class", "centre"):
             raise ConfigurationError(f"readout must be 'class' or 'centre', got {readout!r}")
         self.readout = readout

@@ -32,7 +32,8 @@ class SpectralTransformer(PatchTransformer):
             class token and the centre pixel's token.
 
     Raises:
-        ConfigurationError: A size is below 1 or ``readout`` is unknown.
+        ConfigurationError: A size is below 1, ``readout`` is unknown, or a dropout is not from 0 to
+            below 1.
     """
 
     def __init__(

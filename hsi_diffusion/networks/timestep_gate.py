@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,9 +91,7 @@ class TimestepGate(nn.Module):
 
     def __init__(self, timesteps: int, *, keep: int | None = None, hidden: int = 32) -> None:
         super().__init__()
-        for name, size in (("timesteps", timesteps), ("hidden", hidden)):
-            if size < 1:
-                raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        check_at_least_1(timesteps=timesteps, hidden=hidden)
         if keep is not None and not 1 <= keep <= timesteps:
             raise ConfigurationError(
                 f"keep must be from 1 to timesteps={timesteps}, or None for all, got {keep}"

@@ -201,12 +201,13 @@ def build_augmentation(strengths: Mapping[str, float]) -> Compose:
 
 
 def _uniform(shape: tuple[int, ...], images: Tensor, generator: Generator) -> Tensor:
-    draws = torch.rand(shape, generator=generator, device=generator.device)
+    # not in the usual dtype, which a Trainer with precision "bf16-true" changes
+    draws = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
     return draws.to(images.device)
 
 
 def _normal(shape: tuple[int, ...], images: Tensor, generator: Generator) -> Tensor:
-    draws = torch.randn(shape, generator=generator, device=generator.device)
+    draws = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
     return draws.to(images.device)
 
 

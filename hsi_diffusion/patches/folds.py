@@ -37,10 +37,38 @@ def cross_validation_folds(
     Raises:
         SplitError: Fewer than two folds, a split of another scene, or a fold that would be empty.
     """
+    split.check_fits(check_labels(labels))
+    fold_of = deal_into_folds(np.asarray(labels).ravel()[split.labelled], folds, seed=seed)
+    return tuple(
+        Split.from_labels(
+            np.asarray(labels),
+            train=split.labelled[fold_of != fold],
+            val=split.labelled[fold_of == fold],
+            test=np.empty(0, dtype=np.int64),
+            settings={"kind": "fold", "seed": seed, "fold": fold, "folds": folds},
+        )
+        for fold in range(folds)
+    )
+
+
+def deal_into_folds(
+    classes: NDArray[np.integer[Any]], folds: int, *, seed: int
+) -> NDArray[np.int64]:
+    """Deal pixels, or any labelled rows, into folds, see :func:`cross_validation_folds`.
+
+    Args:
+        classes: Their classes, shape (N,).
+        folds: How many, at least 2.
+        seed: Names the draw.
+
+    Returns:
+        The fold in which each one validates, shape (N,); -1 for the only one of a class.
+
+    Raises:
+        SplitError: Fewer than two folds, or a fold that would be empty.
+    """
     if folds < 2:
         raise SplitError(f"folds must be at least 2, got {folds}")
-    split.check_fits(check_labels(labels))
-    classes = np.asarray(labels).ravel()[split.labelled]
     fold_of = np.full(len(classes), -1)
     start = 0
     for label in np.unique(classes):
@@ -51,20 +79,8 @@ def cross_validation_folds(
         # each class goes on where the last one ended, so that small classes fill all folds alike
         fold_of[random.permutation(places)] = (start + np.arange(len(places))) % folds
         start += len(places)
-    parts = []
-    for fold in range(folds):
-        val = split.labelled[fold_of == fold]
-        if not len(val):
-            raise SplitError(
-                f"{len(classes)} labelled pixels don't fill {folds} folds; take fewer folds"
-            )
-        parts.append(
-            Split.from_labels(
-                np.asarray(labels),
-                train=split.labelled[fold_of != fold],
-                val=val,
-                test=np.empty(0, dtype=np.int64),
-                settings={"kind": "fold", "seed": seed, "fold": fold, "folds": folds},
-            )
+    if start < folds:  # they are filled one after the other
+        raise SplitError(
+            f"{len(classes)} labelled pixels don't fill {folds} folds; take fewer folds"
         )
-    return tuple(parts)
+    return fold_of

@@ -238,6 +238,15 @@ def readable(error: Exception) -> str:
         if match[1] == "class_path":
             return f"{where} must look like {{class_path: NAME, init_args: {{...}}}}"
         return f"unknown setting {where}.{match[1]}; allowed are {_options(match[2])}"
+    if match := re.search(r"the following arguments are required: ([\w, ]+?)(?: - |$)", detail):
+        return (
+            f"{where} needs {match[1]}, which has no default: give it as {{class_path: NAME, "
+            f"init_args: {{{match[1].partition(',')[0]}: VALUE}}}}"
+        )
+    if match := re.search(r"Parameter '(\w+)' from '([\w.]+)\.__init__' does not specify", detail):
+        return (
+            f"{where}: {match[1]} of {match[2]} needs a default or a type, such as {match[1]}: int"
+        )
     failed = r"(No module named '\S+'|module '\S+' has no attribute '\S+'|cannot import name '\S+')"
     if match := re.search(failed, detail):
         why = f"can't be imported{got}: {match[1]}"

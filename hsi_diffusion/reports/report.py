@@ -76,6 +76,8 @@ class SplitReport(TypedDict):
             whole scene.
         leakage: Fraction of test pixels around which it holds a training or validation pixel; NaN
             or None where there is no test pixel, or no ``patch_size``.
+        nearest: Least and median distance of a test pixel from the nearest of these, in pixels;
+            None where there is none.
         labelled_fields: Fraction of test pixels in fields that hold labelled pixels, NaN without.
         fields: For each class {"class", "train", "val", "test"}, its fields in each part; only of a
             split by fields.
@@ -88,6 +90,7 @@ class SplitReport(TypedDict):
     notes: Sequence[str]
     patch_size: int | None
     leakage: float | None
+    nearest: tuple[float, float] | None
     labelled_fields: float
     fields: Sequence[Mapping[str, int]]
 
@@ -205,7 +208,11 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def leakage_sentence(leakage: float | None, patch_size: int | None, *, blocks: bool = False) -> str:
+def leakage_sentence(
+    leakage: float | None,
+    patch_size: int | None,
+    nearest: tuple[float, float] | None = None,
+) -> str:
     """Say in plain words what a leakage share means.
 
     Args:
@@ -213,8 +220,8 @@ def leakage_sentence(leakage: float | None, patch_size: int | None, *, blocks: b
             pixel; None or NaN without test pixels. Not read where ``patch_size`` is None.
         patch_size: Side in pixels of what the classifier sees around a pixel; None: the whole
             scene, as every pixel is joined with its nearest neighbours.
-        blocks: Whether the split is one into blocks. Elsewhere a small leakage says little,
-            as training pixels may lie right beside what the classifier sees.
+        nearest: Least and median distance of a test pixel from the nearest training or validation
+            pixel, in pixels; None: not known.
     """
     if patch_size is None:
         return (
@@ -227,17 +234,17 @@ def leakage_sentence(leakage: float | None, patch_size: int | None, *, blocks: b
         f"Leakage: what the classifier sees around a test pixel ({patch_size} x {patch_size} "
         "pixels)"
     )
-    beside = "one may lie right beside it, so the figures still flatter."
+    away = ""
+    if nearest is not None:
+        away = (
+            f" The nearest one is {nearest[0]:.3g} pixels away at least, {nearest[1]:.3g} in the "
+            "median; right beside learned pixels figures flatter."
+        )
     if leakage == 0:
-        none = f"{seen} never holds a training or validation pixel"
-        if not blocks:
-            return f"{none}, but {beside}"
-        return f"{none}."
+        return f"{seen} never holds a training or validation pixel.{away}"
     share = f"{seen} holds a training or validation pixel in {percent(leakage)} % of all cases."
     if leakage <= FEW:
-        if not blocks:
-            return f"{share} That is few, but elsewhere {beside}"
-        return f"{share} That is few: the figures flatter slightly."
+        return f"{share} That is few: the figures flatter slightly.{away}"
     return (
         f"{share} The classifier has seen part of what it is tested on, so the figures are too "
         "good for unseen land: compare methods by them on the same split, and take what to expect "
@@ -306,14 +313,16 @@ def _split(
         f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
     )
     patch_size, blocks = split["patch_size"], split["kind"] == "blocks"
-    leakage = leakage_sentence(split["leakage"], patch_size, blocks=blocks)
+    leakage = leakage_sentence(split["leakage"], patch_size, split["nearest"])
     if blocks and patch_size is not None:
         leakage = f"{leakage} {DISJOINT}"
     sections = ["## Split", sizes, leakage]
     if not math.isnan(split["labelled_fields"]):
+        others = round((1 - split["labelled_fields"]) * pixels["test"])
         sections.append(
             f"{percent(split['labelled_fields'])} % of the test pixels lie in a field (connected "
-            f"area of one class) that also holds training or validation pixels{_unseen(metrics)}."
+            "area of one class) that also holds training or validation pixels"
+            f"{_unseen(metrics, others)}."
         )
     if split["fields"]:
         sections.append("Fields of each class in each part:")
@@ -325,8 +334,8 @@ def _split(
     return sections
 
 
-def _unseen(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to expect on land of which no field was labelled."""
+def _unseen(metrics: Mapping[str, Mapping[str, Any]], pixels: int) -> str:
+    """What to expect on land of which no field was labelled, by so many test pixels there."""
     shares = [
         f"{readable(method)} {percent(found[UNSEEN_FIELDS])} %"
         for method, found in metrics.items()
@@ -335,7 +344,7 @@ def _unseen(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     if not shares:
         return "; on land of which none was labelled, expect what a split by fields says"
     listed = ", ".join(shares)
-    return f". Overall accuracy in the other fields, of which no pixel was labelled: {listed}"
+    return f". Overall accuracy on the other {pixels:,}, in fields without any label: {listed}"
 
 
 def _choices(choices: Sequence[ChoiceReport]) -> list[str]:

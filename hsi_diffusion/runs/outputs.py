@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from scipy.ndimage import distance_transform_edt
 
 from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, plain_data, write_text
@@ -93,6 +94,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
                 "notes": summary["notes"],
                 "patch_size": seen,
                 "leakage": leakage,
+                "nearest": _nearest(result),
                 "fields": split.settings.get("fields", []),
                 "labelled_fields": float(
                     in_labelled_fields(split, scene.labels, scene.fields).mean()
@@ -269,6 +271,17 @@ def _seen(result: RunResult) -> int | None:
     if fitted.representation.neighbours:
         return None
     return side + 2 * blur_radius(fitted.representation.blur)
+
+
+def _nearest(result: RunResult) -> tuple[float, float] | None:
+    """Least and median distance of the test pixels from learned ones; None across images."""
+    split = result.split
+    if not len(split.test) or result.scene.images is not None:
+        return None
+    others = np.ones(split.shape, dtype=bool)
+    others.ravel()[split.labelled] = False
+    distances = distance_transform_edt(others).ravel()[split.test]
+    return float(distances.min()), float(np.median(distances))
 
 
 def _results(result: RunResult) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from hsi_diffusion import make_split, simulate_scene
-from hsi_diffusion.benchmarks.command import benchmark
+from hsi_diffusion.benchmarks.command import ablate, benchmark
 from tests.benchmarks.tiny import MNF, SIZE
 from tests.processes import run_python, start_python
 
@@ -484,3 +484,30 @@ def test_an_own_image_needs_no_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
         capsys.readouterr()
         assert benchmark(wrong) == 2
         assert "in the place of --scenes, without a plan" in capsys.readouterr().err
+
+
+def test_a_missing_scene_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--methods", "knn", "svm", "--scenes", "salinas", "--out", str(tmp_path / "out")]
+    assert benchmark([*given, "--root", str(tmp_path / "nowhere")]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("root must be the folder that holds the scenes") == 1
+    assert "salinas" not in told.out
+    assert benchmark([*given, "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_plan_is_answered_with_the_right_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark(["feww_shot", "--out", str(tmp_path / "out")]) == 2
+    assert "there is no plan feww_shot" in (told := capsys.readouterr().err)
+    assert told.endswith("did you mean few_shot?\n")
+
+
+def test_the_ablation_has_examples_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ablate(["--help"])
+    shown = capsys.readouterr().out
+    assert "hsi-diffusion ablate --scenes indian_pines --root data --splits 10" in shown
+    assert "few_shot" not in shown.partition("examples:")[2]

@@ -114,3 +114,5 @@ def test_what_failed_has_no_measurement() -> None:
     failed = result({"seed": 2}, None, error="why")
     assert measurements([failed]) == []
     assert failures([failed, result({}, None)]) == ["- row, column, seed 2: why"]
+    many = [result({"seed": seed}, None, error="no file") for seed in range(5)]
+    assert failures([*many, failed]) == ["- column, 5 runs: no file", "- row, column, seed 2: why"]

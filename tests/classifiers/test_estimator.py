@@ -165,6 +165,21 @@ def test_wrong_use_is_told() -> None:
         EstimatorClassifier(SVC).fit(cube(), np.ones_like(LABELS), PIXELS[:2], 4)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(0, "from 1 to num_classes=4, but pixel 6 has 0"),
+     (9, "from 1 to num_classes=4, but pixel 6 has 9")],
+)  # fmt: skip
+def test_pixels_without_a_class_are_refused(value: int, message: str) -> None:
+    labels = LABELS.copy()
+    labels.ravel()[6] = value
+    with pytest.raises(ConfigurationError, match=message):
+        EstimatorClassifier(KNeighborsClassifier).fit(cube(), labels, PIXELS, 4)
+    EstimatorClassifier(KNeighborsClassifier).fit(cube(), labels, PIXELS[PIXELS != 6], 4)
+    with pytest.raises(ConfigurationError, match="flat numbers of pixels from 0 to 71, got 72"):
+        EstimatorClassifier(KNeighborsClassifier).fit(cube(), LABELS, np.array([0, 72]), 4)
+
+
 def test_what_a_search_has_chosen_is_plain_data() -> None:
     """A run writes it as JSON, at its very end."""
     search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": np.arange(1, 3)}, cv=2)

@@ -21,7 +21,7 @@ from hsi_diffusion.classifiers import (
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
 from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.modules import Runtime
-from hsi_diffusion.networks import CNN2D, FusionClassifier
+from hsi_diffusion.networks import CNN2D, FusionClassifier, SpectralTransformer
 from hsi_diffusion.recipes import from_plain
 
 if TYPE_CHECKING:
@@ -140,6 +140,26 @@ def test_wrong_settings_are_told() -> None:
     settings = dataclasses.replace(SETTINGS, members=0)
     with pytest.raises(ConfigurationError, match="members must be at least 1"):
         NetworkClassifier(settings, RUNTIME).check(Layout(4), 3)
+
+
+def test_pixels_without_a_class_are_refused() -> None:
+    for value in (0, 4):
+        labels = LABELS.copy()
+        labels.ravel()[6] = value
+        with pytest.raises(ConfigurationError, match=f"num_classes=3, but pixel 6 has {value}"):
+            NetworkClassifier(SETTINGS, RUNTIME).fit(cube(), labels, PIXELS, 3)
+
+
+def test_a_saved_network_is_made_as_it_was(tmp_path: Path) -> None:
+    network = partial(SpectralTransformer, dim=8, depth=1, heads=1, head_dim=4)
+    settings = dataclasses.replace(SETTINGS, network=network, steps=1)
+    plain, tensors = (
+        NetworkClassifier(settings, RUNTIME).fit(cube(), LABELS, PIXELS, 3).save(tmp_path)
+    )
+    empty = NetworkClassifier(settings, RUNTIME)
+    empty.load(tmp_path, plain, tensors, network=network)
+    with pytest.raises(CheckpointError, match=r"network must be made .*readout='class', got"):
+        empty.load(tmp_path, plain, tensors, network=partial(network, readout="centre"))
 
 
 def test_cross_entropy_is_in_nats_and_finite() -> None:

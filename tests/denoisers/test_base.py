@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hsi_diffusion.denoisers import Denoiser, FeatureLevel, UNet3D
+from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def test_levels_that_do_not_exist_are_named(indices: list[int]) -> None:
 
 
 def test_bands_must_be_positive() -> None:
-    with pytest.raises(ConfigurationError, match="num_bands must be at least 1, but 0"):
+    with pytest.raises(ConfigurationError, match="num_bands must be at least 1, got 0"):
         Smallest(0)
 
 
@@ -95,9 +96,39 @@ def test_an_output_that_is_missing_is_named() -> None:
         Silent(3)(torch.zeros(1, 3, 5, 5), torch.zeros(1, dtype=torch.int64))
 
 
+class Wrong(Smallest):
+    """Gives whatever features it is told to."""
+
+    found: list[Tensor]
+
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        return super().forward_levels(x_t, t, indices, output=output)[0], self.found
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [[(2, 1, 5, 4)], [(2, 4, 1, 1)], [(2, 4, 5, 5)], [(1, 4, 5, 4)], [(4, 5, 4)], [],
+     [(2, 4, 5, 4), (2, 4, 5, 4)]],
+)  # fmt: skip
+def test_features_that_do_not_fit_are_named(shapes: list[tuple[int, ...]]) -> None:
+    network = Wrong(3)
+    x, t = torch.zeros(2, 3, 5, 4), torch.tensor([0, 1])
+    message = r"Wrong\.forward_levels must give .*\[\(2, 4, 5, 4\)\] for x_t .*, got \["
+    network.found = [torch.zeros(shape) for shape in shapes]
+    for ask in (network.forward_intermediates, network.forward_with_features):
+        with pytest.raises(ConfigurationError, match=message):
+            ask(x, t, [0])
+    network.found = [torch.zeros(2, 4, 5, 4)]
+    assert network.forward_intermediates(x, t, [0])[0].shape == (2, 4, 5, 4)
+
+
 def test_a_network_knows_what_it_was_made_with() -> None:
     network = UNet3D(6, 2, depth=1, band_padding="zeros")
     assert network.init_args == {
         "num_bands": 6, "base_channels": 2, "depth": 1, "band_padding": "zeros"
     }  # fmt: skip
     assert copy.deepcopy(network).init_args == network.init_args
+    assert NoiseSchedule().init_args == copy.deepcopy(NoiseSchedule()).init_args == {}
+    assert copy.copy(NoiseSchedule(50)).init_args == {"timesteps": 50}

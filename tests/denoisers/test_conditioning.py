@@ -11,6 +11,7 @@ from torch import nn
 
 from hsi_diffusion.denoisers.conditioning import Conditioned, TimeMLP, reset, sinusoids
 from hsi_diffusion.errors import ConfigurationError
+from tests.usual import usual_dtype
 
 from .attention import images, lively
 
@@ -22,6 +23,14 @@ def test_sinusoids_are_sines_then_cosines() -> None:
         expected = [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
         assert row == pytest.approx(expected, abs=1e-4)
     assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("usual", [torch.bfloat16, torch.float64])
+def test_sinusoids_do_not_follow_the_usual_dtype(usual: torch.dtype) -> None:
+    t = torch.arange(500)
+    expected = sinusoids(t, 32)
+    with usual_dtype(usual):
+        assert torch.equal(sinusoids(t, 32), expected)
 
 
 def test_neighbouring_timesteps_stay_apart_in_half_precision() -> None:

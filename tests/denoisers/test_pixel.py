@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,14 @@ def test_views_of_one_pixel_can_be_contrasted() -> None:
     assert first.shape == second.shape == (6, 5, 1, 1)
 
 
-@pytest.mark.parametrize("settings", [{"channels": 0}, {"layers": 0}, {"blurs": [-1]}])
-def test_impossible_sizes_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(ConfigurationError, match="channels and layers must be at least 1"):
-        PixelDenoiser(5, **settings)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"layers": 0}, "layers must be at least 1, got 0"),
+        ({"blurs": [-1]}, r"blurs must hold at least one width from 0, got \[-1\]"),
+    ],
+)
+def test_impossible_sizes_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        PixelDenoiser(5, **settings)

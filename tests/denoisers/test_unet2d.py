@@ -302,10 +302,10 @@ def test_learns_to_predict_x0_in_a_few_steps() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_bands": 0}, "num_bands must be at least 1, but 0"),
+        ({"num_bands": 0}, "num_bands must be at least 1, got 0"),
         ({"time_channels": 5}, "time_channels must be even and at least 4, but 5"),
         *[
-            ({name: 0}, f"{name} must be at least 1, but 0")
+            ({name: 0}, f"{name} must be at least 1, got 0")
             for name in ("channels", "blocks", "mlp_ratio")
         ],
         *[

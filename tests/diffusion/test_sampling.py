@@ -19,6 +19,7 @@ from hsi_diffusion.diffusion import (
 )
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.types import Prediction
+from tests.usual import usual_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,3 +265,20 @@ def test_impossible_requests_are_named() -> None:
         strided_timesteps(-1)
     with pytest.raises(ConfigurationError, match="noise, x0, v, but 'euler'"):
         sample(model, schedule, (1, 2), prediction=wrong)
+
+
+def test_noise_does_not_follow_the_usual_dtype() -> None:
+    schedule, model = NoiseSchedule(20), gaussian_model(NoiseSchedule(20), 0.5, 0.1)
+    expected = sample(model, schedule, (2, 3), generator=seeded(1))
+    with usual_dtype(torch.bfloat16):
+        found = sample(model, schedule, (2, 3), generator=seeded(1))
+    assert torch.equal(found, expected)
+
+
+def test_steps_from_pure_noise_do_not_fail_by_rounding() -> None:
+    """Where nothing of the image is left, all noise is fresh, and a root of -1e-16 none."""
+    schedule = NoiseSchedule(40, beta_start=0.02, beta_end=0.999)
+    x = numbers(1, 4)
+    for previous in range(39):
+        found = ddim_step(schedule, x, x, 39, previous, prediction="x0", eta=1.0)
+        assert found.isfinite().all()

@@ -145,7 +145,7 @@ def test_tables_stay_float32_and_out_of_the_state_dict() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"timesteps": 0}, "timesteps must be at least 1, but 0"),
+        ({"timesteps": 0}, "timesteps must be at least 1, got 0"),
         ({"kind": "sigmoid"}, "kind must be one of linear, cosine, but 'sigmoid'"),
         ({"beta_start": 0.0}, "beta_start=0"),
         ({"beta_start": 0.03}, "beta_start <= beta_end"),

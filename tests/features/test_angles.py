@@ -11,12 +11,15 @@ from torch.nn import functional as F
 
 from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.features import FeatureSettings, spectral_angle, spectral_angle_maps
+from hsi_diffusion.features import FeatureSettings, compute_features, spectral_angle
 from tests.features.networks import BANDS, Gridded, Scaled, unet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
+    from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.types import Prediction
 
 SCHEDULE = NoiseSchedule(timesteps=50)
@@ -30,20 +33,40 @@ class Affine(Scaled):
         self.factor = factor
         self.offset = offset
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        return self.factor * x_t + self.offset
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        features = super().forward_levels(x_t, t, indices, output=False)[1]
+        return self.factor * x_t + self.offset, features
 
 
 class GriddedOutput(Gridded):
     """Its output is made of both of its grids."""
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        windows, halved = self.forward_intermediates(x_t, t, [0, 1])
-        return windows + F.interpolate(halved, scale_factor=2)[..., : x_t.shape[2], : x_t.shape[3]]
+    def forward_levels(
+        self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        _, (windows, halved) = super().forward_levels(x_t, t, [0, 1], output=False)
+        doubled = F.interpolate(halved, scale_factor=2)[..., : x_t.shape[2], : x_t.shape[3]]
+        return windows + doubled, [(windows, halved)[index] for index in indices]
 
 
 def scene(height: int = 23, width: int = 30) -> Tensor:
     return torch.rand(height, width, BANDS, generator=torch.Generator().manual_seed(5)) * 2 - 1
+
+
+def angle_maps(
+    denoiser: Denoiser,
+    settings: FeatureSettings,
+    *,
+    prediction: Prediction = "noise",
+    cube: Tensor | None = None,
+    **options: Any,
+) -> Tensor:
+    """The angles behind the features, (H, W, T)."""
+    cube = scene() if cube is None else cube
+    found = compute_features(denoiser, SCHEDULE, cube, settings, angles=prediction, **options)
+    return torch.from_numpy(found.array[..., -len(settings.timesteps) :])
 
 
 @pytest.mark.parametrize(
@@ -100,9 +123,7 @@ def test_angle_has_a_finite_gradient_even_at_equal_spectra() -> None:
 @pytest.mark.parametrize("prediction", ["noise", "x0", "v"])
 def test_maps_hold_what_one_pass_of_the_network_says(prediction: Prediction) -> None:
     net, cube, timesteps = unet().eval(), scene(), (3, 20)
-    found = spectral_angle_maps(
-        net, SCHEDULE, cube, FeatureSettings(timesteps=timesteps), prediction=prediction
-    )
+    found = angle_maps(net, FeatureSettings(timesteps=timesteps), prediction=prediction)
     assert found.dtype == torch.float32
     image = cube.permute(2, 0, 1)[None]
     for place, timestep in enumerate(timesteps):
@@ -119,7 +140,7 @@ def test_maps_hold_what_one_pass_of_the_network_says(prediction: Prediction) -> 
 def test_tiles_give_what_the_whole_scene_gives(noise: Any, tile: int) -> None:
     def maps(side: int) -> Tensor:
         settings = FeatureSettings(timesteps=(3, 20), noise=noise, draws=2, tile=side)
-        return spectral_angle_maps(unet(), SCHEDULE, scene(), settings, prediction="v")
+        return angle_maps(unet(), settings, prediction="v")
 
     whole = maps(64)
     assert whole.std() > 0.01
@@ -130,9 +151,7 @@ def test_tiles_give_what_the_whole_scene_gives(noise: Any, tile: int) -> None:
 def test_crops_lie_on_the_grids_that_the_output_comes_through(tile: int) -> None:
     """The output passes windows of 4 and a grid of half the resolution."""
     whole, tiled = (
-        spectral_angle_maps(
-            GriddedOutput(), SCHEDULE, scene(), FeatureSettings(tile=side), prediction="x0"
-        )
+        angle_maps(GriddedOutput(), FeatureSettings(tile=side), prediction="x0")
         for side in (64, tile)
     )
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
@@ -140,9 +159,7 @@ def test_crops_lie_on_the_grids_that_the_output_comes_through(tile: int) -> None
 
 def test_mean_averages_the_angles_over_the_draws() -> None:
     def maps(**settings: Any) -> Tensor:
-        return spectral_angle_maps(
-            Affine(1.0, 0.0), SCHEDULE, scene(), FeatureSettings((20,), **settings), prediction="x0"
-        )
+        return angle_maps(Affine(1.0, 0.0), FeatureSettings((20,), **settings), prediction="x0")
 
     torch.testing.assert_close(maps(noise="mean", draws=1), maps(noise="fixed"))
     assert maps(noise="none").abs().max() < 1e-6, "the scaled image has the angle 0"
@@ -154,12 +171,7 @@ def test_mean_averages_the_angles_over_the_draws() -> None:
 def test_network_and_schedule_are_left_as_they_were() -> None:
     net = unet().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    angles = spectral_angle_maps(
-        net,
-        SCHEDULE,
-        scene(),
-        FeatureSettings(tile=16, precision="bfloat16"),
-    )
+    angles = angle_maps(net, FeatureSettings(tile=16, precision="bfloat16"))
     assert angles.isfinite().all()
     assert all(module.training for module in net.modules())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -169,9 +181,9 @@ def test_schedule_may_stay_on_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     net, settings = unet(), FeatureSettings(timesteps=(3,))
-    found = spectral_angle_maps(net, SCHEDULE, scene(), settings, device="cuda")
+    found = angle_maps(net, settings, device="cuda")
     assert SCHEDULE.sqrt_alpha_bar.device == found.device == torch.device("cpu")
-    expected = spectral_angle_maps(net, SCHEDULE, scene(), settings)
+    expected = angle_maps(net, settings)
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
 
 
@@ -184,12 +196,6 @@ def test_schedule_may_stay_on_the_cpu() -> None:
     ],
 )
 def test_refuses_what_does_not_fit(changes: dict[str, Any], message: str) -> None:
-    arguments: dict[str, Any] = {
-        "denoiser": unet(),
-        "schedule": SCHEDULE,
-        "cube": scene(),
-        "settings": FeatureSettings(),
-        **changes,
-    }
+    arguments: dict[str, Any] = {"settings": FeatureSettings(), **changes}
     with pytest.raises(ConfigurationError, match=message):
-        spectral_angle_maps(**arguments)
+        angle_maps(unet(), **arguments)

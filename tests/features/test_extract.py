@@ -19,6 +19,7 @@ from hsi_diffusion.features import (
 )
 from hsi_diffusion.seeding import generator
 from tests.features.networks import BANDS, Gridded, Scaled, extract_features, unet
+from tests.usual import usual_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,17 @@ def test_tiles_give_what_the_whole_scene_gives(noise: str, tile: int) -> None:
     tiled = extract(unet(), tile=tile, **settings)
     assert whole.abs().max() > 0.1
     assert (tiled - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("noise", ["none", "fixed"])
+def test_features_do_not_follow_the_usual_dtype(noise: Any) -> None:
+    cube, settings = scene(), FeatureSettings(noise=noise)
+    for net in (unet(), Scaled()):  # which has no weights to go by
+        [(*_, expected)] = iter_feature_tiles(net, SCHEDULE, cube, settings)
+        with usual_dtype(torch.bfloat16):
+            [(*_, found)] = iter_feature_tiles(net, SCHEDULE, cube, settings)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
 
 
 def test_one_tile_is_one_pass_of_the_network() -> None:

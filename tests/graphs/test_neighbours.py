@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.graphs import Graph, neighbour_mean, neighbours
 from hsi_diffusion.graphs.neighbours import nearest_graph, nearest_rows, pixel_rows
+from tests.usual import usual_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,13 @@ def test_the_scale_and_place_of_the_cube_do_not_change_the_graph() -> None:
     np.testing.assert_allclose(
         neighbour_mean(1000 * cube + 500, 5), 1000 * neighbour_mean(cube, 5) + 500, rtol=1e-4
     )
+
+
+def test_the_usual_dtype_plays_no_part() -> None:
+    cube = np.random.default_rng(0).normal(size=(8, 9, 4)) + 1000
+    expected = neighbour_mean(cube, 5)
+    with usual_dtype(torch.bfloat16):
+        np.testing.assert_array_equal(neighbour_mean(cube, 5), expected)
 
 
 def test_noise_becomes_less_and_classes_stay_apart() -> None:

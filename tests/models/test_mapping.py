@@ -299,7 +299,7 @@ def test_no_file_is_replaced_that_is_read_or_written_too(
     image = files.pop("image", here / "in.tif")
     error = ConfigurationError if "which is written" in told else OutputExistsError
     with pytest.raises(error, match=told):
-        map_image(saved.folder, image, [here / file for file in given["out"]], **files)  # type: ignore[arg-type]
+        map_image(saved.folder, image, [here / file for file in given["out"]], **files)
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
 
 

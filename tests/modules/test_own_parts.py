@@ -122,6 +122,29 @@ def test_an_own_denoiser(
     torch.testing.assert_close(torch.as_tensor(features.array), torch.as_tensor(expected.array))
 
 
+@pytest.mark.parametrize("task", ["pretrain", "classify"])
+def test_a_class_that_needs_more_arguments_says_how_to_give_them(own: Any, task: str) -> None:
+    class Extra(own.MyDenoiser if task == "pretrain" else own.MyNet):  # type: ignore[misc]
+        def __init__(self, *sizes: int, kernel: int) -> None:
+            super().__init__(*sizes)
+            self.kernel = kernel
+
+    def build(part: Any) -> Any:
+        if task == "pretrain":
+            return DiffusionPretrainModule(16, denoiser=part).denoiser
+        return FeatureClassifierModule(16, 4, 3, classifier=part).classifier
+
+    assert build(partial(Extra, kernel=3)).kernel == 3
+    for given in (Extra, partial(Extra)):
+        message = r"Extra can't be called with \d arg.* 'kernel'; .*functools\.partial.* init_args"
+        with pytest.raises(ConfigurationError, match=message):
+            build(given)
+    with pytest.raises(
+        ConfigurationError, match=r"<lambda> can't be called with \d arg.*: too many"
+    ):
+        build(lambda: None)
+
+
 def test_an_own_network(own: Any, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     data = SimulatedSceneDataModule(**SCENE, patch_size=3, batch_size=16, split="10")
     module = FeatureClassifierModule(16, 4, 3, classifier=own.MyNet(16, 4, 3))

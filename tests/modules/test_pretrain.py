@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -189,6 +189,76 @@ def test_exponential_average_against_a_plain_loop() -> None:
     # 1.001 is 1 in bfloat16: the average would stand still
     with pytest.raises(ConfigurationError, match=r"needs weights in float32, but 0\.weight is"):
         average.bfloat16().update(network.bfloat16())
+
+
+class Tied(torch.nn.Module):
+    """Weights with two names, and buffers that no checkpoint holds."""
+
+    mask: torch.Tensor
+    moving: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(3, 3)
+        self.second = torch.nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        mask = torch.tensor([0.0, -torch.inf, torch.inf])
+        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("moving", torch.zeros(3), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(self.first(x))
+        return found
+
+
+def test_the_average_takes_each_weight_once_and_every_buffer() -> None:
+    network = Tied()
+    average = ExponentialAverage(network, 0.5)
+    weight, moving = network.first.weight.detach().clone(), network.moving.clone()
+    for step in range(3):
+        with torch.no_grad():
+            network.first.weight.add_(1)
+            network.moving.add_(2)
+        average.update(network)
+        decay = min(0.5, (1 + step) / (10 + step))
+        weight = torch.lerp(network.first.weight.detach(), weight, decay)
+        moving = torch.lerp(network.moving, moving, decay)
+    averaged = average.network
+    assert isinstance(averaged, Tied)
+    torch.testing.assert_close(averaged.first.weight.detach(), weight)
+    assert averaged.second.weight is averaged.first.weight
+    torch.testing.assert_close(averaged.moving, moving)
+    assert torch.equal(averaged.mask, network.mask)
+
+
+def test_the_average_of_a_compiled_network_is_that_of_the_network() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    plain, compiled = ExponentialAverage(network, 0.9), ExponentialAverage(network, 0.9)
+    weight = network.get_parameter("0.weight")
+    with torch.no_grad():
+        weight.add_(1)
+        network.get_buffer("1.running_mean").add_(1)
+    plain.update(network)
+    compiled.update(cast("torch.nn.Module", torch.compile(network, backend="eager")))
+    expected = plain.state_dict()
+    assert not torch.equal(expected["network.0.weight"], weight)
+    for name, value in compiled.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+def test_a_network_may_be_compiled_before_the_training(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    modules = []
+    for compiled in (False, True):
+        module = build(ema_decay=0.9)
+        if compiled:
+            module.denoiser = torch.compile(module.denoiser, backend="eager")  # type: ignore[assignment]
+        quiet_trainer(max_steps=2).fit(module, data)
+        modules.append(module)
+    first, second = (module.trained_denoiser.state_dict() for module in modules)
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value)
 
 
 @pytest.mark.parametrize(

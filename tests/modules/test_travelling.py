@@ -144,6 +144,28 @@ def test_a_scene_of_another_sensor_is_refused(
         features.setup()
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"features": {"timestep": [5]}},
+            r"features\.timestep; .* did you mean features\.timesteps",
+        ),
+        ({"features": {"tile": "8"}}, r"features\.tile must be of type int, got '8'"),
+        ({"reduction": {"component": 3}}, r"reduction\.component; .* reduction\.components"),
+        ({"reduction": {"whiten": True}}, r"reduction\.components must be given"),
+    ],
+)
+def test_wrong_settings_of_features_are_named(settings: dict[str, Any], message: str) -> None:
+    module = build()
+    with pytest.raises(ConfigurationError, match=message):
+        PretrainedFeaturesDataModule(first(), module, **settings)
+    if "features" in settings:
+        for ask in (module.extract_features, module.restore):
+            with pytest.raises(ConfigurationError, match=message):
+                ask(torch.zeros(4, 4, 4), **settings["features"])
+
+
 def test_the_test_is_the_denoising_loss_on_the_test_pixels(
     quiet_trainer: Callable[..., L.Trainer],
 ) -> None:

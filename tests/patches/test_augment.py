@@ -19,6 +19,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.seeding import generator
+from tests.usual import usual_dtype
 
 ALL: list[Augmentation] = [
     Dihedral(),
@@ -58,6 +59,8 @@ def test_generator_alone_decides(augmentation: Augmentation) -> None:
     first, second = augmentation(images, random), augmentation(images, random)
     assert not torch.equal(first, second)  # two views
     assert torch.equal(augmentation(images, generator(1)), first)
+    with usual_dtype(torch.bfloat16):  # as in a Trainer with precision "bf16-true"
+        assert torch.equal(augmentation(images, generator(1)), first)
     assert torch.equal(torch.get_rng_state(), state)
 
 

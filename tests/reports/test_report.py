@@ -49,6 +49,7 @@ def run() -> RunReport:
             "notes": ["Oats: no pixel left to test"],
             "patch_size": 13,
             "leakage": 0.99982,
+            "nearest": (5.0, 9.0),
             "labelled_fields": 0.25,
             "fields": [{"class": 1, "train": 2, "val": 1, "test": 3}],
         },
@@ -138,8 +139,9 @@ def test_report_says_what_to_expect_in_fields_without_labels(run: RunReport) -> 
         name: {**found, "unseen_fields_accuracy": share}
         for (name, found), share in zip(run["metrics"].items(), (0.5, None), strict=True)
     }
-    assert "no pixel was labelled: diffusion features 50.00 %." in render_report(
-        {**run, "metrics": metrics}
+    assert (
+        "on the other 6,919, in fields without any label: diffusion features 50.00 %."
+        in render_report({**run, "metrics": metrics})
     )
 
 
@@ -186,39 +188,35 @@ def test_single_method_without_choices(run: RunReport) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leakage", "blocks", "expected"),
+    ("leakage", "nearest", "expected"),
     [
-        (0.99982, False, "sees around a test pixel (9 x 9 pixels) holds a training or validation"),
-        (0.99982, False, "in 99.98 % of all cases"),
-        (0.99982, False, "too good for unseen land"),
-        (0.99982, True, "from a split into blocks with a guard of at least 4 pixels."),
-        (
-            0.01,
-            False,
-            "in 1.00 % of all cases. That is few, but elsewhere one may lie right beside",
-        ),
-        (0.01, True, "That is few: the figures flatter slightly"),
-        (0.0, False, "(9 x 9 pixels) never holds a training or validation pixel, but one may lie"),
-        (0.0, False, "the figures still flatter."),
-        (0.0, True, "(9 x 9 pixels) never holds a training or validation pixel."),
-        (None, True, "no test pixels"),
-        (float("nan"), False, "no test pixels"),
+        (0.99982, None, "sees around a test pixel (9 x 9 pixels) holds a training or validation"),
+        (0.99982, (1.0, 1.0), "in 99.98 % of all cases"),
+        (0.99982, None, "too good for unseen land"),
+        (0.99982, None, "from a split into blocks with a guard of at least 4 pixels."),
+        (0.01, None, "in 1.00 % of all cases. That is few: the figures flatter slightly."),
+        (0.01, (1.0, 7.25), "slightly. The nearest one is 1 pixels away at least, 7.25 in the"),
+        (0.0, None, "(9 x 9 pixels) never holds a training or validation pixel."),
+        (0.0, (5.0, 18.4), "pixel. The nearest one is 5 pixels away at least, 18.4 in the median;"),
+        (None, (1.0, 1.0), "no test pixels"),
+        (float("nan"), None, "no test pixels"),
     ],
 )
-def test_leakage_is_said_in_words(leakage: float | None, blocks: bool, expected: str) -> None:
-    assert expected in leakage_sentence(leakage, 9, blocks=blocks)
+def test_leakage_is_said_in_words(
+    leakage: float | None, nearest: tuple[float, float] | None, expected: str
+) -> None:
+    assert expected in leakage_sentence(leakage, 9, nearest)
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_who_sees_the_whole_scene_has_nothing_disjoint(blocks: bool) -> None:
-    assert "nothing is disjoint" in leakage_sentence(None, None, blocks=blocks)
+def test_who_sees_the_whole_scene_has_nothing_disjoint() -> None:
+    assert "nothing is disjoint" in leakage_sentence(None, None, (1.0, 2.0))
 
 
 def test_only_blocks_say_what_they_keep_apart(run: RunReport) -> None:
     assert DISJOINT not in render_report(run)
     run["split"]["kind"] = "blocks"
     run["split"]["leakage"] = 0.0
-    line = f"{leakage_sentence(0.0, 13, blocks=True)} {DISJOINT}"
+    line = f"{leakage_sentence(0.0, 13, (5.0, 9.0))} {DISJOINT}"
     assert line in render_report(run).splitlines()
     run["split"]["patch_size"] = run["split"]["leakage"] = None
     text = render_report(run)

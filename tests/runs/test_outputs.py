@@ -110,6 +110,11 @@ def test_figures_agree_with_scikit_learn(finished: tuple[Path, RunResult]) -> No
         part: len(getattr(split, part)) for part in ("train", "val", "test")
     }
     assert metrics["leakage"] == pytest.approx(split.leakage(3, "reflect"))
+    rows, columns = np.divmod(split.test, labels.shape[1])
+    known = np.divmod(split.labelled, labels.shape[1])
+    away = np.hypot(rows[:, None] - known[0], columns[:, None] - known[1]).min(axis=1)
+    told = f"The nearest one is {away.min():.3g} pixels away at least, {np.median(away):.3g} in the"
+    assert (told in report_of(folder)) == (metrics["leakage"] <= 0.05)
 
 
 def test_costs_count_the_denoiser_where_there_is_one(finished: tuple[Path, RunResult]) -> None:

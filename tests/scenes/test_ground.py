@@ -46,6 +46,8 @@ def test_pixels_of_web_mercator(crs: str, northing: float, turned: bool) -> None
 
 def test_other_metres_and_no_unit() -> None:
     place = Georeference("EPSG:32632", (10.0, 0.0, 6e5, 0.0, -20.0, 5.3e6))
-    assert_allclose(pixel_sizes(place, 3, 2), [[10.0] * 3, [200.0] * 3])
+    sizes = pixel_sizes(place, 3, 2)
+    assert sizes is not None
+    assert_allclose(sizes, np.array([[10.0] * 3, [200.0] * 3]))
     unknown = Georeference('LOCAL_CS["x",UNIT["metre",1]]', place.transform)
     assert pixel_sizes(unknown, 3, 2) is None
