@@ -312,13 +312,13 @@ def _recipes(given: list[str]) -> int:
 def _benchmark(given: list[str]) -> int:
     from hsi_diffusion.benchmarks.command import benchmark
 
-    return benchmark(given[1:], command="hsi-diffusion benchmark")
+    return benchmark(given[1:])
 
 
 def _ablate(given: list[str]) -> int:
     from hsi_diffusion.benchmarks.command import ablate
 
-    return ablate(given[1:], command="hsi-diffusion ablate")
+    return ablate(given[1:])
 
 
 def _lightning(given: list[str]) -> int:

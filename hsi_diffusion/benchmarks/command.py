@@ -120,17 +120,17 @@ def _work(options: argparse.Namespace, splits: Sequence[str], folder: Path, comm
     return int(any(result.error for result in results))
 
 
-def ablate(arguments: Sequence[str] | None = None, *, command: str = "hsi-diffusion ablate") -> int:
+def ablate(arguments: Sequence[str] | None = None) -> int:
     """Run the plan ``ablation``, which changes one part of DiffCRN at a time.
 
     Args:
         arguments: The command line, as of :func:`benchmark`; None: that of this process.
-        command: How the command is called, for the help and the report.
 
     Returns:
         The exit status, as of :func:`benchmark`.
     """
-    return benchmark(arguments, command=command, plan="ablation", splits=("10", "blocks"))
+    named = {"command": "hsi-diffusion ablate", "plan": "ablation"}
+    return benchmark(arguments, **named, splits=("10", "blocks"))
 
 
 def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSettings:

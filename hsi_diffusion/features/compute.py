@@ -172,7 +172,8 @@ def compute_together(
 
 def _check_finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> None:
     """Refuse values that would pass into the features of all pixels around them."""
-    bad = ~cube.isfinite().all(dim=2).numpy(force=True)
+    # row by row, so that no mask of the cube's size is needed
+    bad = ~torch.stack([row.isfinite().all(dim=1) for row in cube]).numpy(force=True)
     if valid is not None:
         bad &= valid
     if bad.any():

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 from hsi_diffusion import simulate_scene
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.models import map_image, mapping
+from hsi_diffusion.models import map_image, map_windows
 from tests.models.tiny import KINDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_a_map_is_measured_as_scikit_learn_does(
     measured: Callable[..., tuple[dict[str, Any], list[str], NDArray[Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mapping, "SIDE", 64)  # four windows
+    monkeypatch.setattr(map_windows, "SIDE", 64)  # four windows
     found, said, predicted = measured(IMAGE.labels)
     labelled = IMAGE.labels > 0
     truth, called = IMAGE.labels[labelled], predicted[labelled]

@@ -16,7 +16,7 @@ from distributed import LocalCluster
 from hsi_diffusion import SceneClassifier, simulate_scene
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError, OutputExistsError
 from hsi_diffusion.map_command import map_main
-from hsi_diffusion.models import map_image, mapping
+from hsi_diffusion.models import map_image, map_windows, mapping
 from hsi_diffusion.scenes import Georeference, Raster, open_raster, resample_bands
 from tests.models.tiny import KINDS, recipe, scene, split
 
@@ -150,17 +150,17 @@ def test_a_map_goes_on_where_it_was_stopped_and_is_the_same_from_two_workers(
 ) -> None:
     saved = fitted(LOCAL[1])
     image = write_image(tmp_path / "image.tif")
-    monkeypatch.setattr(mapping, "SIDE", 64)
+    monkeypatch.setattr(map_windows, "SIDE", 64)
     once, again, shared = (tmp_path / f"{name}.tif" for name in ("once", "again", "shared"))
     picture = tmp_path / "image.png"  # of the image's name
     map_image(saved.folder, image, [once])
 
-    def killed(job: mapping.MapJob, number: int) -> None:
+    def killed(job: map_windows.MapJob, number: int) -> None:
         if number == 2:
             raise KeyboardInterrupt
         real(job, number)
 
-    real = mapping.map_window
+    real = map_windows.map_window
     with monkeypatch.context() as patch:
         patch.setattr(mapping, "map_window", killed)
         with pytest.raises(KeyboardInterrupt):
