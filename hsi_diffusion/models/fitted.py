@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 Representation = BandRepresentation | DiffusionRepresentation
 
+OTHER_UNITS = 30.0
+"""How many times a typical value of one image may be that of another in the same units: light and
+covers make less of a difference, percent, parts of 10,000 and 8 bits more."""
+
+SAMPLE = 2**16
+"""Pixels, about, that a typical value is taken from."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedOn:
@@ -39,6 +47,7 @@ class FittedOn:
         wavelengths: Band centres in nm; None where unknown.
         rgb_bands: Bands shown as red, green and blue.
         fwhm: Full widths of the bands at half maximum in nm; None where unknown.
+        level: A typical value (:func:`typical_value`); None where unknown.
     """
 
     scene: str
@@ -51,7 +60,9 @@ class FittedOn:
     palette: tuple[tuple[int, int, int], ...]
     wavelengths: tuple[float, ...] | None
     rgb_bands: tuple[int, int, int]
-    fwhm: tuple[float, ...] | None = None  # earlier models don't name it
+    # earlier models don't name these
+    fwhm: tuple[float, ...] | None = None
+    level: float | None = None
 
     @classmethod
     def of(cls, scene: Scene, pixels: NDArray[np.int64]) -> FittedOn:
@@ -69,6 +80,7 @@ class FittedOn:
             info.wavelengths,
             info.rgb_bands,
             info.fwhm,
+            typical_value(scene.cube, scene.valid),
         )
 
     def info(self, height: int, width: int) -> SceneInfo:
@@ -136,6 +148,25 @@ class FittedOn:
                 stacklevel=3,
             )
 
+    def warn_of_other_units(
+        self, cube: NDArray[Any], valid: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Warn where an image seems to be in other units than the one that was learned.
+
+        Args:
+            cube: The image or a part of it, shape (H, W, bands).
+            valid: Which pixels hold data, shape (H, W); None: all.
+        """
+        level = typical_value(cube, valid)
+        if level and self.level and not 1 / OTHER_UNITS < level / self.level < OTHER_UNITS:
+            warnings.warn(
+                f"a typical value of this image is {level:.3g}, and of {self.scene}, which this "
+                f"model learned, {self.level:.3g}: are both in the same units? Multiply the image, "
+                "or name the factor in its file (ENVI: reflectance scale factor, GeoTIFF: scale, "
+                "HDF5: scale_factor)",
+                stacklevel=3,
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
@@ -179,6 +210,22 @@ class FitRecord:
     training_seconds: float
     test_seconds: float
     timestep_weights: NDArray[np.float32] | None
+
+
+def typical_value(cube: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> float | None:
+    """Median magnitude of an image's values, over some of its pixels.
+
+    Args:
+        cube: Shape (H, W, bands).
+        valid: Which pixels hold data, shape (H, W); None: all.
+
+    Returns:
+        The median; None where no pixel holds data.
+    """
+    step = max(1, math.isqrt(cube.shape[0] * cube.shape[1] // SAMPLE))
+    there = np.s_[::step, ::step]
+    some = cube[there].reshape(-1, cube.shape[2]) if valid is None else cube[there][valid[there]]
+    return float(np.median(np.abs(some.astype(np.float64)))) if some.size else None
 
 
 def digest_of_cube(cube: NDArray[Any]) -> str:

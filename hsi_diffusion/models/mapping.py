@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE, ROWS = 2**16, 16
-"""Pixels and rows, at most, that are looked through for a value that means "no data here"."""
+"""Pixels and rows, at most, that are looked through before anything is computed."""
 
 
 def map_image(
@@ -108,8 +108,10 @@ def map_image(
     if labels is not None:  # before anything is computed
         truth = ground_truth(read_labels(labels, raster, label_attribute), fitted.known)
     windows, tile = plan_windows(fitted, raster, memory)
+    some = _some_rows(raster)
+    fitted.known.warn_of_other_units(*some)
     if job.image_options.get("nodata") is None:
-        warn_of_nodata(*_some_rows(raster))
+        warn_of_nodata(*some)
     job = MapJob(**{**vars(job), "windows": windows, "tile": tile})
     if len(windows) > 1 and fitted.predictor.spreads:
         say(

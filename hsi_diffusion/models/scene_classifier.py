@@ -274,8 +274,10 @@ class SceneClassifier:
         elif isinstance(image, np.ma.MaskedArray):
             known.check_bands(image.shape, None)
             image, valid = _filled(image)
+        cube = known.cube_of(image)
+        known.warn_of_other_units(cube, valid)
         with one_blas_thread():
-            return self.predictor.predict(known.cube_of(image), valid)
+            return self.predictor.predict(cube, valid)
 
     def score(self, scene: Scene, split: Split | None = None) -> dict[str, Any]:
         """Compare the model's classes with the labels of a scene.

@@ -27,7 +27,7 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.classifiers import EstimatorClassifier, NetworkClassifier, SupportVectorMachine
 from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError, SplitError
-from hsi_diffusion.models import DiffusionRepresentation
+from hsi_diffusion.models import DiffusionRepresentation, map_image
 from hsi_diffusion.modules import Runtime
 from hsi_diffusion.patches import BandTransform, StreamingPCA
 from tests.models.tiny import FEATURES, KINDS, NEAREST, RAW, SPREADING, laid, recipe, scene, split
@@ -134,6 +134,27 @@ def test_a_scene_that_names_no_wavelengths_is_warned_of(fitted: Callable[[str], 
     with pytest.warns(UserWarning, match="names no wavelengths, so that the order of its bands"):
         found = model.predict(load_custom_scene(scene(1).cube))
     assert np.array_equal(found.ids, model.predict(scene(1)).ids)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 255.0])
+def test_an_image_in_other_units_is_warned_of(
+    fitted: Callable[[str], Saved], factor: float, tmp_path: Path
+) -> None:
+    model, folder = fitted("blurred bands")
+    values = scene(1).cube * factor
+    with pytest.warns(
+        UserWarning, match=r"are both in the same units\? Multiply the image"
+    ) as told:
+        model.predict(values)
+    learned, given = (np.median(np.abs(cube)) for cube in (scene(0).cube, values))
+    text = (
+        f"a typical value of this image is {given:.3g}, and of tiny, which this model learned, "
+        f"{learned:.3g}:"
+    )
+    assert any(str(one.message).startswith(text) for one in told)
+    np.save(tmp_path / "image.npy", values)
+    with pytest.warns(UserWarning, match="are both in the same units"):
+        map_image(folder, tmp_path / "image.npy", [tmp_path / "map.npy"])
 
 
 def test_hardware_that_is_not_there_is_refused_whatever_classifies() -> None:
