@@ -27,7 +27,7 @@ from hsi_diffusion.runs.folder import FOLLOWED
 from hsi_diffusion.runs.settings import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from hsi_diffusion.scenes import Scene
 
@@ -370,30 +370,6 @@ def check_alone(cells: Iterable[Cell]) -> None:
             )
 
 
-def read_run(folder: Path) -> tuple[tuple[str, ...], int, dict[str, Any]]:
-    """Read the settings of a run.
-
-    Args:
-        folder: The run's folder.
-
-    Returns:
-        Scene, split, method with preset, and what the method learns from; the seed; all other
-        settings that decide what came out, by dotted names such as "pretrain.steps".
-
-    Raises:
-        ConfigurationError: ``config.yaml`` is missing or not that of a run.
-    """
-    # with what an older config.yaml does not name yet, at its default
-    settings = RunSettings.from_dict(read_yaml(folder / "config.yaml"))
-    kind = settings.split_kind
-    kind = f"{kind} ({settings.train_mask})" if settings.train_mask else kind
-    learned = "diffusion features" if settings.pretrains else "raw bands"
-    method = f"{settings.method}, {settings.preset}"
-    passing = {"seed", "root", "download", *FOLLOWED}
-    found = {key: item for key, item in _flat(settings.to_dict()) if key not in passing}
-    return (str(settings.cube or settings.scene), kind, method, learned), settings.seed, found
-
-
 def _resolved(file: str | None) -> Path | None:
     """A file's one absolute path, however it is spelled."""
     return None if file is None else Path(file).resolve()
@@ -404,12 +380,3 @@ def _names(files: Any) -> Any:
     if isinstance(files, list | tuple):
         return [_names(file) for file in files]
     return PurePath(str(files)).name
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by dotted names."""
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

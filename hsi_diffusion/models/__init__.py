@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hsi_diffusion.models.choosing import choice_splits
 from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
 from hsi_diffusion.models.map_windows import plan_windows
 from hsi_diffusion.models.mapping import map_image
@@ -20,7 +19,6 @@ __all__ = [
     "Prediction",
     "SceneClassifier",
     "Stopwatch",
-    "choice_splits",
     "map_image",
     "plan_windows",
 ]

@@ -1,7 +1,7 @@
 """One run: a folder with a model, figures, maps and a report, out of typed settings."""
 
 from hsi_diffusion.runs.folder import check_output, prepare_output
-from hsi_diffusion.runs.inputs import read_pretrained, read_scene, read_split
+from hsi_diffusion.runs.inputs import read_scene, read_split
 from hsi_diffusion.runs.loggers import RunLogger
 from hsi_diffusion.runs.outputs import show_result, write_outputs
 from hsi_diffusion.runs.result import Outcome, RunResult
@@ -20,7 +20,6 @@ __all__ = [
     "prepare_output",
     "pretrain_alone",
     "process_rank",
-    "read_pretrained",
     "read_scene",
     "read_split",
     "run",
