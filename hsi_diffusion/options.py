@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from hsi_diffusion.errors import ConfigurationError
 
@@ -43,14 +43,14 @@ allowed are heads, depth
         )
 
 
-def check_at_least_1(**sizes: int) -> None:
-    """Refuse sizes below 1.
+def check_at_least_1(**sizes: float) -> None:
+    """Refuse sizes below 1, and what is no whole number.
 
     Args:
         **sizes: Sizes by the names of their settings.
 
     Raises:
-        ConfigurationError: A size is below 1; the first one is named.
+        ConfigurationError: A size is below 1 or no whole number; the first one is named.
 
     Example:
         >>> check_at_least_1(**{"classifier.steps": 10, "classifier.batch_size": 0})
@@ -58,8 +58,9 @@ def check_at_least_1(**sizes: int) -> None:
         hsi_diffusion.errors.ConfigurationError: classifier.batch_size must be at least 1, got 0
     """
     for name, size in sizes.items():
-        if size < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {size}")
+        if not isinstance(size, SupportsIndex) or size < 1:
+            whole = "" if isinstance(size, SupportsIndex) else "a whole number and "
+            raise ConfigurationError(f"{name} must be {whole}at least 1, got {size}")
 
 
 def check_options(

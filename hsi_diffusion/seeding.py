@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, SupportsIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def stable_seed(*parts: int | str) -> int:
+def stable_seed(*parts: SupportsIndex | str) -> int:
     """Mix ``parts`` into one seed of 63 bits, the same in every process and Python version.
 
     Args:
@@ -26,7 +27,9 @@ def stable_seed(*parts: int | str) -> int:
     Returns:
         An integer from 0 to 2**63 - 1.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    # one of NumPy's is the same seed as Python's
+    plain = [part if isinstance(part, str | bool) else index(part) for part in parts]
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in plain)
     digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 

@@ -26,6 +26,7 @@ FLOOR = {
     "parts",
     "seeding",
     "tasks",
+    "tensors",
     "types",
 }
 """Modules without a folder, which everybody may import."""

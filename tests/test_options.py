@@ -60,6 +60,9 @@ def test_sizes_below_1_are_named() -> None:
     check_at_least_1(depth=1, **{"module.rate": 2})
     with pytest.raises(ConfigurationError, match=r"^module\.rate must be at least 1, got 0$"):
         check_at_least_1(depth=1, **{"module.rate": 0})
+    for size in (2.5, float("nan"), 2.0):
+        with pytest.raises(ConfigurationError, match="depth must be a whole number and at least 1"):
+            check_at_least_1(depth=size)
 
 
 def test_a_catch_all_allows_only_what_is_named() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,3 +50,8 @@ def test_layers_draw_from_the_named_place_and_leave_no_trace(device: str | torch
         before = torch.get_rng_state()
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_a_number_of_numpy_is_the_same_seed() -> None:
+    assert stable_seed("a", np.int64(3), np.uint8(0)) == stable_seed("a", 3, 0)
+    assert stable_seed("a", True) != stable_seed("a", 1)

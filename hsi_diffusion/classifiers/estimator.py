@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from hsi_diffusion.classifiers.base import PixelClassifier, array_of
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
@@ -34,10 +35,13 @@ KNOWN = re.compile(
     r"|sklearn\.(tree\._tree\.Tree|neighbors\._(kd|ball)_tree\.(KD|Ball)Tree(32|64)?"
     r"|metrics\._dist_metrics\.[A-Z]\w*|calibration\._[A-Z]\w*"
     r"|gaussian_process\.(_gpc|kernels)\._?[A-Z]\w*|neural_network\._stochastic_optimizers\.[A-Z]\w*"
-    r"|ensemble\._hist_gradient_boosting\.predictor\.TreePredictor)"
+    r"|ensemble\._hist_gradient_boosting\.predictor\.TreePredictor"
+    r"|model_selection\._split\.[A-Z]\w*|metrics\.(_scorer\._?[A-Z]|_classification\.|_ranking\.)\w+"
+    r"|utils\._bunch\.Bunch"
+    r"|feature_selection\._univariate_selection\.\w+)"
 )
-"""Classes that a saved estimator may hold beside those that skops knows as harmless: the library's,
-and those inside the trees, neighbours, ... of scikit-learn."""
+"""Classes and functions that a saved estimator may hold beside those that skops knows as harmless:
+the library's, and those inside the trees, neighbours, searches, ... of scikit-learn."""
 
 
 class EstimatorClassifier(PixelClassifier):
@@ -105,8 +109,7 @@ class EstimatorClassifier(PixelClassifier):
 
         Classes without a training pixel have probability 0.
         """
-        if not self.estimators:
-            raise NotFittedError("this estimator has learned nothing yet: call fit(...) first")
+        self._require_fitted()
         found = []
         for estimator, rows in zip(self.estimators, self._parts(cube), strict=True):
             wanted = rows if pixels is None else rows[pixels]
@@ -126,6 +129,7 @@ class EstimatorClassifier(PixelClassifier):
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`PixelClassifier.describe`."""
+        self._require_fitted()
         found = [
             {
                 "name": type(estimator).__name__,
@@ -142,13 +146,22 @@ class EstimatorClassifier(PixelClassifier):
         import skops.io  # noqa: PLC0415  (it loads all of scikit-learn, for seconds)
 
         for number, estimator in enumerate(self.estimators):
+            path = folder / f"estimator-{number}.skops"
             try:
-                skops.io.dump(estimator, folder / f"estimator-{number}.skops")
+                skops.io.dump(estimator, path)
+                foreign = _foreign(path)
             except Exception as error:  # as many kinds as there are objects
                 raise ConfigurationError(
                     f"classifier.estimator is a {type(estimator).__name__}, which can't be stored "
                     f"without pickles: {error}"
                 ) from error
+            if foreign:
+                warnings.warn(
+                    f"the saved {type(estimator).__name__} holds objects of {', '.join(foreign)}, "
+                    "which are not scikit-learn's: who reads the model has to trust them, with "
+                    "trusted=[...] (hsi-diffusion map --trusted)",
+                    stacklevel=2,
+                )
         plain = {
             "num_classes": self._num_classes,
             "classes": self._classes.tolist(),
@@ -181,19 +194,25 @@ class EstimatorClassifier(PixelClassifier):
     def _make(self) -> Any:
         given: Any = self.factory
         ready = hasattr(given, "fit") and not isinstance(given, type)
-        estimator = clone(given) if ready else given()
-        for name in ("fit", "predict", "get_params"):
-            if not hasattr(estimator, name):
-                raise ConfigurationError(
-                    "classifier.estimator must make a scikit-learn classifier (fit, predict, "
-                    f"get_params), but gave a {type(estimator).__name__}"
-                )
+        estimator = given if ready else given()
+        lacks = any(not hasattr(estimator, name) for name in ("fit", "get_params"))
+        # some have predict only when they are fitted
+        if lacks or not (hasattr(estimator, "predict") or is_classifier(estimator)):
+            raise ConfigurationError(
+                "classifier.estimator must make a scikit-learn classifier (fit, predict, "
+                f"get_params), but gave a {type(estimator).__name__}"
+            )
+        estimator = clone(estimator)
         unset = {
             name: self.seed % 2**32  # scikit-learn takes 32 bits
             for name, value in estimator.get_params().items()
             if name.rpartition("__")[2] == "random_state" and value is None
         }
         return estimator.set_params(**unset) if unset else estimator
+
+    def _require_fitted(self) -> None:
+        if not self.estimators:
+            raise NotFittedError("this estimator has learned nothing yet: call fit(...) first")
 
     def _parts(self, cube: Cube) -> list[NDArray[np.float32]]:
         """Rows (H * W, d) of what one estimator each learns."""
@@ -206,16 +225,22 @@ def _load(path: Path, trusted: Sequence[str]) -> Any:
     import skops.io  # noqa: PLC0415
 
     try:
-        held = skops.io.get_untrusted_types(file=path)
-        unknown = [name for name in held if name not in trusted and not KNOWN.fullmatch(name)]
+        unknown = [name for name in _foreign(path) if name not in trusted]
         if not unknown:
-            return skops.io.load(path, trusted=held)
+            return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
     except Exception as error:  # whatever a damaged archive makes of itself
         raise CheckpointError(f"{path} can't be read as a saved estimator: {error}") from error
     raise CheckpointError(
         f"{path} holds objects of {', '.join(unknown)}, which are none of those that estimators of "
         "scikit-learn hold; if you trust them, name them with trusted=[...]"
     )
+
+
+def _foreign(path: Path) -> list[str]:
+    """What a saved estimator holds of others than scikit-learn and the library."""
+    import skops.io  # noqa: PLC0415
+
+    return [name for name in skops.io.get_untrusted_types(file=path) if not KNOWN.fullmatch(name)]
 
 
 def _chosen(estimator: Any) -> dict[str, Any]:
@@ -234,15 +259,21 @@ def _probabilities(
     estimator: Any, rows: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> NDArray[np.floating[Any]]:
     """What an estimator says of rows, for the sorted classes that it knows; of sum 1."""
-    found: NDArray[np.floating[Any]] | None = None
     if hasattr(estimator, "predict_proba"):
-        found = estimator.predict_proba(rows)
-    elif hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.predict_proba(rows))
+    if hasattr(estimator, "decision_function"):
         margins = estimator.decision_function(rows)
         if margins.ndim == 1:  # two classes have one margin
             margins = np.stack([-margins, margins], axis=1)
-        if margins.shape[1] == len(classes):  # others have one for each pair of classes
-            found = softmax(margins, axis=1)
-    if found is None:
-        found = (estimator.predict(rows)[:, None] == classes).astype(np.float32)
-    return found
+        if margins.shape[1] == len(classes) and not (len(classes) == 3 and _by_pairs(estimator)):
+            return np.asarray(softmax(margins, axis=1))
+    return np.asarray(estimator.predict(rows)[:, None] == classes, dtype=np.float32)
+
+
+def _by_pairs(estimator: Any) -> bool:
+    """Whether margins are those of pairs of classes, of which three classes have three."""
+    chosen = getattr(estimator, "best_estimator_", estimator)
+    return any(
+        name.rpartition("__")[2] == "decision_function_shape" and value == "ovo"
+        for name, value in chosen.get_params().items()
+    )

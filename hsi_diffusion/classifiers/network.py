@@ -25,6 +25,7 @@ from hsi_diffusion.networks import NETWORKS
 from hsi_diffusion.parts import FOREIGN, check_same_options
 from hsi_diffusion.patches import PatchDataset, SeededSampler, collate_batch, gather_patches
 from hsi_diffusion.seeding import seeded_layers
+from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +150,7 @@ class NetworkClassifier(PixelClassifier):
 
     def _near(self, cube: Cube) -> Tensor:
         """The cube on the card, if it takes at most half of what is free there."""
-        values, device = torch.as_tensor(array_of(cube)), self.runtime.device
+        values, device = as_tensor(array_of(cube)), self.runtime.device
         if device.type == "cuda" and 2 * values.nbytes <= torch.cuda.mem_get_info(device)[0]:
             values = values.to(device)
         return values
@@ -173,6 +174,7 @@ class NetworkClassifier(PixelClassifier):
         number = values.shape[0] * values.shape[1]
         index = torch.arange(number) if pixels is None else torch.as_tensor(pixels)
         half = resolve_precision(self.settings.precision, device) == "bfloat16"
+        dtype = next(module.parameters()).dtype
         found = []
         module.to(device)  # not in inference mode: the weights could never be trained again
         try:
@@ -184,7 +186,9 @@ class NetworkClassifier(PixelClassifier):
                     patches = gather_patches(
                         values, batch, self.settings.patch_size, self.settings.padding
                     )
-                    found.append(module.scores(patches.to(device)).float().softmax(dim=1).cpu())
+                    found.append(
+                        module.scores(patches.to(device, dtype)).float().softmax(dim=1).cpu()
+                    )
         finally:
             module.cpu()
         return torch.cat(found).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -225,10 +226,12 @@ def _machine(cost: float) -> SVC:
     return SVC(C=cost, kernel="precomputed")
 
 
-def _grid(name: str, values: Sequence[float]) -> tuple[float, ...]:
+def _grid(name: str, values: Any) -> tuple[float, ...]:
     """Rising values to try, if all of them can be."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
     plain = isinstance(values, list | tuple) and all(
-        type(value) in (int, float) for value in values
+        isinstance(value, Real) and not isinstance(value, bool) for value in values
     )
     if not plain or not values or not all(0 < value < math.inf for value in values):
         raise ConfigurationError(

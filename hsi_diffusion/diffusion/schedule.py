@@ -190,6 +190,11 @@ class NoiseSchedule(Recorded, nn.Module):
                 f"t must have shape ({like.shape[0]},), one timestep per image of shape "
                 f"{tuple(like.shape)}, but its shape is {tuple(t.shape)}"
             )
+        if not like.is_floating_point():
+            raise ConfigurationError(
+                f"images must hold floating-point numbers, but their dtype is {like.dtype}, in "
+                "which every noise and share would be rounded to 0: convert them (.float())"
+            )
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
         # on an accelerator this would wait for the device in every training step, and break the

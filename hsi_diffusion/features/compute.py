@@ -16,6 +16,7 @@ from hsi_diffusion.features.reduce import Reduction
 from hsi_diffusion.features.request import check_request, feature_channels
 from hsi_diffusion.features.store import FeatureCube, feature_key
 from hsi_diffusion.patches import StreamingPCA
+from hsi_diffusion.tensors import as_tensor, check_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,7 +66,8 @@ def compute_features(
             that timestep; a :class:`~hsi_diffusion.networks.TimestepGate` makes weights of it. The
             angles are those between vectors of the denoiser's input space, which the presets of
             DiffCRN make centred MNF components, not between reflectance spectra. None appends none.
-        valid: Which pixels hold data, shape (H, W); the reduction is fitted on them. None: all.
+        valid: Which pixels hold data, shape (H, W); the reduction is fitted on them, and nan and
+            infinity in the others count as 0. None: all.
         store: Where to look for the result, and to keep it; None writes no files.
         device: Where to compute; by default where the denoiser is.
 
@@ -74,7 +76,7 @@ def compute_features(
 
     Raises:
         ConfigurationError: If the cube's bands, a timestep, a level, or the number of components
-            don't fit, or a valid pixel is nan or infinite.
+            don't fit, a valid pixel is nan or infinite, or none is valid.
     """
     wanted = [(settings, reduction)]
     return compute_together(
@@ -111,7 +113,7 @@ def compute_together(
     Raises:
         ConfigurationError: As for :func:`compute_features`, or more than the levels differ.
     """
-    cube = torch.as_tensor(cube)
+    cube = as_tensor(cube)
     first = wanted[0][0]
     for settings, _ in wanted:
         check_request(denoiser, schedule, tuple(cube.shape), settings)
@@ -120,7 +122,7 @@ def compute_together(
                 f"wanted must hold settings that differ in their levels only, got {first} and "
                 f"{settings}; compute them one after the other"
             )
-    _check_finite(cube, valid)
+    cube = _finite(cube, valid)
     height, width, _ = cube.shape
     layouts = [feature_layout(denoiser, *one, pixels=height * width) for one in wanted]
     given: dict[str, Any] = {"angles": angles, "valid": valid}
@@ -170,11 +172,19 @@ def compute_together(
     return cubes
 
 
-def _check_finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> None:
-    """Refuse values that would pass into the features of all pixels around them."""
+def _finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> Tensor:
+    """The cube without values that would pass into the features of all pixels around them.
+
+    Pixels without data become 0 where they hold nan or infinity; elsewhere these are refused.
+    """
+    check_valid(valid, cube.shape[:2])
+    if valid is not None and not valid.any():
+        raise ConfigurationError("valid must hold at least one pixel with data, got none")
     # row by row, so that no mask of the cube's size is needed
     bad = ~torch.stack([row.isfinite().all(dim=1) for row in cube]).numpy(force=True)
-    if valid is not None:
+    if valid is not None and (bad & ~valid).any():
+        cube = cube.clone()
+        cube[as_tensor(bad & ~valid)] = 0
         bad &= valid
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -183,6 +193,7 @@ def _check_finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> None:
             f"first in row {row}, column {column}: fill them before the band transform, or leave "
             "out pixels without data by valid"
         )
+    return cube
 
 
 def _described(

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from hsi_diffusion.features.angles import angle_map
 from hsi_diffusion.features.request import check_request
 from hsi_diffusion.features.restore import Restored, output_alignment
 from hsi_diffusion.features.tiles import TiledPass, like_of
+from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
@@ -76,7 +76,7 @@ def iter_feature_tiles(
     tiled = TiledPass(
         denoiser=denoiser,
         schedule=schedule,
-        cube=torch.as_tensor(cube),
+        cube=as_tensor(cube),
         settings=settings,
         maps=maps,
         channels=(*(level.channels for level in levels), *(1,) * with_output),

@@ -78,7 +78,7 @@ class FeatureSettings:
             "precision": self.precision,
         }
         if self.noise != "none":
-            facts["seed"] = self.seed
+            facts["seed"] = int(self.seed)
             facts |= {} if self.place is None else {"place": list(self.place)}
         if self.noise == "mean":
             facts["draws"] = self.draws

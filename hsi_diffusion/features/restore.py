@@ -12,6 +12,7 @@ import torch
 from hsi_diffusion.diffusion import check_prediction
 from hsi_diffusion.features.request import check_request
 from hsi_diffusion.features.tiles import TiledPass, like_of
+from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def restored_scenes(
         ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
             unknown.
     """
-    cube = torch.as_tensor(cube)
+    cube = as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
     home = device if device is not None else like_of(denoiser).device
     restored = Restored(schedule, prediction, home)

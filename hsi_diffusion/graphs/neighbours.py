@@ -11,6 +11,7 @@ from scipy import sparse
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.tensors import as_tensor, check_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +83,13 @@ def neighbour_mean(
     graph = sparse.csr_array(sparse.diags_array(1 / degree) @ graph)
     values = _valid_rows(cube, valid).cpu()
     result = np.empty(rows.shape, dtype=np.float32)
-    step = max(1, CHUNK // (8 * len(rows)))
+    step = max(1, CHUNK // (8 * max(1, len(rows))))
     for start in range(0, rows.shape[1], step):
         part = slice(start, start + step)
         result[:, part] = graph @ values[:, part].to(torch.float64).numpy()
     if valid is None:
         return result.reshape(tuple(cube.shape))
-    whole = torch.as_tensor(cube).numpy(force=True).astype(np.float32)
+    whole = as_tensor(cube).numpy(force=True).astype(np.float32)
     whole[valid] = result
     return whole
 
@@ -114,12 +115,13 @@ def pixel_rows(
 
     Raises:
         ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
-            has another number of axes or holds nan or infinity.
+            has another number of axes or holds nan or infinity, or ``valid`` another shape or type.
     """
     check_at_least_1(neighbours=neighbours)
-    cube = torch.as_tensor(cube)
+    cube = as_tensor(cube)
     if cube.ndim != 3:
         raise ConfigurationError(f"cube must have the shape (H, W, D), got {tuple(cube.shape)}")
+    check_valid(valid, cube.shape[:2])
     if (pixels := cube.shape[0] * cube.shape[1]) <= neighbours:
         raise ConfigurationError(
             f"neighbours must be below the number of pixels, {pixels}, got {neighbours}"
@@ -134,7 +136,7 @@ def pixel_rows(
 
 
 def _valid_rows(cube: Tensor | NDArray[Any], valid: NDArray[np.bool_] | None) -> Tensor:
-    cube = torch.as_tensor(cube)
+    cube = as_tensor(cube)
     return cube.flatten(0, 1) if valid is None else cube[torch.from_numpy(valid)]
 
 
@@ -202,12 +204,11 @@ def row_distances(
 ) -> Tensor:
     """Distances between the rows with the numbers ``first`` and ``second``, shape (M,) all."""
     chunk = max(1, CHUNK // (4 * rows.shape[1]))
-    return torch.cat(
-        [
-            (rows[first[start : start + chunk]] - rows[second[start : start + chunk]]).norm(dim=1)
-            for start in range(0, len(first), chunk)
-        ]
-    )
+    apart = [
+        (rows[first[start : start + chunk]] - rows[second[start : start + chunk]]).norm(dim=1)
+        for start in range(0, len(first), chunk)
+    ]
+    return torch.cat(apart) if apart else rows.new_empty(0)
 
 
 def _tile(rows: Tensor) -> tuple[int, int]:

@@ -95,7 +95,10 @@ def field_split(
         warnings.warn(f"{note}, so neither learned nor tested", stacklevel=2)
     return Split.from_labels(
         labels,
-        **{part: np.flatnonzero(np.isin(fields, some)) for part, some in parts.items()},
+        **{
+            part: np.flatnonzero(np.isin(fields, some) & (labels > 0))
+            for part, some in parts.items()
+        },
         settings={
             "kind": kind,
             "seed": seed,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.tensors import as_tensor
 from hsi_diffusion.types import PatchBatch
 
 if TYPE_CHECKING:
@@ -126,15 +127,15 @@ class PatchDataset(Dataset[PatchBatch]):
         padding: Padding = "reflect",
     ) -> None:
         check_patch_settings(patch_size, padding)
-        cube = torch.as_tensor(cube)
+        cube = as_tensor(cube)
         if cube.ndim != 3:
             raise SceneError(f"cube must have shape (H, W, C), got {tuple(cube.shape)}")
         self.cube = cube.contiguous()
         pixels = cube.shape[0] * cube.shape[1]
-        self.index = _check_index(torch.as_tensor(index).cpu(), pixels)  # no card has to be asked
+        self.index = _check_index(as_tensor(index).cpu(), pixels)  # no card has to be asked
         self.labels: Tensor | None = None
         if labels is not None:
-            labels = torch.as_tensor(labels)
+            labels = as_tensor(labels)
             if labels.shape != cube.shape[:2]:
                 raise SceneError(
                     f"labels must be the scene's label map of shape {tuple(cube.shape[:2])}, "

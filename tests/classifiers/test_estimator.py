@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import softmax
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.neural_network import MLPClassifier
@@ -22,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from hsi_diffusion.classifiers import EstimatorClassifier, Layout, SupportVectorMachine
-from hsi_diffusion.errors import ConfigurationError, NotFittedError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
 from hsi_diffusion.features import FeatureCube
 
 if TYPE_CHECKING:
@@ -61,6 +68,10 @@ def feature_cube() -> FeatureCube:
         SVC(),
         NearestCentroid(),
         SupportVectorMachine([2], [10]),
+        GridSearchCV(SVC(), {"C": [1.0, 10.0]}, cv=StratifiedKFold(2), scoring="accuracy"),
+        VotingClassifier([("first", SVC()), ("second", GaussianNB())]),
+        StackingClassifier([("first", SVC()), ("second", GaussianNB())], cv=2),
+        make_pipeline(SelectKBest(k=4), SVC()),
     ],
     ids=lambda one: type(one).__name__,
 )
@@ -77,6 +88,8 @@ def test_probabilities_are_what_the_estimator_says(estimator: Any, tmp_path: Pat
     reference = estimator.fit(rows[PIXELS], LABELS.ravel()[PIXELS])
     if hasattr(reference, "predict_proba"):
         expected = reference.predict_proba(rows)
+    elif not hasattr(reference, "decision_function"):
+        expected = np.eye(4)[reference.predict(rows) - 1]
     elif type(estimator) is SVC and estimator.decision_function_shape == "ovo":
         expected = np.eye(4)[reference.predict(rows) - 1]  # six margins are no four classes
     else:
@@ -99,6 +112,19 @@ def test_two_classes_have_one_margin() -> None:
         found.argmax(axis=1) + 1, reference.predict(cube().reshape(72, 5))
     )
     assert not found[:, 0].any()
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_margins_of_three_pairs_are_not_those_of_three_classes(searched: bool) -> None:
+    labels = np.where(LABELS > 3, 3, LABELS)
+    machine: Any = SVC(decision_function_shape="ovo")
+    if searched:
+        machine = GridSearchCV(machine, {"C": [1.0]}, cv=2)
+    found = EstimatorClassifier(machine).fit(cube(), labels, PIXELS, 3).predict(cube())
+    rows = cube().reshape(72, 5)
+    reference = machine.fit(rows[PIXELS], labels.ravel()[PIXELS])
+    assert len(reference.decision_function(rows)[0]) == 3
+    np.testing.assert_array_equal(found.argmax(axis=1) + 1, reference.predict(rows))
 
 
 def test_one_estimator_for_each_part_is_averaged(tmp_path: Path) -> None:
@@ -155,12 +181,40 @@ def test_a_trial_is_another_one_of_the_same_kind() -> None:
     assert not model.estimators
 
 
+class WithoutSettings:
+    """What looks like an estimator."""
+
+    def fit(self) -> None: ...
+
+    def predict(self) -> None: ...
+
+
+def test_what_the_reader_of_a_model_has_to_trust_is_told(tmp_path: Path) -> None:
+    search = RandomizedSearchCV(SVC(), {"C": stats.uniform(1, 2)}, n_iter=2, cv=2)
+    found = EstimatorClassifier(search).fit(cube(), LABELS, PIXELS, 5)
+    with pytest.warns(
+        UserWarning, match=r"RandomizedSearchCV holds objects of.*scipy\.stats"
+    ) as told:
+        plain, tensors = found.save(tmp_path)
+    again = EstimatorClassifier(KNeighborsClassifier)
+    with pytest.raises(CheckpointError, match=r"name them with trusted="):
+        again.load(tmp_path, plain, tensors)
+    named = str(told[0].message).partition("objects of ")[2].partition(", which are not")[0]
+    again.load(tmp_path, plain, tensors, trusted=named.split(", "))
+    np.testing.assert_array_equal(again.predict(cube()), found.predict(cube()))
+
+
 def test_wrong_use_is_told() -> None:
     with pytest.raises(NotFittedError, match=r"call fit\(\.\.\.\) first"):
         EstimatorClassifier(KNeighborsClassifier).predict(cube())
-    wrong: Any = StandardScaler
-    with pytest.raises(ConfigurationError, match=r"must make a scikit-learn classifier.*Standard"):
-        EstimatorClassifier(wrong).check(Layout(5), 4)
+    with pytest.raises(NotFittedError, match=r"call fit\(\.\.\.\) first"):
+        EstimatorClassifier(KNeighborsClassifier).describe()
+    wrong: Any
+    for wrong, name in ((StandardScaler, "StandardScaler"), (WithoutSettings(), "WithoutSettings")):
+        with pytest.raises(
+            ConfigurationError, match=f"must make a scikit-learn classifier.*{name}"
+        ):
+            EstimatorClassifier(wrong).check(Layout(5), 4)
     with pytest.raises(ConfigurationError, match="can't learn these 2 pixels"):
         EstimatorClassifier(SVC).fit(cube(), np.ones_like(LABELS), PIXELS[:2], 4)
 

@@ -220,6 +220,12 @@ def test_wrong_single_timesteps_and_predictions_are_named() -> None:
         schedule.target(x, x, t, wrong)
 
 
+def test_images_of_whole_numbers_are_refused() -> None:
+    whole = torch.full((1, 2), 100)
+    with pytest.raises(ConfigurationError, match=r"floating-point.*int64.*\.float\(\)"):
+        NoiseSchedule(10).q_sample(whole, torch.tensor([3]), torch.zeros(1, 2))
+
+
 def test_a_schedule_is_made_of_whatever_names_it() -> None:
     given = NoiseSchedule(50)
     made = build_schedule(given)

@@ -211,6 +211,34 @@ def test_values_that_are_no_numbers_are_refused(value: float, reduction: Reducti
     valid[3] = False  # pixels that hold no data may hold anything
     features = compute_features(Scaled(), SCHEDULE, cube, SETTINGS, valid=valid)
     assert np.isfinite(features.array[valid]).all()
+    # nor do they spoil what the network sees of them from valid pixels around
+    filled = cube.clone()
+    filled[3, 7], filled[4, 2] = 0, 0
+    given = {"reduction": reduction, "valid": valid}
+    found = compute_features(unet(), SCHEDULE, cube, SETTINGS, **given)
+    assert np.isfinite(found.array).all()
+    expected = compute_features(unet(), SCHEDULE, filled, SETTINGS, **given)
+    np.testing.assert_array_equal(found.array, expected.array)
+    assert cube.isnan().any() or cube.isinf().any(), "the caller's cube stays as it is"
+
+
+@pytest.mark.parametrize(
+    ("valid", "message"),
+    [(np.ones((13, 10), dtype=bool), r"booleans in shape \(10, 13\), got bool in shape \(13, 10\)"),
+     (np.ones((10, 13)), "got float64"),
+     (np.zeros((10, 13), dtype=bool), "at least one pixel with data, got none")],
+)  # fmt: skip
+def test_impossible_masks_are_refused(valid: NDArray[Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        compute_features(unet(), SCHEDULE, scene(), SETTINGS, valid=valid)
+
+
+def test_arrays_of_any_layout_are_taken() -> None:
+    cube = scene().numpy()
+    expected = compute_features(unet(), SCHEDULE, cube[::-1].copy(), SETTINGS).array
+    for given in (cube[::-1], cube[::-1].astype(">f4"), np.asfortranarray(cube[::-1])):
+        found = compute_features(unet(), SCHEDULE, given, SETTINGS).array
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_spectral_angles_stand_behind_the_features(store: FeatureStore | None) -> None:

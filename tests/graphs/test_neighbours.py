@@ -134,11 +134,25 @@ def test_pixels_without_data_do_not_set_the_scale() -> None:
     assert (edges.max(axis=1) > np.exp(-1)).mean() > 0.5
 
 
-def test_whole_numbers_are_taken() -> None:
+def test_whole_numbers_and_views_of_any_direction_are_taken() -> None:
     cube = np.random.default_rng(0).integers(0, 255, (5, 5, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(
-        neighbour_mean(cube, 3), neighbour_mean(cube.astype(np.float32), 3)
-    )
+    expected = neighbour_mean(cube.astype(np.float32), 3)
+    np.testing.assert_array_equal(neighbour_mean(cube, 3), expected)
+    backwards = cube[::-1].astype(">i4")[::-1]
+    np.testing.assert_array_equal(neighbour_mean(backwards, 3), expected)
+
+
+@pytest.mark.parametrize("there", [0, 1, 3])
+def test_a_few_pixels_with_data_that_touch_nowhere_are_no_trouble(there: int) -> None:
+    """A window at the border of an image may hold no more."""
+    valid = np.zeros(scene().shape[:2], dtype=bool)
+    valid[[0, 3, 5][:there], [0, 3, 0][:there]] = True
+    graph = Graph(5).fit(scene(), valid=valid)
+    assert graph.weights.shape == (valid.size, valid.size)
+    assert (graph.weights.sum(axis=1)[~valid.ravel()] == 0).all()
+    found = neighbour_mean(scene(), 5, valid=valid)
+    np.testing.assert_array_equal(found[~valid], scene()[~valid])
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("use", [lambda cube: neighbour_mean(cube, 5), Graph(5).fit])
@@ -153,6 +167,9 @@ def test_impossible_cubes_are_named(use: Callable[[NDArray[Any]], object]) -> No
         use(spoilt)
     with pytest.raises(ConfigurationError, match="neighbours must be at least 1, got 0"):
         neighbour_mean(scene(), 0)
+    for wrong in (np.ones((3, 3), dtype=bool), np.ones(scene().shape[:2])):
+        with pytest.raises(ConfigurationError, match="valid must hold booleans in shape"):
+            neighbour_mean(scene(), 5, valid=wrong)
 
 
 def many(kind: str) -> NDArray[np.float32]:

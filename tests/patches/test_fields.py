@@ -40,8 +40,17 @@ def test_whole_fields_are_dealt(seed: int) -> None:
     counts = [tuple(row.values()) for row in split.settings["fields"]]
     # class 1 has 6 fields, of which three meet at corners and are one: half of 6 are 3
     assert counts == [(1, 2, 1, 3), (2, 1, 1, 2)]
-    assert split.summary()["notes"] == ["class 3: a single field; in no part"]
+    assert split.settings["notes"] == ["class 3: a single field; in no part"]
     assert not in_labelled_fields(split, LABELS).any()
+
+
+def test_fields_that_are_wider_than_their_labels_add_no_unlabelled_pixels() -> None:
+    fields = field_map(LABELS)
+    wider = np.where(LABELS == 0, fields.max(), fields)
+    with pytest.warns(UserWarning, match="a single field"):
+        split = field_split(LABELS, 0.5, seed=0, fields=wider)
+    for part in (split.train, split.val, split.test):
+        assert (LABELS.ravel()[part] > 0).all()
 
 
 def test_seed_and_share_decide() -> None:

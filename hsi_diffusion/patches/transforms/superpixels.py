@@ -130,6 +130,8 @@ def superpixels(
     """
     from skimage.segmentation import slic  # noqa: PLC0415  (half a second)
 
+    if mask is None:  # slic starts from other centres without one
+        mask = np.ones(cube.shape[:2], dtype=bool)
     components = MNF(min(SEEN, cube.shape[2])).fit(cube, mask).transform(cube)
     segments: NDArray[Any] = slic(
         components.astype(np.float64),
