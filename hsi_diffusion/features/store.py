@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import torch
 from hsi_diffusion.features.fitted import FittedReduction
 from hsi_diffusion.features.reduce import Reduction
 from hsi_diffusion.files import atomic_path, digest_of
+from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -218,25 +219,47 @@ def feature_key(
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of a network: its class, its plain settings, its parameters and buffers.
+    """SHA-256 of a network: its class, its attributes, its parameters and buffers.
 
     Two networks with the same digest compute the same in evaluation mode, as long as their code is
-    the same.
+    the same, and as far as their attributes are plain data, arrays, tensors, dataclasses, functions
+    and classes; of other objects only the class counts.
     """
     digest = hashlib.sha256()
     for name, part in module.named_modules():
         settings = {
-            key: repr(value)
-            for key, value in sorted(vars(part).items())
-            if isinstance(value, str | int | float | tuple | list | dict | None)
-            and not key.startswith("_")
-            and key != "training"
+            key: _attribute(value) for key, value in sorted(vars(part).items()) if key not in USUAL
         }
         digest.update(json.dumps([name, type(part).__qualname__, settings]).encode())
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(_bytes_of(tensor))
     return digest.hexdigest()
+
+
+USUAL = frozenset(vars(torch.nn.Module()))
+"""Attributes of every network: its parts, which count themselves, its hooks, and its mode."""
+
+
+def _attribute(value: Any) -> Any:
+    """What an attribute of a network adds to its digest, the same in every process."""
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if isinstance(value, list | tuple):
+        return [_attribute(item) for item in value]
+    if isinstance(value, dict):
+        return {repr(key): _attribute(item) for key, item in value.items()}
+    if isinstance(value, torch.Tensor | np.ndarray):
+        tensor = as_tensor(value)
+        return [
+            str(tensor.dtype),
+            list(tensor.shape),
+            hashlib.sha256(_bytes_of(tensor)).hexdigest(),
+        ]
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.features import (
@@ -203,3 +208,49 @@ def test_weights_digest_sees_weights_statistics_and_settings() -> None:
         digests.add(weights_digest(net))
     assert len(digests) == 7
     assert weights_digest(unet().train()) == weights_digest(unet().eval()) in digests
+
+
+class Attributed(nn.Module):
+    """A network that computes with what is no parameter and no buffer."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__()
+        for name, value in given.items():
+            setattr(self, name, value)
+
+
+@dataclass
+class Sizes:
+    """A user's settings."""
+
+    depth: int
+
+
+def test_weights_digest_sees_attributes_that_are_no_parameters() -> None:
+    long = np.arange(2000.0)
+    networks = [
+        Attributed(gain=torch.ones(2)),
+        Attributed(gain=7 * torch.ones(2)),
+        Attributed(_gain=7.0),
+        Attributed(table=long),
+        Attributed(table=np.where(long == 1000, 0, long)),
+        Attributed(act=F.silu),
+        Attributed(act=F.gelu),
+        Attributed(sizes=[Sizes(2)]),
+        Attributed(sizes=[Sizes(3)]),
+        Attributed(sizes={"depth": (2, None)}),
+        Attributed(kind=nn.ReLU),
+    ]
+    digests = [weights_digest(network) for network in networks]
+    assert len(set(digests)) == len(networks)
+    assert weights_digest(Attributed(table=long.copy())) == digests[3]
+
+
+def test_weights_digest_is_the_same_in_every_process() -> None:
+    code = (
+        "import torch; from torch import nn; from hsi_diffusion.features import weights_digest; "
+        "net = nn.Linear(1, 1); nn.init.zeros_(net.weight); nn.init.zeros_(net.bias); "
+        "net.act = torch.nn.functional.silu; net.other = object(); print(weights_digest(net))"
+    )
+    found = {subprocess.check_output([sys.executable, "-c", code]) for _ in range(2)}
+    assert len(found) == 1
