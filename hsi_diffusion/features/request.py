@@ -54,14 +54,7 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         for name in ("timesteps", "levels"):
-            given = getattr(self, name)  # a list out of a YAML file will do
-            values = tuple(given) if isinstance(given, Iterable) else (given,)
-            whole = all(isinstance(value, Integral) and int(value) >= 0 for value in values)
-            if not whole or not values or len(set(values)) < len(values):
-                raise ConfigurationError(
-                    f"{name} must hold at least one whole number from 0, each once, but is {given}"
-                )
-            object.__setattr__(self, name, tuple(map(int, values)))
+            object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         for name, allowed in (("noise", get_args(NoiseMode)), ("precision", get_args(Precision))):
             if getattr(self, name) not in allowed:
                 raise ConfigurationError(
@@ -83,6 +76,22 @@ class FeatureSettings:
         if self.noise == "mean":
             facts["draws"] = self.draws
         return facts
+
+
+def whole_numbers(name: str, given: object) -> tuple[int, ...]:
+    """Timesteps or levels as a tuple; a list out of a YAML file will do, or one number alone.
+
+    Raises:
+        ConfigurationError: There is none, or one that is no whole number from 0 or there twice.
+    """
+    values = tuple(given) if isinstance(given, Iterable) else (given,)
+    whole = all(isinstance(value, Integral) and int(value) >= 0 for value in values)
+    if not whole or not values or len(set(values)) < len(values):
+        raise ConfigurationError(
+            f"{name} must hold at least one number, whole numbers from 0 only, each once, "
+            f"but is {given}"
+        )
+    return tuple(map(int, values))
 
 
 def feature_settings(given: FeatureSettings | Mapping[str, Any] | None) -> FeatureSettings:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,7 +246,7 @@ def _attribute(value: Any) -> Any:
     if isinstance(value, str | int | float | None):
         return repr(value)
     if is_dataclass(value) and not isinstance(value, type):
-        value = vars(value)
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, list | tuple):
         return [_attribute(item) for item in value]
     if isinstance(value, dict):

@@ -214,7 +214,7 @@ def test_values_that_are_no_numbers_are_refused(value: float, reduction: Reducti
     # nor do they spoil what the network sees of them from valid pixels around
     filled = cube.clone()
     filled[3, 7], filled[4, 2] = 0, 0
-    given = {"reduction": reduction, "valid": valid}
+    given: dict[str, Any] = {"reduction": reduction, "valid": valid}
     found = compute_features(unet(), SCHEDULE, cube, SETTINGS, **given)
     assert np.isfinite(found.array).all()
     expected = compute_features(unet(), SCHEDULE, filled, SETTINGS, **given)
