@@ -47,7 +47,8 @@ class RelevantComponents(LinearTransform):
     components, and the generalised eigenproblem ``covariance v = ratio * within v`` gives the mixes
     of bands that vary most between superpixels in units of what varies inside them.
 
-    The neighbourhood counts when fitting only: a fitted transform takes single pixels.
+    The neighbourhood counts when fitting only: a fitted transform takes single pixels. Fitting
+    holds the image in float32, also where it comes as a raster.
 
     Args:
         components: Number of components, at most; fewer bands give as many as there are bands, and
