@@ -26,11 +26,10 @@ import numpy as np
 import psutil
 import rasterio
 
-from hsi_diffusion import SceneClassifier, make_split, simulate_scene
+from hsi_diffusion import SceneClassifier, load_custom_scene, make_split, simulate_scene
 from hsi_diffusion.files import write_text
 from hsi_diffusion.models import map_image
 from hsi_diffusion.recipes import Recipe, from_plain
-from hsi_diffusion.scenes import open_raster, sample_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +78,8 @@ def make(side: int, folder: Path) -> None:
 
 def fit(folder: Path) -> str:
     """Fit the recipe on sampled windows."""
-    labels = np.load(folder / "labels.npy", allow_pickle=False)
-    scene = sample_scene(open_raster(folder / "image.tif"), labels, pixels=2**18, name="large")
+    image, labels = folder / "image.tif", folder / "labels.npy"
+    scene = load_custom_scene(image, labels, sample=2**18, name="large")
     split = make_split(scene.labels, "100", patch_size=1, seed=0)
     SceneClassifier(from_plain(Recipe, RECIPE)).fit(scene, split).save(folder / "model")
     return f"{scene.height} x {scene.width} pixels sampled"

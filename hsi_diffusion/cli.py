@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hsi_diffusion.console import find_own_parts, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hsi_diffusion.runs import RunSettings
 
@@ -82,8 +82,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{_usage()}\n\nerror: there is no command {command!r}{hint}", file=sys.stderr)
         return 2
     find_own_parts()
-    work: Callable[[list[str]], int] = _DISPATCH[command]
-    return work(given)
+    rest = given[1:]
+    match command:
+        case "run":
+            return run_main(rest)
+        case "map":
+            from hsi_diffusion.map_command import map_main
+
+            return map_main(rest)
+        case "benchmark":
+            from hsi_diffusion.benchmarks.command import benchmark
+
+            return benchmark(rest)
+        case "ablate":
+            from hsi_diffusion.benchmarks.command import ablate
+
+            return ablate(rest)
+        case "recipes":
+            from hsi_diffusion.recipes.command import recipes_main
+
+            return recipes_main(rest)
+        case _:
+            return _lightning(given)
 
 
 def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion run") -> int:
@@ -297,30 +317,6 @@ def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespa
     return RunSettings.from_dict(read_yaml(folder / "config.yaml"))
 
 
-def _map(given: list[str]) -> int:
-    from hsi_diffusion.map_command import map_main
-
-    return map_main(given[1:])
-
-
-def _recipes(given: list[str]) -> int:
-    from hsi_diffusion.recipes.command import recipes_main
-
-    return recipes_main(given[1:])
-
-
-def _benchmark(given: list[str]) -> int:
-    from hsi_diffusion.benchmarks.command import benchmark
-
-    return benchmark(given[1:])
-
-
-def _ablate(given: list[str]) -> int:
-    from hsi_diffusion.benchmarks.command import ablate
-
-    return ablate(given[1:])
-
-
 def _lightning(given: list[str]) -> int:
     from hsi_diffusion.modules.lightning_cli import SceneCLI
 
@@ -342,19 +338,6 @@ def _usage() -> str:
             "help of a command: hsi-diffusion COMMAND --help",
         ]
     )
-
-
-_DISPATCH: dict[str, Any] = {
-    "run": lambda given: run_main(given[1:]),
-    "map": _map,
-    "benchmark": _benchmark,
-    "ablate": _ablate,
-    "recipes": _recipes,
-    "fit": _lightning,
-    "validate": _lightning,
-    "test": _lightning,
-    "predict": _lightning,
-}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run of a benchmark: the only module here that knows how runs are set and started."""
+"""One run of a benchmark: how it is set, told from others, and started."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from hsi_diffusion.runs.folder import FOLLOWED
 from hsi_diffusion.runs.settings import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hsi_diffusion.scenes import Scene
 
@@ -295,13 +296,19 @@ def build_cell(
         pretraining_seed: See :class:`Cell`.
 
     Raises:
-        ConfigurationError: A setting is unknown, or the patches are too large for the distance that
-            the split keeps.
+        ConfigurationError: A setting is unknown, changes what no cell may, or the patches are too
+            large for the distance that the split keeps.
     """
     where = _where(given["scene"], given["split"])
     plain = preset_for(preset, scene=str(where["scene"]), split=kind_of(str(where["split"])))
     baseline = plain.get("pretrain", {}).get("denoiser", "") is None
     for change in changes:
+        features = change.get("features")
+        if isinstance(features, Mapping) and "keep" in features:
+            raise ConfigurationError(
+                f"{row} must not change features.keep: a benchmark keeps no feature files (they "
+                "would fill a disk); hsi-diffusion run does"
+            )
         plain = merge(plain, change)
     if baseline:  # what is set for all methods may be meant for a pretraining
         plain["pretrain"] = {"denoiser": None}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.console import guarded, quieten
 from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
-from hsi_diffusion.recipes import PRESETS, merge, methods, parse_assignment, read_yaml
+from hsi_diffusion.recipes import PRESETS, merge, methods, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,8 @@ def ablate(arguments: Sequence[str] | None = None) -> int:
 def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSettings:
     """Read the plan, with the options laid over it; ``splits`` where neither gives any."""
     from hsi_diffusion.benchmarks.plan import BenchmarkSettings
+    from hsi_diffusion.recipes import from_flags
+    from hsi_diffusion.runs import RunSettings
 
     if options.plan is None and options.methods is None:
         raise ConfigurationError(
@@ -164,7 +166,11 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
     names = ("seeds", "preset", "root", "title", "logger")
     plain |= {name: value for name in names if (value := getattr(options, name)) is not None}
     for assignment in options.set:
-        plain["set"] = merge(plain.get("set") or {}, parse_assignment(assignment))
+        key, equals, _ = assignment.partition("=")
+        if not (key and equals):
+            raise ConfigurationError(f"--set must look like KEY=VALUE, got {assignment!r}")
+        change = from_flags(RunSettings, [f"--{assignment}"])
+        plain["set"] = merge(plain.get("set") or {}, change)
     columns, titled = plain["columns"] or (), plain.get("methods") or ()
     for name, parts in (("seeds", (*columns, *titled)), ("preset", titled)):
         for part in parts:  # of all, whatever the plan says of one of them

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,9 +20,6 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 PREFIXES = ("module.", "_orig_mod.")
 """What ``DataParallel`` and ``torch.compile(net)`` put before every name."""
-
-MAX_NAMED = 6
-"""How many keys of one kind an error message lists."""
 
 
 def load_published_unet3d(
@@ -43,7 +41,7 @@ def load_published_unet3d(
 
     Raises:
         CheckpointError: The file holds something else, or weights that don't fit together; the
-            message names the keys.
+            message names them.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,10 +56,12 @@ def load_published_unet3d(
     try:
         state = _state_dict(content)
         network = _network_of_shape(state, num_bands, band_padding)
-        _check_fit(state, network.state_dict())
+        network.load_state_dict(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    network.load_state_dict(state)
+    except RuntimeError as error:
+        text = textwrap.shorten(str(error), 300)  # it names every weight
+        raise CheckpointError(f"{path}: the weights don't fit the 3-D U-Net ({text})") from error
     return network.eval()
 
 
@@ -78,7 +78,8 @@ def _state_dict(content: object) -> dict[str, Tensor]:
     if others:
         raise CheckpointError(
             "expected a state dict (names to tensors), or one under "
-            f"{', '.join(WRAPPERS)}; but these entries are no tensors: {_listed(others)}"
+            f"{', '.join(WRAPPERS)}; but these entries are no tensors: "
+            f"{textwrap.shorten(', '.join(map(str, others)), 300)}"
         )
     return {_bare(str(name)): value for name, value in content.items()}
 
@@ -97,8 +98,8 @@ def _network_of_shape(
     missing = [name for name in needed if name not in state]
     if missing:
         raise CheckpointError(
-            f"these are no weights of the 3-D U-Net: {_listed(missing)} missing among "
-            f"{len(state)} entries, which are {_listed(state)}"
+            f"these are no weights of the 3-D U-Net: {', '.join(missing)} missing among "
+            f"{len(state)} entries, which are {textwrap.shorten(', '.join(state), 300)}"
         )
     return UNet3D(
         num_bands,
@@ -107,30 +108,3 @@ def _network_of_shape(
         time_channels=state["time_mlp.1.weight"].shape[0],
         band_padding=band_padding,
     )
-
-
-def _check_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    missing = expected.keys() - state.keys()
-    unexpected = state.keys() - expected.keys()
-    mismatched = [
-        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & state.keys())
-        if state[name].shape != expected[name].shape
-    ]
-    problems = [
-        f"{kind}: {_listed(names)}"
-        for kind, names in (
-            ("missing", sorted(missing)),
-            ("unexpected", sorted(unexpected)),
-            ("mismatched", mismatched),
-        )
-        if names
-    ]
-    if problems:
-        raise CheckpointError(f"the weights don't fit the 3-D U-Net; {'; '.join(problems)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    first = list(names)
-    more = len(first) - MAX_NAMED
-    return ", ".join(first[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

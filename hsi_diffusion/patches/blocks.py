@@ -116,7 +116,7 @@ def block_split(
         test=np.flatnonzero(test),
         settings={
             "kind": "blocks",
-            "seed": seed,
+            "seed": int(seed),
             "block_size": block_size,
             "train_fraction": train_fraction,
             "guard": guard,

@@ -101,7 +101,7 @@ def field_split(
         },
         settings={
             "kind": kind,
-            "seed": seed,
+            "seed": int(seed),
             "train_fraction": float(train_fraction),
             "val_fraction": val_fraction,
             "fields": counts,

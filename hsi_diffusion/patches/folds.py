@@ -45,7 +45,7 @@ def cross_validation_folds(
             train=split.labelled[fold_of != fold],
             val=split.labelled[fold_of == fold],
             test=np.empty(0, dtype=np.int64),
-            settings={"kind": "fold", "seed": seed, "fold": fold, "folds": folds},
+            settings={"kind": "fold", "seed": int(seed), "fold": fold, "folds": folds},
         )
         for fold in range(folds)
     )

@@ -30,16 +30,8 @@ class _ProcessSampler(DistributedSampler[int], ABC):
     whatever R is, as long as the joint batch has the same size.
     """
 
-    def __init__(
-        self,
-        dataset: Sized,
-        *,
-        num_replicas: int | None,
-        rank: int | None,
-        seed: int = 0,
-        shuffle: bool,
-    ) -> None:
-        # DistributedSampler wants both at once; the group may come later
+    def __init__(self, dataset: Sized, *, seed: int = 0, shuffle: bool) -> None:
+        # DistributedSampler asks for the group at once; it may come later
         super().__init__(
             dataset,  # type: ignore[arg-type]  # only its length is used
             num_replicas=1,
@@ -47,23 +39,10 @@ class _ProcessSampler(DistributedSampler[int], ABC):
             shuffle=shuffle,
             seed=seed,
         )
-        if (num_replicas is None) != (rank is None):
-            raise ConfigurationError(
-                "num_replicas and rank go together: give both, or neither to take them from "
-                f"torch.distributed; got num_replicas={num_replicas}, rank={rank}"
-            )
-        if num_replicas is not None and rank is not None and not 0 <= rank < num_replicas:
-            raise ConfigurationError(
-                f"rank must lie between 0 and num_replicas - 1 = {num_replicas - 1}, got {rank}"
-            )
-        self._given = None if num_replicas is None or rank is None else (num_replicas, rank)
 
     def _resolve(self) -> None:
         """Set num_replicas, rank, num_samples and total_size as the process group stands now."""
-        if self._given is not None:
-            self.num_replicas, self.rank = self._given
-        else:
-            self.rank, self.num_replicas = rank_and_processes()
+        self.rank, self.num_replicas = rank_and_processes()
         items = self._num_items()
         self.num_samples = -(-items // self.num_replicas)
         self.total_size = self.num_samples * self.num_replicas
@@ -102,31 +81,15 @@ class SeededSampler(_ProcessSampler):
         samples_per_epoch: Items of one epoch over all processes; None means the whole dataset. A
             longer epoch starts a new random walk through the dataset each time one is complete, so
             no item is drawn more than once more often than another.
-        num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
-            and 1 without a process group.
-        rank: Number of this process; given together with ``num_replicas``.
 
     Raises:
-        ConfigurationError: ``samples_per_epoch`` is below 1, the dataset is empty, or the process
-            numbers are impossible.
+        ConfigurationError: ``samples_per_epoch`` is below 1, or the dataset is empty.
     """
 
     def __init__(
-        self,
-        dataset: Sized,
-        *,
-        seed: int = 0,
-        samples_per_epoch: int | None = None,
-        num_replicas: int | None = None,
-        rank: int | None = None,
+        self, dataset: Sized, *, seed: int = 0, samples_per_epoch: int | None = None
     ) -> None:
-        super().__init__(
-            dataset,
-            num_replicas=num_replicas,
-            rank=rank,
-            seed=seed,
-            shuffle=True,
-        )
+        super().__init__(dataset, seed=seed, shuffle=True)
         if len(dataset) == 0:
             raise ConfigurationError("dataset must hold at least one item to draw from, got none")
         if samples_per_epoch is not None and samples_per_epoch < 1:
@@ -185,18 +148,10 @@ class EvaluationSampler(_ProcessSampler):
     Args:
         dataset: Only its length is used. It has to understand item -1 as soon as there is more
             than one process.
-        num_replicas: Number of processes. None: asked of ``torch.distributed`` at each iteration,
-            and 1 without a process group.
-        rank: Number of this process; given together with ``num_replicas``.
-
-    Raises:
-        ConfigurationError: The process numbers are impossible.
     """
 
-    def __init__(
-        self, dataset: Sized, *, num_replicas: int | None = None, rank: int | None = None
-    ) -> None:
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
+    def __init__(self, dataset: Sized) -> None:
+        super().__init__(dataset, shuffle=False)
         self._resolve()
 
     def _order(self) -> list[int]:

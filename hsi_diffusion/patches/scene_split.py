@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, SplitError
-from hsi_diffusion.patches.fields import field_split, validation_fields
+from hsi_diffusion.patches.fields import validation_fields
 from hsi_diffusion.patches.split import Split
-from hsi_diffusion.patches.splits import fixed_split, fraction_of, make_split
-from hsi_diffusion.scenes import read_mask
+from hsi_diffusion.patches.splits import fixed_split, make_split
+from hsi_diffusion.scenes import Scene, read_mask
 from hsi_diffusion.scenes.labels import field_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from hsi_diffusion.scenes import Scene
 
 # int before float, so that a parser leaves a 10 as it is
 SplitSetting = str | int | float | Path | Split
@@ -61,9 +59,13 @@ def scene_split(
         The split; None for a scene without labels.
 
     Raises:
-        ConfigurationError: The settings contradict each other.
+        ConfigurationError: The settings contradict each other, or ``scene`` is none.
         SplitError: ``split`` is none of these, is one of another scene, or can't be made.
     """
+    if not isinstance(scene, Scene):
+        raise ConfigurationError(
+            f"scene must be a Scene, got {type(scene).__name__}; make_split takes a label map"
+        )
     check_split_settings(split, train_mask, test_mask, guard)
     if not scene.labels.any():
         return None
@@ -79,21 +81,6 @@ def scene_split(
         return fixed_split(scene.labels, train, test, val_fraction=val_fraction, seed=seed)
     if isinstance(split, str) and split.strip().partition(":")[0] == "images":
         return _image_split(scene, split.partition(":")[2], val_fraction, seed)
-    kind, _, fraction = str(split).strip().partition(":")
-    if kind in ("fields", "polygons"):
-        if kind == "polygons" and scene.polygons is None:
-            raise SplitError(
-                f"scene {scene.info.name!r} has no polygons: its labels came as a map; give a file "
-                "of polygons as labels, or take another split such as blocks"
-            )
-        return field_split(
-            scene.labels,
-            fraction_of(fraction or "0.4"),
-            val_fraction=val_fraction,
-            seed=seed,
-            polygons=scene.polygons if kind == "polygons" else None,
-            fields=scene.fields,
-        )
     return make_split(
         scene.labels,
         str(split) if isinstance(split, Path) else split,
@@ -101,6 +88,8 @@ def scene_split(
         guard=guard,
         val_fraction=val_fraction,
         seed=seed,
+        polygons=scene.polygons,
+        fields=scene.fields,
     )
 
 

@@ -38,7 +38,7 @@ class Split:
         test: Test pixels, likewise; may be empty.
         shape: Height and width of the scene.
         settings: How the split was made, plain data: "kind", "seed", what the kind needs, "notes"
-            (what could not be had), "per_class" (see :meth:`summary`).
+            (what could not be had), "per_class" (see :meth:`from_labels`).
 
     Raises:
         SplitError: Pixels lie outside the scene, occur twice or in two parts, nothing trains, or
@@ -94,7 +94,7 @@ class Split:
             settings: How the split was made.
 
         Returns:
-            The split.
+            The split; "per_class" is a list of {"class", "train", "val", "test"}.
 
         Raises:
             SplitError: See the class.
@@ -181,21 +181,6 @@ class Split:
             known, size=patch_size, mode="mirror" if padding == "reflect" else "constant", cval=0
         )
         return float(seen.ravel()[self.test].mean())
-
-    def summary(self) -> dict[str, Any]:
-        """Plain numbers for a report.
-
-        Returns:
-            "kind", "seed", "pixels" (number per part), "per_class" (list of {"class", "train",
-            "val", "test"}; empty where the split was not made from a label map) and "notes".
-        """
-        return {
-            "kind": self.settings.get("kind"),
-            "seed": self.settings.get("seed"),
-            "pixels": {part: len(getattr(self, part)) for part in PARTS},
-            "per_class": [dict(row) for row in self.settings.get("per_class", [])],
-            "notes": list(self.settings.get("notes", [])),
-        }
 
     def save(self, path: str | Path) -> None:
         """Write the split to an ``.npz`` file, whole or not at all."""

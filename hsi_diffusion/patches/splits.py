@@ -166,7 +166,7 @@ def fixed_split(
         train=np.concatenate(train),
         val=np.concatenate(val),
         test=np.flatnonzero(test_map & known),
-        settings={"kind": "fixed", "seed": seed, "val_fraction": val_fraction, "notes": notes},
+        settings={"kind": "fixed", "seed": int(seed), "val_fraction": val_fraction, "notes": notes},
     )
 
 
@@ -178,8 +178,8 @@ def make_split(
     patch_size: int,
     val_fraction: float = 0.2,
     guard: int | None = None,
-    train_mask: NDArray[Any] | None = None,
-    test_mask: NDArray[Any] | None = None,
+    polygons: NDArray[np.int64] | None = None,
+    fields: NDArray[np.int64] | None = None,
 ) -> Split:
     """Make the split that a setting names.
 
@@ -187,16 +187,16 @@ def make_split(
         labels: Label map, shape (H, W), 0 = unlabelled.
         spec: ``"0.1"``, a fraction of every class (:func:`fraction_split`); ``"10"``, a number of
             pixels per class (:func:`per_class_split`); ``"blocks"`` (:func:`block_split`);
-            ``"fields"`` or, with a fraction, ``"fields:0.2"`` (:func:`field_split`);
-            ``"fixed"`` (:func:`fixed_split` with the two masks). Numbers may be given as numbers,
-            also 10.0, into which programs turn a 10.
+            ``"fields"`` or ``"polygons"``, or, with a fraction, ``"fields:0.2"``
+            (:func:`field_split`). Numbers may be given as numbers, also 10.0, into which programs
+            turn a 10.
         seed: Names the draw.
         patch_size: Side of the largest patches that will be cut, for the guard of "blocks".
         val_fraction: Fraction of the label budget that validates.
         guard: Pixels between what is labelled and what is tested, for "blocks"; None takes
             ``patch_size // 2``, which keeps training pixels out of the test patches.
-        train_mask: Training map, for "fixed".
-        test_mask: Test map, for "fixed".
+        polygons: Number of each pixel's polygon, shape (H, W), for "polygons".
+        fields: Number of each pixel's field, shape (H, W), for "fields"; None: connected areas.
 
     Returns:
         The split.
@@ -215,15 +215,21 @@ def make_split(
             seed=seed,
         )
     kind, _, fraction = text.partition(":")
-    if kind == "fields":
-        return field_split(
-            labels, fraction_of(fraction or "0.4"), val_fraction=val_fraction, seed=seed
+    if kind == "polygons" and polygons is None:
+        raise SplitError(
+            "the labels have no polygons, they came as a map; give a file of polygons as labels, "
+            "or take another split such as blocks"
         )
-    if text == "fixed":
-        if train_mask is None:
-            raise SplitError('the split "fixed" needs train_mask: this scene or call has none')
-        return fixed_split(labels, train_mask, test_mask, val_fraction=val_fraction, seed=seed)
-    number = fraction_of(text)
+    if kind in ("fields", "polygons"):
+        return field_split(
+            labels,
+            _fraction_of(fraction or "0.4"),
+            val_fraction=val_fraction,
+            seed=seed,
+            polygons=polygons if kind == "polygons" else None,
+            fields=fields,
+        )
+    number = _fraction_of(text)
     if 0 < number < 1:
         return fraction_split(labels, number, val_fraction=val_fraction, seed=seed)
     if number >= 1 and text.isdecimal():
@@ -235,7 +241,7 @@ def make_split(
     )
 
 
-def fraction_of(text: str) -> float:
+def _fraction_of(text: str) -> float:
     """The number that a text is; nan for others."""
     try:
         return float(text)
@@ -245,6 +251,8 @@ def fraction_of(text: str) -> float:
 
 def _split_hint(text: str, number: float) -> str:
     """What somebody who wrote ``text`` probably meant, for the end of a message."""
+    if text in ("fixed", "images"):
+        return "; scene_split makes this one, of a scene"
     if number == 1:
         return "; the share of all pixels leaves none to test, and one pixel per class is 1"
     if text.endswith("%"):
@@ -292,7 +300,7 @@ def _random_split(
         train=np.concatenate(train),
         val=np.concatenate(val),
         test=np.concatenate(test),
-        settings={**settings, "seed": seed, "val_fraction": val_fraction, "notes": notes},
+        settings={**settings, "seed": int(seed), "val_fraction": val_fraction, "notes": notes},
     )
 
 

@@ -8,7 +8,6 @@ from .reading import SECTIONS as SECTIONS
 from .reading import Location as Location
 from .reading import merge as merge
 from .reading import methods as methods
-from .reading import parse_assignment as parse_assignment
 from .reading import parse_yaml as parse_yaml
 from .reading import preset_file as preset_file
 from .reading import preset_for as preset_for

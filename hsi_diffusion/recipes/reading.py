@@ -153,32 +153,6 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
-    """The change of settings that KEY=VALUE means: dots lead into sections, the value is YAML.
-
-    Example:
-        >>> parse_assignment("pretrain.steps=500")
-        {'pretrain': {'steps': 500}}
-
-    Raises:
-        ConfigurationError: The text is no such assignment.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigurationError(f"--set must look like KEY=VALUE, got {text!r}")
-    try:
-        change: Any = parse_yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(
-            f"--set {key}: the value must be valid YAML, such as 3, 0.5, name or '[1, 2]', "
-            f"got {value!r}"
-        ) from error
-    for part in reversed(key.split(".")):
-        change = {part: change}
-    plain: dict[str, Any] = change
-    return plain
-
-
 def _based(method: Location, preset: str, above: tuple[str, ...]) -> dict[str, Any]:
     """A preset laid over its base, that of the methods ``above``."""
     if str(method) in above:

@@ -52,28 +52,21 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
         values = by_seed(measurements, value)
         return [list(values.get((method, columns[0]), {}).values()) for method in methods]
 
-    def of_class(index: int) -> list[list[float]]:
-        def accuracy(m: Measurement) -> float | None:
-            found = class_accuracies(m, len(class_names))
-            return None if found is None else found[index]
+    def percents(value: Callable[[Measurement], float | None]) -> list[list[float]]:
+        return [[100 * fraction for fraction in cell] for cell in of_methods(value)]
 
-        return of_methods(accuracy)
+    def of_class(index: int) -> list[list[float]]:
+        unknown = [None] * len(class_names)
+        return percents(lambda m: (class_accuracies(m, len(class_names)) or unknown)[index])
 
     def of_score(name: str) -> list[list[float]]:
-        return of_methods(lambda m: m.figures.get(name))
+        return percents(lambda m: m.figures.get(name))
 
-    fractions = [
-        *((f"{index + 1} {name}", of_class(index)) for index, name in enumerate(class_names)),
-        *((short, of_score(name)) for name, short in SCORES.items()),
-    ]
     scored = [
-        (label, [[100 * value for value in cell] for cell in cells]) for label, cells in fractions
+        *((f"{index + 1} {name}", of_class(index)) for index, name in enumerate(class_names)),
+        *((label, of_score(name)) for name, label in SCORES.items()),
     ]
-    others = [
-        (label, [[100 * value for value in cell] for cell in of_score(name)])
-        for name, label in FIGURES.items()
-        if name not in SCORES
-    ]
+    others = [(label, of_score(name)) for name, label in FIGURES.items() if name not in SCORES]
     seeds = [f"{len(values)}" for values in of_methods(lambda m: m.seed)]
     rows = [
         *((label, *map(spread, cells)) for label, cells in scored),

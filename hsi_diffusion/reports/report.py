@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -62,11 +63,12 @@ DISJOINT = (
 """What a split into blocks keeps apart, and what not."""
 
 
-class SplitReport(TypedDict):
-    """What :meth:`hsi_diffusion.patches.Split.summary` gives, plus the leakage.
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """Which pixels train, validate and test, and what the classifier sees of the others.
 
-    Keys:
-        kind: Kind of the split.
+    Attributes:
+        kind: Kind of the split; None where it does not say.
         seed: Its seed.
         pixels: Number of pixels in "train", "val" and "test".
         per_class: For each class {"class", "train", "val", "test"}; may be empty.
@@ -83,7 +85,7 @@ class SplitReport(TypedDict):
             split by fields.
     """
 
-    kind: str
+    kind: str | None
     seed: int | None
     pixels: Mapping[str, int]
     per_class: Sequence[Mapping[str, int]]
@@ -95,7 +97,8 @@ class SplitReport(TypedDict):
     fields: Sequence[Mapping[str, int]]
 
 
-class CandidateReport(TypedDict):
+@dataclass(frozen=True)
+class CandidateReport:
     """One candidate of a choice: its name and what it reached on the validation pixels."""
 
     name: str
@@ -103,10 +106,11 @@ class CandidateReport(TypedDict):
     loss: float | None
 
 
-class ChoiceReport(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class ChoiceReport:
     """A setting that the run chose by itself.
 
-    Keys:
+    Attributes:
         what: What was chosen, such as "Timestep and level of the features".
         chosen: The chosen candidate, such as "t = 100, level 2".
         how: A sentence on how, such as "By the overall accuracy on the validation pixels ...".
@@ -116,13 +120,14 @@ class ChoiceReport(TypedDict):
     what: str
     chosen: str
     how: str
-    candidates: Sequence[CandidateReport]
+    candidates: Sequence[CandidateReport] = ()
 
 
-class RunReport(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
     """Everything a report tells, as plain data.
 
-    Keys:
+    Attributes:
         title: Headline, such as "spectraldiff on Indian Pines".
         image: The size of the image and what else is known of it, a sentence.
         metrics: For each method its metrics on the test pixels, as
@@ -164,7 +169,7 @@ def write_report(path: str | Path, run: RunReport) -> None:
         run: What to tell.
 
     Raises:
-        ConfigurationError: If keys are missing or unknown, or their values don't fit together.
+        ConfigurationError: If values don't fit together.
     """
     folder = Path(path).parent
     images = {what: file for what, file in IMAGES.items() if (folder / file).is_file()}
@@ -179,30 +184,24 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
         images: Caption and file, relative to the report, of each image to show.
 
     Raises:
-        ConfigurationError: If keys are missing or unknown, or their values don't fit together.
+        ConfigurationError: If values don't fit together.
     """
-    keys = set(RunReport.__annotations__)
-    if wrong := sorted(keys ^ set(run)):
-        problem = "needs the key" if wrong[0] in keys else "does not know the key"
-        raise ConfigurationError(
-            f"a report {problem} {wrong[0]!r}; its keys are {', '.join(sorted(keys))}"
-        )
-    if not run["metrics"]:
+    if not run.metrics:
         raise ConfigurationError("metrics must hold at least one method, got none")
     sections = [
-        f"# {run['title']}",
+        f"# {run.title}",
         _summary(run),
-        run["image"],
+        run.image,
         "## Results",
         LEGEND,
-        results_table(run["metrics"]).to_markdown(),
-        *_learned(run["metrics"]),
+        results_table(run.metrics).to_markdown(),
+        *_learned(run.metrics),
         CLASSES,
-        class_table(run["metrics"], run["class_names"]).to_markdown(),
+        class_table(run.metrics, run.class_names).to_markdown(),
         *_images(images),
-        *_split(run["split"], run["class_names"], run["metrics"]),
-        *_choices(run["choices"]),
-        *_timesteps(run["timesteps"]),
+        *_split(run.split, run.class_names, run.metrics),
+        *_choices(run.choices),
+        *_timesteps(run.timesteps),
         *_repeat(run),
     ]
     return "\n\n".join(sections) + "\n"
@@ -254,15 +253,15 @@ def leakage_sentence(
 
 def _summary(run: RunReport) -> str:
     """One sentence: what was reached, against which control, and whether it is more than chance."""
-    (method, metrics), *others = run["metrics"].items()
-    reached, tested = metrics.get("overall_accuracy"), run["split"]["pixels"]["test"]
+    (method, metrics), *others = run.metrics.items()
+    reached, tested = metrics.get("overall_accuracy"), run.split.pixels["test"]
     text = (
         f"**{readable(method).capitalize()}: overall accuracy {percent(reached)} %** on "
         f"{tested:,} test pixels"
     )
     untested = [
-        run["class_names"][counts["class"] - 1]
-        for counts in run["split"]["per_class"]
+        run.class_names[counts["class"] - 1]
+        for counts in run.split.per_class
         if counts["test"] == 0
     ]
     if untested:
@@ -306,31 +305,31 @@ def _images(images: Mapping[str, str]) -> list[str]:
 def _split(
     split: SplitReport, class_names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    pixels = split["pixels"]
-    seed = "" if split["seed"] is None else f", seed {split['seed']}"
+    pixels = split.pixels
+    seed = "" if split.seed is None else f", seed {split.seed}"
     sizes = (
-        f"Kind: {split['kind']}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
+        f"Kind: {split.kind}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
         f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
     )
-    patch_size, blocks = split["patch_size"], split["kind"] == "blocks"
-    leakage = leakage_sentence(split["leakage"], patch_size, split["nearest"])
+    patch_size, blocks = split.patch_size, split.kind == "blocks"
+    leakage = leakage_sentence(split.leakage, patch_size, split.nearest)
     if blocks and patch_size is not None:
         leakage = f"{leakage} {DISJOINT}"
     sections = ["## Split", sizes, leakage]
-    if not math.isnan(split["labelled_fields"]):
-        others = round((1 - split["labelled_fields"]) * pixels["test"])
+    if not math.isnan(split.labelled_fields):
+        others = round((1 - split.labelled_fields) * pixels["test"])
         sections.append(
-            f"{percent(split['labelled_fields'])} % of the test pixels lie in a field (connected "
+            f"{percent(split.labelled_fields)} % of the test pixels lie in a field (connected "
             "area of one class) that also holds training or validation pixels"
             f"{_unseen(metrics, others)}."
         )
-    if split["fields"]:
+    if split.fields:
         sections.append("Fields of each class in each part:")
-        sections.append(split_table(split["fields"], class_names).to_markdown())
-    if split["per_class"]:
-        sections.append(split_table(split["per_class"], class_names).to_markdown())
-    if split["notes"]:
-        sections.append("\n".join(f"- {note}" for note in split["notes"]))
+        sections.append(split_table(split.fields, class_names).to_markdown())
+    if split.per_class:
+        sections.append(split_table(split.per_class, class_names).to_markdown())
+    if split.notes:
+        sections.append("\n".join(f"- {note}" for note in split.notes))
     return sections
 
 
@@ -350,16 +349,11 @@ def _unseen(metrics: Mapping[str, Mapping[str, Any]], pixels: int) -> str:
 def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
     sections = ["## Chosen on the way"] if choices else []
     for choice in choices:
-        sections.append(f"**{choice['what']}: {choice['chosen']}.** {choice['how']}")
-        candidates = choice["candidates"]
-        if candidates:
+        sections.append(f"**{choice.what}: {choice.chosen}.** {choice.how}")
+        if choice.candidates:
             rows = tuple(
-                (
-                    candidate["name"],
-                    percent(candidate["overall_accuracy"]),
-                    _number(candidate["loss"]),
-                )
-                for candidate in candidates
+                (one.name, percent(one.overall_accuracy), _number(one.loss))
+                for one in choice.candidates
             )
             table = TextTable(("candidate", "validation OA", "validation loss"), rows)
             sections.append(table.to_markdown())
@@ -380,18 +374,17 @@ def _timesteps(table: TextTable | None) -> list[str]:
 
 def _repeat(run: RunReport) -> list[str]:
     try:
-        settings = yaml.safe_dump(dict(run["settings"]), sort_keys=False, allow_unicode=True)
+        settings = yaml.safe_dump(dict(run.settings), sort_keys=False, allow_unicode=True)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"settings must be plain data: {error}") from error
-    timings = run["timings"]
-    rows = [(readable(stage), _duration(seconds)) for stage, seconds in timings.items()]
-    rows.append(("all", _duration(sum(timings.values()))))
+    rows = [(readable(stage), _duration(seconds)) for stage, seconds in run.timings.items()]
+    rows.append(("all", _duration(sum(run.timings.values()))))
     session = "The run was stopped and went on; these are the times of its last session only:"
     return [
         "## To repeat it",
-        f"```bash\n{run['command']}\n```",
-        f"Machine: {run['hardware']}",
-        *([session] if run["resumed"] else []),
+        f"```bash\n{run.command}\n```",
+        f"Machine: {run.hardware}",
+        *([session] if run.resumed else []),
         TextTable(("stage", "time"), tuple(rows)).to_markdown(),
         "Settings:",
         f"```yaml\n{settings}```",

@@ -258,8 +258,8 @@ def split_table(per_class: Sequence[Mapping[str, int]], class_names: Sequence[st
     """Pixels of every class in training, validation and test.
 
     Args:
-        per_class: As :meth:`~hsi_diffusion.patches.Split.summary` gives it: for each class a
-            mapping with ``"class"`` (1..K), ``"train"``, ``"val"`` and ``"test"``.
+        per_class: For each class a mapping with ``"class"`` (1..K), ``"train"``, ``"val"`` and
+            ``"test"``, as in the settings of a :class:`~hsi_diffusion.patches.Split`.
         class_names: K names.
 
     Raises:

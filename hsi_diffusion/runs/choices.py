@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from hsi_diffusion.reports import CandidateReport, ChoiceReport
+
 if TYPE_CHECKING:
-    from hsi_diffusion.reports import ChoiceReport
     from hsi_diffusion.runs.result import Outcome, RunResult
 
 DESCRIBED = ("name", "rows", "channels", "each", "network", "parameters")
@@ -40,12 +41,11 @@ def _own_choices(learned: str, outcome: Outcome | None) -> list[ChoiceReport]:
         return []
     values = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in chosen.items()]
     return [
-        {
-            "what": f"What {described['name']} chose itself on {learned}",
-            "chosen": ", ".join(values),
-            "how": "By the labels that it learned from. Test pixels were not looked at.",
-            "candidates": [],
-        }
+        ChoiceReport(
+            what=f"What {described['name']} chose itself on {learned}",
+            chosen=", ".join(values),
+            how="By the labels that it learned from. Test pixels were not looked at.",
+        )
     ]
 
 
@@ -58,12 +58,9 @@ def _graph_choices(what: str, outcome: Outcome, result: RunResult) -> list[Choic
         "looked at."
     )
     return [
-        {
-            "what": quantity,
-            "chosen": value,
-            "how": chosen if several else "Given by the settings.",
-            "candidates": [],
-        }
+        ChoiceReport(
+            what=quantity, chosen=value, how=chosen if several else "Given by the settings."
+        )
         for quantity, value, several in (
             (
                 f"Weight of graphs of {what} where labels are spread",
@@ -97,20 +94,21 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
     given = "Given by the settings."
     if scored and len(record.choice.trials) == 1:
         how = f"{given} Its score: by{how[2:]}"
-    return {
-        "what": what,
-        "chosen": str(record.choice.best),
-        "how": how if scored else given,
-        "candidates": [
-            {
-                "name": str(trial.candidate),
-                "overall_accuracy": trial.score.accuracy,
-                "loss": None if math.isnan(loss := trial.score.loss) else loss,
-            }
-            for trial in record.choice.trials
-            if scored
-        ],
-    }
+    candidates = [
+        CandidateReport(
+            str(trial.candidate),
+            trial.score.accuracy,
+            None if math.isnan(loss := trial.score.loss) else loss,
+        )
+        for trial in record.choice.trials
+        if scored
+    ]
+    return ChoiceReport(
+        what=what,
+        chosen=str(record.choice.best),
+        how=how if scored else given,
+        candidates=candidates,
+    )
 
 
 def _short(value: Any) -> str:

@@ -75,7 +75,7 @@ class RunLogger:
         group: Name of the runs that W&B shows together with this one; None: no group.
 
     Raises:
-        ConfigurationError: There is no logger of that kind.
+        ConfigurationError: There is no such logger, or it can't be used, see :func:`check_logger`.
     """
 
     def __init__(
@@ -86,8 +86,7 @@ class RunLogger:
         config: Mapping[str, Any],
         group: str | None = None,
     ) -> None:
-        if kind not in LOGGERS:
-            raise ConfigurationError(f"logger must be one of {', '.join(LOGGERS)}, got {kind!r}")
+        check_logger(kind)
         self.kind = kind
         self.folder = Path(folder)
         self.name = name

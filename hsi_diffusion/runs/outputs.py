@@ -20,6 +20,8 @@ from hsi_diffusion.patches import blur_radius, in_labelled_fields
 from hsi_diffusion.reports import (
     TRAINING_ACCURACY,
     UNSEEN_FIELDS,
+    RunReport,
+    SplitReport,
     class_spectra,
     class_table,
     classification_map,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from hsi_diffusion.patches import Split
     from hsi_diffusion.runs.loggers import RunLogger
     from hsi_diffusion.runs.result import Outcome, RunResult
     from hsi_diffusion.scenes import Scene
@@ -61,7 +64,6 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
     record = result.method.record
     seen = _seen(result)
     leakage = None if seen is None else split.leakage(seen, settings.classifier.padding)
-    summary = split.summary()
     results = _results(result)
     split.save(folder / "split.npz")
     kind = np.min_scalar_type(scene.num_classes)  # uint8 up to 255 classes
@@ -79,43 +81,36 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         for name, figure in _figures(result, timesteps).items():
             save_both(figure, folder / f"{name}.png")
             logger.figure(name, figure)
-    write_report(
-        folder / "report.md",
-        {
-            "title": f"{settings.method} on {scene.info.title}",
-            "image": _image(scene),
-            "metrics": results,
-            "class_names": scene.info.class_names,
-            "split": {
-                "kind": summary["kind"],
-                "seed": summary["seed"],
-                "pixels": summary["pixels"],
-                "per_class": summary["per_class"],
-                "notes": summary["notes"],
-                "patch_size": seen,
-                "leakage": leakage,
-                "nearest": _nearest(result),
-                "fields": split.settings.get("fields", []),
-                "labelled_fields": float(
-                    in_labelled_fields(split, scene.labels, scene.fields).mean()
-                ),
-            },
-            "choices": choices(result),
-            "timesteps": None
-            if weights is None
-            else timestep_table(weights, timesteps, scene.labels, scene.info.class_names),
-            "settings": _settings(result),
-            "timings": result.seconds,
-            "resumed": result.resumed,
-            "hardware": describe_hardware(),
-            "command": shlex.join(
-                [
-                    *("hsi-diffusion", "run", "--config", str(folder / "config.yaml")),
-                    *("--out", f"{folder}-again"),
-                ]
-            ),
-        },
+    fields = in_labelled_fields(split, scene.labels, scene.fields)
+    again = ["--config", str(folder / "config.yaml"), "--out", f"{folder}-again"]
+    report = RunReport(
+        title=f"{settings.method} on {scene.info.title}",
+        image=_image(scene),
+        metrics=results,
+        class_names=scene.info.class_names,
+        split=SplitReport(
+            kind=split.settings.get("kind"),
+            seed=split.settings.get("seed"),
+            pixels=_pixels(split),
+            per_class=split.settings.get("per_class", ()),
+            notes=split.settings.get("notes", ()),
+            patch_size=seen,
+            leakage=leakage,
+            nearest=_nearest(result),
+            labelled_fields=float(fields.mean()),
+            fields=split.settings.get("fields", ()),
+        ),
+        choices=choices(result),
+        timesteps=None
+        if weights is None
+        else timestep_table(weights, timesteps, scene.labels, scene.info.class_names),
+        settings=_settings(result),
+        timings=result.seconds,
+        resumed=result.resumed,
+        hardware=describe_hardware(),
+        command=f"hsi-diffusion run {shlex.join(again)}",
     )
+    write_report(folder / "report.md", report)
     _log(result, results, folder, logger)
     found = plain_data(_summary(result, results, leakage))
     write_text(folder / "metrics.json", json.dumps(found, indent=2, allow_nan=False))
@@ -178,16 +173,13 @@ def _log(
     """Tell the logger what was found: method and control under names of their own."""
     method, *control = results.values()
     logger.metrics("test", method)
-    columns, names = ["class", "test/accuracy"], result.scene.info.class_names
-    rows = [list(pair) for pair in zip(names, method["per_class_accuracy"], strict=True)]
     if control:
         logger.metrics("control/test", control[0])
         name = "overall_accuracy"
         logger.metrics("difference", {name: method[name] - control[0][name]})
-        columns.append("control/test/accuracy")
-        rows = [
-            [*row, value] for row, value in zip(rows, control[0]["per_class_accuracy"], strict=True)
-        ]
+    columns = ("class", "test/accuracy", "control/test/accuracy")[: 1 + len(results)]
+    accuracies = (held["per_class_accuracy"] for held in results.values())
+    rows = list(zip(result.scene.info.class_names, *accuracies, strict=True))
     logger.table("test/accuracy_of_each_class", columns, rows)
     logger.metrics("validation", validation(result.method))
     best = result.method.record.choice.best
@@ -216,7 +208,6 @@ def _summary(
     if result.control is not None:
         summary["raw_bands"]["found"] = _found(result.control)
         costs["control"] = _costs(result.control)
-    split = result.split
     info = result.scene.info
     return {
         **summary,
@@ -226,11 +217,16 @@ def _summary(
         ],
         "validation": validation(result.method),
         "leakage": leakage,
-        "pixels": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+        "pixels": _pixels(result.split),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "resumed": result.resumed,
         "costs": costs,
     }
+
+
+def _pixels(split: Split) -> dict[str, int]:
+    """How many pixels each part of a split has."""
+    return {part: len(getattr(split, part)) for part in ("train", "val", "test")}
 
 
 def _found(outcome: Outcome) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import list_arrays, parse_location, read_array
 from hsi_diffusion.scenes.resampling import resample_bands
 from hsi_diffusion.scenes.roi import read_roi
-from hsi_diffusion.scenes.sampling import sample_scene
 from hsi_diffusion.scenes.scene import Scene
 from hsi_diffusion.scenes.simulated import simulate_campaign, simulate_scene
 
@@ -41,7 +40,6 @@ __all__ = [
     "read_roi",
     "register_scene",
     "resample_bands",
-    "sample_scene",
     "scene_info",
     "simulate_campaign",
     "simulate_scene",

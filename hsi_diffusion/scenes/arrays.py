@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -103,7 +104,7 @@ def _of_data_array(source: Any, axes: str | None, ndim: int) -> Raster:
                 units = str(coords[name].attrs.get("units", ""))
                 facts["wavelengths"] = in_nanometres(coords[name].values, units)
                 break
-    return Raster.of(*_whole(raster), **facts)
+    return replace(raster, **facts)
 
 
 def _axes_of(dims: list[str]) -> str:
@@ -114,10 +115,6 @@ def _axes_of(dims: list[str]) -> str:
     axes = "".join(letter or (left.pop(0) if left else "") for letter in letters)
     usual = "HWC"[: max(2, len(dims))]
     return axes if sorted(axes) == sorted(usual) else usual
-
-
-def _whole(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    return raster.window(slice(None), slice(None))
 
 
 def _reference_of(source: Any, dims: list[str], axes: str) -> Georeference | None:

@@ -23,7 +23,7 @@ from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
 from hsi_diffusion.scenes.resampling import resample_bands
 from hsi_diffusion.scenes.scene import Scene, check_same_size
-from hsi_diffusion.scenes.search import SceneFiles
+from hsi_diffusion.scenes.search import SceneFiles, joined
 from hsi_diffusion.scenes.vector import Labels
 from hsi_diffusion.scenes.wavelengths import read_wavelengths
 from hsi_diffusion.scenes.windows import draw_windows
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.raster import Raster
-    from hsi_diffusion.scenes.search import LabelLocation
+    from hsi_diffusion.scenes.search import Location
 
 
 MANY_BANDS = 600
@@ -72,11 +72,11 @@ def load_scene(
         fetch_scene(info, root)
     files = SceneFiles(info, root)
     where = files.cube()
-    label_location = files.labels(where)
-    for path in dict.fromkeys([where.path, *(found.path for found in label_location.maps)]):
+    label_maps = files.labels(where)
+    for path in dict.fromkeys(found.path for found in (where, *label_maps)):
         files.warn_if_altered(path)
     cube = read_array(where.path, where.key)
-    labels, *fixed = _read_labels(info, label_location)
+    labels, *fixed = _read_labels(info, label_maps)
     train, test = fixed or (None, None)
     return Scene(cube, labels, info, train, test)
 
@@ -142,8 +142,14 @@ def load_custom_scene(
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
         resample: Resample further images to the wavelengths of the first, see
             :func:`~hsi_diffusion.scenes.resample_bands`.
-        sample: Take windows of so many pixels, as :func:`~hsi_diffusion.scenes.sample_scene` does,
-            and never the whole image; None: the whole.
+        sample: For an image that is too large for memory: take windows of about so many pixels,
+            which are all that is read; None: the whole image. The windows lie on a grid, are read
+            with a margin of 12 pixels, and are kept apart by pixels without data, so that no patch
+            up to 25 x 25 sees two of them. Three quarters of them are windows with labels, as far
+            as there are so many, each class in turn; the others are drawn at random from the rest.
+            Of a field that several windows cut, the scene's ``fields`` know the pieces as one. A
+            split into blocks keeps its distance inside of the sampled scene, where neighbours need
+            not be neighbours on the ground.
 
     Raises:
         SceneError: The arrays or the facts don't fit together.
@@ -333,11 +339,11 @@ def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDA
     return array if array.dtype == np.bool_ else mask
 
 
-def _read_labels(info: SceneInfo, location: LabelLocation) -> list[NDArray[Any]]:
+def _read_labels(info: SceneInfo, locations: Sequence[Location]) -> list[NDArray[Any]]:
     """Labels 1..K, and the pixels of the fixed split, train and test, if the labels came as one."""
     maps = [
         close_gaps(as_label_map(read_array(*found), str(found)), info.class_ids, str(found))
-        for found in location.maps
+        for found in locations
     ]
     if len(maps) == 1:
         return maps
@@ -345,7 +351,8 @@ def _read_labels(info: SceneInfo, location: LabelLocation) -> list[NDArray[Any]]
     shared = int(np.count_nonzero((train > 0) & (test > 0)))
     if shared:
         raise SceneError(
-            f"the training and test pixels of {location} must be disjoint, they share {shared}"
+            f"the training and test pixels of {joined(locations)} must be disjoint, they share "
+            f"{shared}"
         )
     labels = train + test
     if info.split_class_order is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -104,7 +104,7 @@ def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             values = read_array(path, key)
-    return Raster.of(turned(values, axes, ndim), path=path)
+    return replace(raster_of(values, axes, ndim), path=path)
 
 
 @isolated
@@ -165,15 +165,6 @@ def _checked(raster: Raster, ndim: int) -> Raster:
         f"{raster.path} holds no {ndim}-D array of real numbers; there is: "
         f"{raster.path} {raster.shape if raster.stored_bands > 1 else raster.shape[:2]}"
     )
-
-
-def turned(values: NDArray[Any], axes: str | None, ndim: int = 3) -> NDArray[Any]:
-    """A view of an array as (H, W, bands); of a label map as (H, W, 1)."""
-    if ndim == 2:
-        return values[:, :, None] if values.ndim == 2 else values
-    if axes is not None and values.ndim == 3:
-        return values.transpose([axes.index(axis) for axis in "HWC"])
-    return values
 
 
 def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:

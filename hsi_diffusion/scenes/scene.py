@@ -209,19 +209,10 @@ def shorten(values: Sequence[object]) -> str:
 
 
 def _describe_not_finite(cube: NDArray[Any]) -> str:
-    nan = infinite = pixels = 0
-    first: tuple[int, int, int] | None = None
-    for row, line in enumerate(cube):
-        bad = ~np.isfinite(line)
-        if not bad.any():
-            continue
-        if first is None:
-            column, band = np.argwhere(bad)[0]
-            first = (row, int(column), int(band))
-        missing = int(np.count_nonzero(np.isnan(line)))
-        nan += missing
-        infinite += int(np.count_nonzero(bad)) - missing
-        pixels += int(np.count_nonzero(bad.any(axis=1)))
+    bad = ~np.isfinite(cube)
+    nan, infinite = np.count_nonzero(np.isnan(cube)), np.count_nonzero(np.isinf(cube))
+    pixels = np.count_nonzero(bad.any(axis=2))
+    first = tuple(map(int, np.unravel_index(bad.argmax(), bad.shape)))
     return (
         f"cube must be finite, got {nan} NaN and {infinite} infinite values in {pixels} pixels, "
         f"the first at (row, column, band) {first}; replace them (for example by the mean of the "

@@ -37,13 +37,9 @@ class Location(NamedTuple):
         return f"{self.path}:{self.key}" if self.key else str(self.path)
 
 
-class LabelLocation(NamedTuple):
-    """Where a label map stands: whole, or as the two maps (train, test) of a fixed split."""
-
-    maps: tuple[Location, ...]
-
-    def __str__(self) -> str:
-        return " + ".join(map(str, self.maps))
+def joined(locations: Iterable[Location]) -> str:
+    """The places of a label map for a message."""
+    return " + ".join(map(str, locations))
 
 
 class SceneFiles:
@@ -109,11 +105,11 @@ class SceneFiles:
             raise self._missing(f"cube of shape {shape}", "cube", others)
         path = _only({location.path for location in found}, found, f"cube of {self.info.name!r}")
         location = self._in_file(path, shape, self.info.cube_keys)
-        self._warn("cube", location)
+        self._warn("cube", str(location))
         return location
 
-    def labels(self, cube: Location) -> LabelLocation:
-        """Where the label map stands.
+    def labels(self, cube: Location) -> tuple[Location, ...]:
+        """Where the label map stands: whole, or as the two maps (train, test) of a fixed split.
 
         Args:
             cube: Where the cube stands; of several label maps, the one beside it is meant.
@@ -127,19 +123,19 @@ class SceneFiles:
         shape = self.info.shape[:2]
         maps = [self._in_file(path, shape, self.info.label_keys) for path in official if path]
         if maps:
-            return LabelLocation(tuple(maps))
+            return tuple(maps)
         found = self._packed_labels()
         if not found and "train_labels" in self.info.roles:
             # a lone map must not pass for the whole of a scene that is published as a split
             role: FileRole = "train_labels" if train is None else "test_labels"
             raise self._missing("test pixels" if train else "training pixels", role)
         if not found:
-            found = [LabelLocation((location,)) for location in self._with_shape(shape)]
+            found = [(location,) for location in self._with_shape(shape)]
         if not found:
             raise self._missing(f"label map of shape {shape}", "labels")
-        beside = [location for location in found if location.maps[0].path == cube.path]
-        choice = _only(beside or found, found, f"label map of {self.info.name!r}")
-        self._warn("label map", choice)
+        beside = [maps for maps in found if maps[0].path == cube.path]
+        choice = _only(beside or found, map(joined, found), f"label map of {self.info.name!r}")
+        self._warn("label map", joined(choice))
         return choice
 
     @cached_property
@@ -167,12 +163,12 @@ class SceneFiles:
             if found == shape
         ]
 
-    def _packed_labels(self) -> list[LabelLocation]:
+    def _packed_labels(self) -> list[tuple[Location, ...]]:
         """Label maps under the names that the widespread packings of the scene give them."""
         shape = self.info.shape[:2]
         names = [*self.info.split_keys, *((key,) for key in self.info.label_keys)]
         return [
-            LabelLocation(tuple(Location(path, key) for key in keys))
+            tuple(Location(path, key) for key in keys)
             for path, arrays in self._arrays.items()
             for keys in names
             if all(arrays.get(key) == shape for key in keys)
@@ -202,7 +198,7 @@ class SceneFiles:
             f"{self.info.homepage or 'its provider'} and put it into {self.home}"
         )
 
-    def _warn(self, what: str, location: Location | LabelLocation) -> None:
+    def _warn(self, what: str, location: str) -> None:
         warnings.warn(
             f"scene {self.info.name!r}: the {what} is taken from {location}, which is not the "
             f"published file; its values, classes or orientation may differ",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,8 @@ def draw_windows(
     pixels: int,
     side: int = 64,
     margin: int = 12,
-    seed: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.bool_], list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Put windows of a large image together, see :func:`~hsi_diffusion.scenes.sample_scene`.
+    """Put windows of a large image together, see :func:`~hsi_diffusion.scenes.load_custom_scene`.
 
     Args:
         image: The image.
@@ -37,7 +37,6 @@ def draw_windows(
         pixels: Pixels of the result, about.
         side: Side of a window without its margin.
         margin: Pixels around it that are read with it.
-        seed: Names the draw of the windows.
 
     Returns:
         Values of shape (h, w, bands), filled where there is no data; which pixels hold data, shape
@@ -58,7 +57,7 @@ def draw_windows(
     bands = image.bands
     step = side + 3 * margin  # two margins, and a gap
     number = max(1, pixels // step**2)
-    chosen = _chosen(labels, side, number, np.random.default_rng(stable_seed("windows", seed)))
+    chosen = _chosen(labels, side, number, np.random.default_rng(stable_seed("windows", 0)))
     across = math.ceil(math.sqrt(len(chosen)))
     shape = (math.ceil(len(chosen) / across) * step, across * step)
     cube, there = np.zeros((*shape, bands), dtype=image.dtype), np.zeros(shape, dtype=bool)
@@ -98,19 +97,15 @@ def _chosen(
         for column in range(0, labels.shape[1], side)
     ]
     order = [corners[place] for place in random.permutation(len(corners))]
-    held = {
-        (row, column): np.unique(labels[row : row + side, column : column + side])
-        for row, column in order
-    }
-    seen: dict[int, int] = {}
-    ranked: list[tuple[int, tuple[int, int]]] = []
-    for corner in order:  # the nth window of its rarest class so far
-        classes = [int(label) for label in held[corner] if label > 0]
+    seen = Counter[int]()
+    turns = {}  # when a window comes: as the nth one of its rarest class so far
+    for row, column in order:
+        window = labels[row : row + side, column : column + side]
+        classes = np.unique(window[window > 0]).tolist()
         if classes:
-            ranked.append((min(seen.get(label, 0) for label in classes), corner))
-            for label in classes:
-                seen[label] = seen.get(label, 0) + 1
-    labelled = [corner for _, corner in sorted(ranked, key=lambda pair: pair[0])]
+            turns[row, column] = min(seen[label] for label in classes)
+            seen.update(classes)
+    labelled = sorted(turns, key=lambda corner: turns[corner])
     first = labelled[: max(1, 3 * number // 4)]
     taken = set(first)
     others = [corner for corner in order if corner not in taken]

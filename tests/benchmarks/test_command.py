@@ -437,6 +437,22 @@ def test_a_failed_run_is_reported_and_skipped(
     assert len(figures(tmp_path / "out")) == 2
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("=3", "--set must look like KEY=VALUE, got '=3'"),
+        ("classifier.steps=[1", "classifier.steps must be valid YAML"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], assignment: str, message: str
+) -> None:
+    given = ["--methods", "knn", "--set", assignment, "--out", str(tmp_path / "out")]
+    assert benchmark(given) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_it_needs_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark([]) == 2
     assert "name the methods to compare (--methods, of cnn1d" in capsys.readouterr().err

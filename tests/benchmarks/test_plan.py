@@ -214,6 +214,20 @@ def test_rows_of_one_name_are_refused(method: dict[str, Any], twice: str) -> Non
         benchmark_cells(settings)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"set": {"features": {"keep": "all"}}},
+        {"methods": [{"method": "diffcrn", "set": {"features": {"keep": "all"}}}]},
+        {"methods": [{"method": "diffcrn", "vary": {"features.keep": ["all"]}}]},
+    ],
+)
+def test_feature_files_are_not_kept(changes: dict[str, Any]) -> None:
+    settings = BenchmarkSettings.from_dict({**SIMPLE, **changes})
+    with pytest.raises(ConfigurationError, match=r"must not change features\.keep"):
+        benchmark_cells(settings)
+
+
 def test_a_denoiser_for_all_is_for_those_that_have_one() -> None:
     settings = BenchmarkSettings.from_dict({**SIMPLE, "set": {"pretrained": "a.ckpt"}})
     found = {cell.row: cell.settings.pretrained for cell in benchmark_cells(settings)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -70,6 +70,7 @@ def test_it_learns_pixels_and_gives_probabilities_of_any() -> None:
     some = np.array([80, 3, 3])
     np.testing.assert_allclose(model.predict(cube(), some), found[some], atol=1e-6)
     assert model.predict(cube()[:5, :6]).shape == (30, 3)
+    given: Any
     for given in (cube().astype(np.float64), cube()[::-1].copy()[::-1]):
         np.testing.assert_allclose(model.predict(given), found, atol=1e-6)
     assert (model.seen, model.parameters) == (3, 15)

@@ -181,7 +181,8 @@ def test_wrong_use_is_told() -> None:
         for name in ("sigmas", "costs"):
             with pytest.raises(ConfigurationError, match=f"{name} must be a list of at least one"):
                 SupportVectorMachine(**{name: values})
-    given = SupportVectorMachine(sigmas=np.logspace(0, 2, 3, base=2), costs=[np.float32(5)])
+    arrays: Any = {"sigmas": np.logspace(0, 2, 3, base=2), "costs": [np.float32(5)]}
+    given = SupportVectorMachine(**arrays)
     assert given.fit(*blobs(9)).sigma_ in (1, 2, 4)
     with pytest.raises(ConfigurationError, match="folds must be at least 2, got 1"):
         SupportVectorMachine(folds=1)

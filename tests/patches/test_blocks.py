@@ -26,7 +26,7 @@ def distance(split: Split, part: str, other: str) -> int:
 
 
 def classes(split: Split, part: str) -> set[int]:
-    return {row["class"] for row in split.summary()["per_class"] if row[part]}
+    return {row["class"] for row in split.settings["per_class"] if row[part]}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -44,7 +44,7 @@ def test_real_scene_is_covered_and_leaks_nothing(
     assert 0.2 < len(split.labelled) / labelled < 0.27
     assert len(split.test) / labelled > 0.35
     assert 0.05 < len(split.val) / len(split.labelled) < 0.25
-    tested = [row for row in split.summary()["per_class"] if row["class"] not in {7, 9}]
+    tested = [row for row in split.settings["per_class"] if row["class"] not in {7, 9}]
     assert min(row["test"] for row in tested) >= 5
     assert min(row["train"] for row in tested) >= 10
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,30 @@ import torch.distributed as dist
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.patches import samplers
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch
 from hsi_diffusion.patches.samplers import EvaluationSampler, SeededSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+
+@contextmanager
+def process(rank: int, replicas: int) -> Iterator[None]:
+    """Samplers inside are those of one process of several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samplers, "rank_and_processes", lambda: (rank, replicas))
+        yield
 
 
 def shares(items: int, replicas: int, **settings: Any) -> list[list[int]]:
     """What each process gets."""
-    return [
-        list(SeededSampler(range(items), num_replicas=replicas, rank=rank, **settings))
-        for rank in range(replicas)
-    ]
+    parts = []
+    for rank in range(replicas):
+        with process(rank, replicas):
+            parts.append(list(SeededSampler(range(items), **settings)))
+    return parts
 
 
 def joined(parts: Iterable[list[int]]) -> list[int]:
@@ -88,28 +99,28 @@ def test_samples_per_epoch_are_balanced() -> None:
 
 
 def test_resume_in_the_middle_of_an_epoch() -> None:
-    sampler = SeededSampler(range(20), seed=5, num_replicas=2, rank=1)
+    sampler = SeededSampler(range(20), seed=5)
     sampler.set_epoch(2)
-    whole = list(sampler)
-    sampler.resume_at(6)
-    assert len(sampler) == 10
-    assert list(sampler) == whole[6:]
-    assert list(sampler) == whole
-    with pytest.raises(ConfigurationError, match="between 0 and the 10 items"):
-        sampler.resume_at(11)
+    with process(1, 2):
+        whole = list(sampler)
+        sampler.resume_at(6)
+        assert len(sampler) == 10
+        assert list(sampler) == whole[6:]
+        assert list(sampler) == whole
+        with pytest.raises(ConfigurationError, match="between 0 and the 10 items"):
+            sampler.resume_at(11)
 
 
 @pytest.mark.parametrize(
     ("items", "replicas"), [(13, 1), (13, 2), (13, 3), (12, 3), (2, 5), (0, 2)]
 )
 def test_evaluation_sees_every_item_once(items: int, replicas: int) -> None:
-    samplers = [
-        EvaluationSampler(range(items), num_replicas=replicas, rank=rank)
-        for rank in range(replicas)
-    ]
-    parts = [list(sampler) for sampler in samplers]
-    assert [len(sampler) for sampler in samplers] == [len(part) for part in parts]
-    assert len({len(part) for part in parts}) == 1
+    parts = []
+    for rank in range(replicas):
+        with process(rank, replicas):
+            sampler = EvaluationSampler(range(items))
+            parts.append(list(sampler))
+            assert len(sampler) == len(parts[0]) == len(parts[-1])
     everything = joined(parts)
     assert sorted(item for item in everything if item >= 0) == list(range(items))
     assert everything.count(-1) == -items % replicas
@@ -118,10 +129,11 @@ def test_evaluation_sees_every_item_once(items: int, replicas: int) -> None:
 def test_evaluation_fillers_reach_the_batches() -> None:
     labels = torch.ones(3, 3, dtype=torch.int64)
     dataset = PatchDataset(torch.zeros(3, 3, 2), torch.arange(9), labels, 3)
-    sampler = EvaluationSampler(dataset, num_replicas=2, rank=1)
+    sampler = EvaluationSampler(dataset)
     loader = DataLoader(dataset, batch_size=2, sampler=sampler, collate_fn=collate_batch)
-    batches = list(loader)
-    assert len(batches) == len(loader) == 3
+    with process(1, 2):
+        batches = list(loader)
+        assert len(batches) == len(loader) == 3
     assert torch.cat([batch["index"] for batch in batches]).tolist() == [1, 3, 5, 7, -1]
     assert torch.cat([batch["label"] for batch in batches]).tolist() == [0, 0, 0, 0, -1]
 
@@ -147,12 +159,6 @@ def test_process_group_is_looked_up_when_iterating(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ConfigurationError, match="go together"):
-        SeededSampler(range(5), num_replicas=2)
-    with pytest.raises(
-        ConfigurationError, match="rank must lie between 0 and num_replicas - 1 = 1"
-    ):
-        EvaluationSampler(range(5), num_replicas=2, rank=2)
     with pytest.raises(ConfigurationError, match="samples_per_epoch must be at least 1"):
         SeededSampler(range(5), samples_per_epoch=0)
     with pytest.raises(ConfigurationError, match="at least one item"):

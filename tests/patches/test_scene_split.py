@@ -113,6 +113,8 @@ def test_settings_that_contradict_are_refused(scene: Scene) -> None:
         scene_split(scene, 10, train_mask=mask, test_mask=~mask, patch_size=3)
     with pytest.raises(ConfigurationError, match="got guard=2 with split=None"):
         scene_split(scene, guard=2, patch_size=3)
+    with pytest.raises(ConfigurationError, match="a Scene, got ndarray; make_split takes a label"):
+        scene_split(scene.labels, 10, patch_size=3)  # type: ignore[arg-type]
     half = replace(scene, fixed_train=mask)
     for without in (scene, half):
         with pytest.raises(SplitError, match="no published split built in; give train_mask"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -48,9 +48,9 @@ def test_split_is_a_function_of_labels_and_seed(kind: str, field_labels: NDArray
     for dtype in (np.uint8, np.int16, np.float32, np.float64):
         assert same(make(np.asfortranarray(field_labels.astype(dtype)), 3), first)
     assert not same(make(field_labels, 4), first)
+    assert same(make(field_labels, cast("int", np.int64(3))), first)
     assert (np.random.get_state()[1] == state).all()  # type: ignore[index] # noqa: NPY002
     assert (first.settings["kind"], first.settings["seed"]) == (kind, 3)
-    assert first.summary()["pixels"]["train"] == len(first.train)
 
 
 @every_kind
@@ -141,7 +141,7 @@ def test_the_draw_never_changes() -> None:
 
 
 def test_indian_pines_counts(indian_pines_labels: NDArray[np.uint8]) -> None:
-    oats = per_class_split(indian_pines_labels, 15, seed=0).summary()["per_class"][8]
+    oats = per_class_split(indian_pines_labels, 15, seed=0).settings["per_class"][8]
     assert oats == {"class": 9, "train": 8, "val": 2, "test": 10}
     split = fraction_split(indian_pines_labels, 0.1, seed=0)
     assert len(split.labelled) == 1027
@@ -196,14 +196,15 @@ def test_published_maps_of_pavia(shared_data: Path) -> None:
         (" 10 ", "per_class", {"count": 10}),
         (3, "per_class", {"count": 3}),
         ("blocks", "blocks", {"guard": 4, "block_size": 12, "train_fraction": 0.25}),
-        ("fixed", "fixed", {}),
+        ("polygons:0.5", "polygons", {"train_fraction": 0.5}),
     ],
 )
 def test_spec_names_the_split(
     spec: str | float, kind: str, setting: dict[str, Any], field_labels: NDArray[np.int64]
 ) -> None:
+    polygons = 100 * field_labels + np.arange(50)  # the columns of each class
     split = make_split(
-        field_labels, spec, seed=7, patch_size=9, val_fraction=0.3, train_mask=field_labels % 3
+        field_labels, spec, seed=7, patch_size=9, val_fraction=0.3, polygons=polygons
     )
     assert split.settings["kind"] == kind
     assert split.settings.items() >= {"seed": 7, "val_fraction": 0.3, **setting}.items()
@@ -229,6 +230,7 @@ def test_unknown_spec_lists_what_is_allowed(spec: str, field_labels: NDArray[np.
         ("10%", r"10 % is 0\.1"),
         ("0,1", "a point instead of the comma"),
         ("mine.npy", r"ends in \.npz"),
+        ("fixed", "scene_split makes this one"),
     ],
 )
 def test_a_wrong_spec_gets_a_hint(spec: str, hint: str, field_labels: NDArray[np.int64]) -> None:
@@ -273,8 +275,8 @@ def test_wrong_arguments_are_named(field_labels: NDArray[np.int64]) -> None:
     for share in (-0.1, 1):
         with pytest.raises(SplitError, match="val_fraction must be at least 0 and below 1"):
             per_class_split(field_labels, 5, val_fraction=share, seed=0)
-    with pytest.raises(SplitError, match="needs train_mask"):
-        make_split(field_labels, "fixed", seed=0, patch_size=9)
+    with pytest.raises(SplitError, match=r"no polygons.*such as blocks"):
+        make_split(field_labels, "polygons", seed=0, patch_size=9)
 
 
 def test_wrong_maps_are_named(field_labels: NDArray[np.int64]) -> None:

@@ -10,7 +10,6 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import (
     PRESETS,
     merge,
-    parse_assignment,
     parse_yaml,
     preset_for,
     read_preset,
@@ -128,12 +127,6 @@ def test_settings_are_laid_over_each_other(base: Any, changes: Any, expected: An
     given = {"a": base, "other": 5}
     assert merge(given, {"a": changes}) == {"a": expected, "other": 5}
     assert given == {"a": base, "other": 5}
-
-
-@pytest.mark.parametrize("text", ["nonsense", "=3", "a.b=[1"])
-def test_assignments_that_are_none_are_named(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="--set"):
-        parse_assignment(text)
 
 
 @pytest.mark.parametrize(

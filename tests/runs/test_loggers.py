@@ -272,7 +272,7 @@ def test_other_processes_than_the_first_have_no_wandb_run(tmp_path: Path) -> Non
         "    logger.summary({'levels': [1]})\n"
         "    logger.model('nowhere')\n"
     )
-    environment = {**os.environ, "LOCAL_RANK": "1"}
+    environment = {**os.environ, "LOCAL_RANK": "1", "WANDB_MODE": "offline"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
     assert not list(tmp_path.iterdir())
 

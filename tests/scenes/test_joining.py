@@ -205,7 +205,7 @@ def test_a_polygon_of_several_images_is_one(times: int, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=told):
         split = scene_split(scene, "images", patch_size=1)
     assert split is not None
-    assert split.summary()["notes"][0].startswith(told)
+    assert split.settings["notes"][0].startswith(told)
     assert len(split.test) == 6 * HEIGHT
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from hsi_diffusion.scenes import Raster, load_custom_scene, resample_bands, sample_scene
+from hsi_diffusion.scenes import Raster, load_custom_scene, resample_bands
 
 WAVES = tuple(wave for wave in np.arange(900.0, 1600, 10) if not 1340 < wave < 1450)
 """Without the bands in which water vapour absorbs."""
@@ -35,4 +35,4 @@ def test_a_scene_knows_the_widths_of_its_bands() -> None:
     image = Raster.of(CUBE, wavelengths=WAVES, fwhm=widths)
     labels = np.ones(CUBE.shape[:2], dtype=np.int64)
     assert load_custom_scene(image, labels).info.fwhm == widths
-    assert sample_scene(image, labels, pixels=4, side=2, margin=0).info.fwhm == widths
+    assert load_custom_scene(image, labels, sample=4).info.fwhm == widths

@@ -10,7 +10,8 @@ import pytest
 from hsi_diffusion import load_custom_scene, simulate_scene
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.patches import field_map, in_labelled_fields, scene_split
-from hsi_diffusion.scenes import Raster, join_scenes, sample_scene
+from hsi_diffusion.scenes import Raster, join_scenes
+from hsi_diffusion.scenes.windows import draw_windows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,21 +21,21 @@ def test_labelled_pixels_keep_their_neighbourhoods() -> None:
     image = simulate_scene(90, 80, 6, 3)
     labels = np.zeros_like(image.labels)
     labels[:40:9, :35:7] = image.labels[:40:9, :35:7]
-    scene = sample_scene(Raster.of(image.cube), labels, pixels=6000, side=16, margin=4)
-    assert scene.valid is not None
-    assert scene.cube.shape[0] * scene.cube.shape[1] <= 8000
+    settings = {"pixels": 6000, "side": 16, "margin": 4}
+    cube, _, (drawn,), _ = draw_windows(Raster.of(image.cube), [labels], **settings)
+    assert cube.shape[0] * cube.shape[1] <= 8000
     places = {image.cube[spot].tobytes(): spot for spot in np.ndindex(image.cube.shape[:2])}
-    found = list(zip(*np.nonzero(scene.labels), strict=True))
+    found = list(zip(*np.nonzero(drawn), strict=True))
     assert len(found) > 5
     for row, column in found:
-        there = places[scene.cube[row, column].tobytes()]
-        assert scene.labels[row, column] == labels[there]
+        there = places[cube[row, column].tobytes()]
+        assert drawn[row, column] == labels[there]
         for step in (-4, 4):  # inside the margin, as far as the image goes
             if 0 <= there[0] + step < 90:
-                around = scene.cube[row + step, column]
+                around = cube[row + step, column]
                 assert np.array_equal(around, image.cube[there[0] + step, there[1]])
-    again = sample_scene(Raster.of(image.cube), labels, pixels=6000, side=16, margin=4)
-    assert np.array_equal(again.cube, scene.cube)
+    again, *_ = draw_windows(Raster.of(image.cube), [labels], **settings)
+    assert np.array_equal(again, cube)
 
 
 def test_a_file_is_sampled_with_its_polygons_and_split(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_windows_of_one_field_are_on_one_side_of_a_split(tmp_path: Path) -> None
     np.save(tmp_path / "a.npy", cube)
     scenes = [
         load_custom_scene(tmp_path / "a.npy", labels, sample=200_000),
-        sample_scene(Raster.of(cube), labels, pixels=200_000),
+        load_custom_scene(Raster.of(cube), labels, sample=200_000),
     ]
     scenes.append(join_scenes([scenes[0], load_custom_scene(cube[:100], labels[:100])]))
     for scene in scenes:
