@@ -85,7 +85,7 @@ class NetworkClassifier(PixelClassifier):
         settings = self.settings
         names = (
             "learning_rate lr_schedule warmup weight_decay optimizer lr_scheduler label_smoothing "
-            "members average_views augmentation"
+            "members augmentation"
         )
         options = {name: getattr(settings, name) for name in names.split()}
         network = settings.network
@@ -186,9 +186,7 @@ class NetworkClassifier(PixelClassifier):
                     patches = gather_patches(
                         values, batch, self.settings.patch_size, self.settings.padding
                     )
-                    found.append(
-                        module.scores(patches.to(device, dtype)).float().softmax(dim=1).cpu()
-                    )
+                    found.append(module(patches.to(device, dtype)).float().softmax(dim=1).cpu())
         finally:
             module.cpu()
         return torch.cat(found).numpy()

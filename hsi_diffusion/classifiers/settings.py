@@ -52,7 +52,6 @@ class ClassifierSettings:
             ``lr_schedule``.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
         members: Networks that are trained, and whose probabilities are averaged.
-        average_views: Average probabilities over the 8 flips and rotations of each patch.
         augmentation: Augmentations and their strengths.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
@@ -76,7 +75,6 @@ class ClassifierSettings:
     lr_scheduler: LRSchedulerCallable | None = None
     label_smoothing: float = 0.0
     members: int = 1
-    average_views: bool = False
     augmentation: dict[str, float] = field(default_factory=dict)
     precision: AnyPrecision = "float32"
     gradient_clip: float = 15.0

@@ -122,8 +122,6 @@ class UNet3D(Denoiser):
         depth: Number of down blocks, and of up blocks.
         time_channels: Size of the time embedding.
         band_padding: "repeat" the last band (published for Pavia) or "zeros" (for Salinas).
-        repeat_bottleneck: Give level 0 as published, the bottleneck twice. False gives it once:
-            the same information in half of the numbers, so that a PCA of it is 8 times cheaper.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
@@ -137,7 +135,6 @@ class UNet3D(Denoiser):
         time_channels: int = 32,
         *,
         band_padding: BandPadding = "repeat",
-        repeat_bottleneck: bool = True,
     ) -> None:
         check_at_least_1(base_channels=base_channels, depth=depth)
         if band_padding not in get_args(BandPadding):
@@ -150,7 +147,7 @@ class UNet3D(Denoiser):
         levels = [
             FeatureLevel(
                 f"up{i}",
-                channels=base_channels * padded * (2 if i > 0 or repeat_bottleneck else 1),
+                channels=2 * base_channels * padded,
                 radius=encoder_radius + i * BLOCK_RADIUS,
             )
             for i in range(depth)
@@ -158,7 +155,6 @@ class UNet3D(Denoiser):
         super().__init__(
             num_bands, feature_info=levels, radius=encoder_radius + depth * BLOCK_RADIUS
         )
-        self.repeat_bottleneck = repeat_bottleneck
         self.band_padding = band_padding
         self.extra_bands = padded - num_bands
 
@@ -188,8 +184,7 @@ class UNet3D(Denoiser):
         for level in range(len(self.ups)):
             skip = skips.pop()
             if level in indices:
-                once = level == 0 and not self.repeat_bottleneck
-                kept[level] = _flatten_bands([h] if once else [h, skip])
+                kept[level] = _flatten_bands([h, skip])
             if not output and level == max(indices):
                 break
             if level == 0:  # the last skip is the bottleneck itself

@@ -76,7 +76,8 @@ def compute_features(
 
     Raises:
         ConfigurationError: If the cube's bands, a timestep, a level, or the number of components
-            don't fit, a valid pixel is nan or infinite, or none is valid.
+            don't fit, a valid pixel is nan or infinite, or a
+            reduction has no valid pixel to be fitted on.
     """
     wanted = [(settings, reduction)]
     return compute_together(
@@ -123,6 +124,11 @@ def compute_together(
                 f"{settings}; compute them one after the other"
             )
     cube = _finite(cube, valid)
+    fits = any(isinstance(reduction, Reduction) for _, reduction in wanted)
+    if fits and valid is not None and not valid.any():
+        raise ConfigurationError(
+            "valid must hold at least one pixel, on which the reduction is fitted, got none"
+        )
     height, width, _ = cube.shape
     layouts = [feature_layout(denoiser, *one, pixels=height * width) for one in wanted]
     given: dict[str, Any] = {"angles": angles, "valid": valid}
@@ -178,8 +184,6 @@ def _finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> Tensor:
     Pixels without data become 0 where they hold nan or infinity; elsewhere these are refused.
     """
     check_valid(valid, cube.shape[:2])
-    if valid is not None and not valid.any():
-        raise ConfigurationError("valid must hold at least one pixel with data, got none")
     # row by row, so that no mask of the cube's size is needed
     bad = ~torch.stack([row.isfinite().all(dim=1) for row in cube]).numpy(force=True)
     if valid is not None and (bad & ~valid).any():

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FLOOR = np.float32(1e-6)
 """Least probability after spreading: a class that a graph rules out may still be the right one."""
 
+OWN_WIDTH = 1.0
+"""Kernel width of the weights of the further graphs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpreadingSettings:
@@ -42,7 +45,6 @@ class SpreadingSettings:
             classified.
         own_shares: Weights of the further graphs beside the scene's, in [0, 1], among which
             :meth:`Spreading.choose` chooses; ``(0,)`` does without further graphs.
-        own_width: Kernel width of the weights of these graphs.
         label_weight: Power of the spread labels in the product with the probabilities.
         probability_weight: Power of the probabilities in this product.
         smooth: Smooth the probabilities of a classifier before they are multiplied.
@@ -59,7 +61,6 @@ class SpreadingSettings:
     other_alphas: tuple[float, ...] = ()
     own: Literal["restored", "classified"] = "restored"
     own_shares: tuple[float, ...] = (0.0, 0.25, 0.5)
-    own_width: float = 1.0
     label_weight: float = 1.0
     probability_weight: float = 1.0
     smooth: bool = True
@@ -69,8 +70,6 @@ class SpreadingSettings:
         object.__setattr__(self, "other_alphas", tuple(self.other_alphas))
         object.__setattr__(self, "own_shares", tuple(self.own_shares))
         self.graph()
-        if not 0 < self.own_width < math.inf:
-            raise ConfigurationError(f"own_width must be above 0 and finite, got {self.own_width}")
         check_alpha(self.alpha)
         for alpha in self.other_alphas:
             check_alpha(alpha, "other_alphas")
@@ -91,7 +90,7 @@ class SpreadingSettings:
 
     def own_graph(self) -> Graph:
         """A further graph, not fitted."""
-        return Graph(self.neighbours, spatial=self.spatial, width=self.own_width)
+        return Graph(self.neighbours, spatial=self.spatial, width=OWN_WIDTH)
 
 
 class Spreading:

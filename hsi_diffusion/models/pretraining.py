@@ -15,7 +15,6 @@ from hsi_diffusion.modules import (
     LoadedSceneDataModule,
     ReconstructionFigures,
 )
-from hsi_diffusion.patches import pretraining_pixels
 from hsi_diffusion.seeding import seeded_layers
 
 if TYPE_CHECKING:
@@ -123,17 +122,6 @@ def pretraining_data(
     Of an image that is too small for it nothing is held out: nothing is chosen by the validation
     loss, which is only shown.
     """
-    holdout = {}
-    try:
-        pretraining_pixels(scene.labels.shape, settings.patch_size, seed=seed, valid=scene.valid)
-    except ConfigurationError:
-        holdout = {"holdout": 0.0}
-        warnings.warn(
-            f"{scene.name} is too small to hold out patches of {settings.patch_size} x "
-            f"{settings.patch_size} pixels, so that the pretraining has no validation loss; "
-            "smaller ones (pretrain.patch_size) leave some",
-            stacklevel=2,
-        )
     data = LoadedSceneDataModule(
         scene,
         task="pretrain",
@@ -144,9 +132,18 @@ def pretraining_data(
         # short epochs, so that validation and checkpoints come often enough
         samples_per_epoch=settings.batch_size * min(EPOCH_STEPS, settings.steps),
         seed=seed,
-        **holdout,
     )
     data.use_transform(transform)
+    try:
+        _ = data.pretraining_pixels  # drawn once, and kept for the loaders
+    except ConfigurationError:
+        data.hparams["holdout"] = data.holdout = 0.0
+        warnings.warn(
+            f"{scene.name} is too small to hold out patches of {settings.patch_size} x "
+            f"{settings.patch_size} pixels, so that the pretraining has no validation loss; "
+            "smaller ones (pretrain.patch_size) leave some",
+            stacklevel=2,
+        )
     return data
 
 

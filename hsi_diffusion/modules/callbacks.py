@@ -77,43 +77,34 @@ class ReconstructionFigures(L.Callback):
     """Show what a pretrained denoiser restores from several timesteps, when the training ends.
 
     Two figures, as SpectralDiff's Figs. 9-11: ``reconstruction`` holds the scene in false colour,
-    noised and restored; ``reconstruction_spectra`` the spectra of chosen pixels. Both are in the
-    scene's own units, through the inverse of the band transform.
+    noised and restored; ``reconstruction_spectra`` the spectra of the middle pixel, in reading
+    order, of the three largest classes there (or of three pixels where nothing is labelled). Both
+    are in the scene's own units, through the inverse of the band transform.
 
     Args:
         timesteps: Where the restoration starts; those beyond the schedule are left out.
-        steps: DDIM steps on the way back; 1 = the denoiser's direct prediction of x_0.
-        pixels: (row, column) in the scene of the pixels whose spectra are shown, inside of the part
-            that is shown; None: the middle pixel, in reading order, of the three largest classes
-            there (or three pixels where nothing is labelled).
         side: Largest side of the part of the scene that is shown, cut from its middle.
         folder: Also write both figures here, as PNG and PDF.
 
     Raises:
         ConfigurationError: When a training begins that is not one of a
-            :class:`~hsi_diffusion.modules.DiffusionPretrainModule` on a scene, or whose scene does
-            not show one of ``pixels``.
+            :class:`~hsi_diffusion.modules.DiffusionPretrainModule` on a scene.
     """
 
     def __init__(
         self,
         timesteps: Sequence[int] = (5, 50, 100, 200, 400),
         *,
-        steps: int = 1,
-        pixels: Sequence[tuple[int, int]] | None = None,
         side: int = 160,
         folder: str | Path | None = None,
     ) -> None:
         self.timesteps = tuple(timesteps)
-        self.steps = steps
-        self.pixels = pixels
         self.side = side
         self.folder = None if folder is None else Path(folder)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Refuse what could not be drawn, before the training and not after it."""
-        _, data = _pretraining(trainer, pl_module)
-        self._pixels(data)
+        _pretraining(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, log and write.
@@ -133,7 +124,7 @@ class ReconstructionFigures(L.Callback):
 
     def draw(self, module: DiffusionPretrainModule, data: SceneDataModule) -> dict[str, Figure]:
         """Both figures by name; the module is used in evaluation mode and left as it was."""
-        rows, columns = self._part(data)
+        rows, columns = (_middle(length, self.side) for length in data.shape)
         part = data.cube[rows, columns].permute(2, 0, 1)[None].to(module.device)
         noised, restored = {}, {}
         with evaluating(module), torch.inference_mode():
@@ -145,19 +136,18 @@ class ReconstructionFigures(L.Callback):
                     module.schedule,
                     part,
                     t,
-                    steps=self.steps,
                     prediction=module.prediction,
                     generator=generator("reconstruction", module.seed, t, device=module.device),
                 )
                 noised[t] = _to_bands(data, pair.noisy)
                 restored[t] = _to_bands(data, pair.clean)
         clean = _to_bands(data, part)
-        pixels = self._pixels(data)
+        pixels = _typical_pixels(data.labels[rows, columns])
+        places = [(row + rows.start, column + columns.start) for row, column in pixels]
         names = [
             data.info.class_names[data.labels[p] - 1] if data.labels[p] else f"pixel {p}"
-            for p in pixels
+            for p in places
         ]
-        inside = [(row - rows.start, column - columns.start) for row, column in pixels]
         return {
             "reconstruction": reconstruction_images(
                 clean,
@@ -167,28 +157,9 @@ class ReconstructionFigures(L.Callback):
                 None if data.valid is None else data.valid[rows, columns],
             ),
             "reconstruction_spectra": reconstruction_spectra(
-                clean, noised, restored, inside, data.info, names=names
+                clean, noised, restored, pixels, data.info, names=names
             ),
         }
-
-    def _part(self, data: SceneDataModule) -> tuple[slice, slice]:
-        height, width = data.shape
-        return _middle(height, self.side), _middle(width, self.side)
-
-    def _pixels(self, data: SceneDataModule) -> list[tuple[int, int]]:
-        """Rows and columns in the scene of the pixels whose spectra are shown."""
-        rows, columns = self._part(data)
-        if self.pixels is None:
-            typical = _typical_pixels(data.labels[rows, columns])
-            return [(row + rows.start, column + columns.start) for row, column in typical]
-        for row, column in self.pixels:
-            if not (rows.start <= row < rows.stop and columns.start <= column < columns.stop):
-                raise ConfigurationError(
-                    f"pixels must lie in the part that is shown, rows {rows.start} to "
-                    f"{rows.stop - 1} and columns {columns.start} to {columns.stop - 1}, got "
-                    f"{(row, column)}; a larger side shows more"
-                )
-        return list(self.pixels)
 
 
 class ClassificationMap(L.Callback):

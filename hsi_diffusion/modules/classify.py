@@ -19,13 +19,7 @@ from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
-from hsi_diffusion.networks import (
-    NETWORKS,
-    Ensemble,
-    SpectralTransformer,
-    build_network,
-    mean_log_probability,
-)
+from hsi_diffusion.networks import NETWORKS, Ensemble, SpectralTransformer, build_network
 from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
@@ -73,8 +67,6 @@ class FeatureClassifierModule(PlainModule):
         members: Train so many networks side by side, each with other initial weights, and average
             their probabilities: so many times the work, steadier with few labels. See
             :class:`~hsi_diffusion.networks.Ensemble`. Ours.
-        average_views: Average the probabilities over the 8 flips and rotations of each patch when
-            validating, testing and predicting: 8 times the work, steadier with few labels. Ours.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`.
         class_names: Names under which each class's test accuracy is logged; None: not logged.
@@ -107,7 +99,6 @@ class FeatureClassifierModule(PlainModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         label_smoothing: float = 0.0,
         members: int = 1,
-        average_views: bool = False,
         augmentation: dict[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
@@ -140,7 +131,6 @@ class FeatureClassifierModule(PlainModule):
         self.num_classes = num_classes
         self.class_names = class_names
         self.label_smoothing = label_smoothing
-        self.average_views = average_views
         sizes: dict[str, Any] = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -162,7 +152,6 @@ class FeatureClassifierModule(PlainModule):
                 **self.optimisation.plain(),
                 "label_smoothing": label_smoothing,
                 "members": members,
-                "average_views": average_views,
                 "augmentation": augmentation,
                 "class_names": class_names,
                 "seed": seed,
@@ -176,22 +165,6 @@ class FeatureClassifierModule(PlainModule):
             ConfigurationError: The network gives something else, or the patches don't fit it.
         """
         return self._checked(self.classifier(image), image)
-
-    def scores(self, image: Tensor) -> Tensor:
-        """What classes are predicted from.
-
-        Args:
-            image: Patches, shape (B, in_channels, P, P).
-
-        Returns:
-            Logits, or the logarithm of the probabilities averaged over views, shape (B, K).
-        """
-        if not self.average_views:
-            logits: Tensor = self(image)
-            return logits
-        turned = [torch.rot90(image, quarter, (2, 3)) for quarter in range(4)]
-        views = [*turned, *(view.flip(3) for view in turned)]
-        return mean_log_probability(torch.stack([self(view) for view in views]))
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of the labelled centre pixels."""
@@ -269,7 +242,7 @@ class FeatureClassifierModule(PlainModule):
         """
         del batch_idx
         batch = self.usable(batch)
-        probabilities = self.scores(batch["image"]).float().softmax(dim=1)
+        probabilities = self(batch["image"]).float().softmax(dim=1)
         probability, prediction = probabilities.max(dim=1)
         return {
             "index": batch["index"],
@@ -340,9 +313,9 @@ class FeatureClassifierModule(PlainModule):
         return logits
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
-        scores = self.scores(batch["image"])
-        metrics.update(scores, batch["label"])
-        return scores
+        logits: Tensor = self(batch["image"])
+        metrics.update(logits, batch["label"])
+        return logits
 
     def _log_figures(self, stage: str, metrics: HSIMetrics) -> dict[str, Tensor]:
         figures = metrics.compute()

@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -180,7 +181,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         A last batch of a single patch is left out: BatchNorm can't learn from it.
         """
         if self.task == "pretrain":
-            index, _ = self._pretraining_pixels()
+            index, _ = self.pretraining_pixels
         else:
             split = self.require_split()
             index = split.train if self.train_on == "train" else split.labelled
@@ -207,7 +208,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
     def val_dataloader(self) -> DataLoader[PatchBatch] | list[Any]:
         """Patches to choose by; an empty list where there are none."""
         if self.task == "pretrain":
-            _, index = self._pretraining_pixels()
+            _, index = self.pretraining_pixels
         elif self.train_on == "labelled":
             return []
         else:
@@ -270,7 +271,9 @@ class PatchDataModule(L.LightningDataModule, ABC):
         data.valid = self.valid
         return data
 
-    def _pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    @cached_property
+    def pretraining_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Centres of the patches that pretraining learns from, and of those held out."""
         return pretraining_pixels(
             self.shape, self.patch_size, holdout=self.holdout, seed=self.seed, valid=self.valid
         )

@@ -15,7 +15,7 @@ from hsi_diffusion.networks.cnn3d import CNN3D
 from hsi_diffusion.networks.cross_layer import CrossLayerEncoder, CrossLayerFusion
 from hsi_diffusion.networks.cross_layer_transformer import CrossLayerTransformer
 from hsi_diffusion.networks.ctssfm import CTSSFM
-from hsi_diffusion.networks.ensemble import Ensemble, mean_log_probability
+from hsi_diffusion.networks.ensemble import Ensemble
 from hsi_diffusion.networks.fusion import FUSIONS, FusionClassifier
 from hsi_diffusion.networks.mini_gcn import MiniGCN
 from hsi_diffusion.networks.patch_transformer import PatchTransformer
@@ -115,5 +115,4 @@ __all__ = [
     "TimestepGate",
     "WeightedMean",
     "build_network",
-    "mean_log_probability",
 ]

@@ -37,21 +37,11 @@ class Ensemble(nn.Module):
         return torch.stack([member(image) for member in self.members])
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logarithm of the mean probabilities, shape (B, K): logits like those of one network."""
-        return mean_log_probability(self.member_logits(image))
+        """Logarithm of the mean probabilities, shape (B, K): logits like those of one network.
 
-
-def mean_log_probability(logits: Tensor) -> Tensor:
-    """Logarithm of the mean of several predictions of the class probabilities.
-
-    It computes in float32 at least and never leaves the logarithms, so that classes whose
-    probabilities are too small for a float stay finite.
-
-    Args:
-        logits: Logits of M predictions, shape (M, B, K).
-
-    Returns:
-        Shape (B, K), normalised: its exponentials add up to 1 over the classes.
-    """
-    logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=2)
-    return logs.logsumexp(dim=0) - math.log(len(logits))
+        It computes in float32 at least and never leaves the logarithms, so that classes whose
+        probabilities are too small for a float stay finite.
+        """
+        logits = self.member_logits(image)
+        logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=2)
+        return logs.logsumexp(dim=0) - math.log(len(logits))

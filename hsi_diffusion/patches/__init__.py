@@ -7,7 +7,6 @@ from hsi_diffusion.patches.augment import (
     Compose,
     Dihedral,
     Gain,
-    PixelDropout,
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
@@ -66,7 +65,6 @@ __all__ = [
     "Identity",
     "MinMax",
     "PatchDataset",
-    "PixelDropout",
     "RelevantComponents",
     "SeededSampler",
     "Split",

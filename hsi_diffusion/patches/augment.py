@@ -142,28 +142,6 @@ class BandDropout:
         return images.masked_fill(dropped, 0)
 
 
-@dataclass(frozen=True)
-class PixelDropout:
-    """Set single pixels of a patch to 0, in all bands; never the centre, whose class is asked for.
-
-    Args:
-        probability: Probability for each pixel but the centre (row and column ``P // 2``), 0 to 1.
-    """
-
-    probability: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        _check_probability("probability", self.probability)
-
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Images (N, C, P, P) to images of the same shape; one draw per patch and pixel."""
-        number, _, height, width = images.shape
-        dropped = _uniform((number, 1, height, width), images, generator) < self.probability
-        dropped[:, :, height // 2, width // 2] = False
-        return images.masked_fill(dropped, 0)
-
-
 def build_augmentation(strengths: Mapping[str, float]) -> Compose:
     """Augmentations by name, for settings that come from a file or a command line.
 
@@ -173,7 +151,6 @@ def build_augmentation(strengths: Mapping[str, float]) -> Compose:
     - ``gain``: standard deviation, see :class:`Gain`
     - ``band_noise``: standard deviation, see :class:`BandNoise`
     - ``band_dropout``: probability, see :class:`BandDropout`
-    - ``pixel_dropout``: probability, see :class:`PixelDropout`
 
     Args:
         strengths: Strength of each augmentation; those at 0 are left out.
@@ -189,7 +166,6 @@ def build_augmentation(strengths: Mapping[str, float]) -> Compose:
         "gain": Gain,
         "band_noise": BandNoise,
         "band_dropout": BandDropout,
-        "pixel_dropout": PixelDropout,
     }
     if unknown := sorted(strengths.keys() - classes.keys()):
         raise ConfigurationError(

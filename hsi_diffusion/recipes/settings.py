@@ -17,6 +17,7 @@ from hsi_diffusion.denoisers import Denoiser, UNet3D
 from hsi_diffusion.diffusion import NoiseSchedule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import FeatureSettings, NoiseMode, Reduction
+from hsi_diffusion.features.request import whole_numbers
 from hsi_diffusion.graphs import SpreadingSettings
 from hsi_diffusion.hardware import AnyPrecision, Precision  # noqa: TC001
 from hsi_diffusion.modules import ContrastSettings, LearningRateSchedule
@@ -213,12 +214,8 @@ class FeatureStageSettings:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in ("timesteps", "levels"):
-            if not getattr(self, name):
-                raise ConfigurationError(f"features.{name} must hold at least one number, got none")
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ConfigurationError(
-                    f"features.{name} must name each number once, got {list(getattr(self, name))}"
-                )
+            numbers = whole_numbers(f"features.{name}", getattr(self, name))
+            object.__setattr__(self, name, numbers)
         if self.angles and self.combine != "timesteps":
             raise ConfigurationError(
                 "features.angles needs features.combine=timesteps, so that every timestep has an "

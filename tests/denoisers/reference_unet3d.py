@@ -10,11 +10,27 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from hsi_diffusion.denoisers import UNet3D
+
+
+def lively(network: UNet3D) -> UNet3D:
+    """In eval mode, in float64, and with norms that do something, some with negative scale."""
+    random = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d) and module.running_mean is not None:
+            assert module.running_var is not None
+            module.running_mean.uniform_(-0.5, 0.5, generator=random)
+            module.running_var.uniform_(0.5, 2.0, generator=random)
+            nn.init.uniform_(module.weight, -1.5, 1.5, generator=random)
+            nn.init.uniform_(module.bias, -0.5, 0.5, generator=random)
+    return network.eval().double()
 
 
 def run(

@@ -12,7 +12,6 @@ from scipy.ndimage import gaussian_filter
 from hsi_diffusion import DiffusionPretrainModule
 from hsi_diffusion.denoisers import FeatureLevel, PixelDenoiser
 from hsi_diffusion.errors import ConfigurationError
-from tests.denoisers.learning import learned_error
 
 from .attention import images, lively
 
@@ -38,10 +37,6 @@ def test_levels_are_blurred_features() -> None:
     sums = gaussian_filter(values, (0, 0, 1.5, 1.5), mode="constant")
     expected = sums / gaussian_filter(ones, 1.5, mode="constant")
     np.testing.assert_allclose(blurred.detach().numpy(), expected, atol=1e-6)
-
-
-def test_it_learns_to_denoise() -> None:
-    assert learned_error(PixelDenoiser(6, 32)) < 0.5
 
 
 def test_views_of_one_pixel_can_be_contrasted() -> None:

@@ -7,39 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from hsi_diffusion.denoisers import UNet3D
 from hsi_diffusion.errors import ConfigurationError
 from tests.gradients import assert_learns_in_bfloat16
 
 from . import reference_unet3d
+from .attention import images
+from .reference_unet3d import lively
 
 T = torch.tensor([3, 470])
-
-
-def lively(network: UNet3D) -> UNet3D:
-    """In eval mode, in float64, and with norms that do something, some with negative scale."""
-    random = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm3d) and module.running_mean is not None:
-            assert module.running_var is not None
-            module.running_mean.uniform_(-0.5, 0.5, generator=random)
-            module.running_var.uniform_(0.5, 2.0, generator=random)
-            nn.init.uniform_(module.weight, -1.5, 1.5, generator=random)
-            nn.init.uniform_(module.bias, -0.5, 0.5, generator=random)
-    return network.eval().double()
-
-
-def images(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def spoil(module: nn.Module) -> None:
-    """Make every result of a module not a number."""
-    for parameter in module.parameters():
-        nn.init.constant_(parameter, float("nan"))
 
 
 def test_published_size_and_names() -> None:
@@ -102,49 +80,6 @@ def test_float32_agrees_with_float64_at_the_published_width() -> None:
     torch.testing.assert_close(features.double(), levels[0].flatten(1, 2), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
-def test_nothing_beyond_the_level_is_computed(level: int) -> None:
-    network = lively(UNet3D(8, 2))
-    for up in list(network.ups)[level:]:
-        spoil(up)
-    spoil(network.output)
-    features = network.forward_intermediates(images(2, 8, 4, 4), T, [level])
-    assert torch.isfinite(features[0]).all()
-    assert torch.isnan(network(images(2, 8, 4, 4), T)).all()
-
-
-def test_levels_share_the_work_and_come_in_the_order_asked() -> None:
-    network = lively(UNet3D(8, 2))
-    calls = []
-    for block in (*network.downs, *network.ups):
-        block.register_forward_hook(lambda module, *_: calls.append(module))
-    x = images(2, 8, 4, 4)
-    together = network.forward_intermediates(x, T, [2, 0, 1, 2])
-    assert len(calls) == len(set(calls)) == 5
-    for index, features in zip([2, 0, 1, 2], together, strict=True):
-        alone = network.forward_intermediates(x, T, [index])[0]
-        torch.testing.assert_close(features, alone, rtol=0, atol=0)
-
-
-def test_bottleneck_once_is_the_first_half_of_the_published_level() -> None:
-    network = lively(UNet3D(16, 2))
-    slim = lively(UNet3D(16, 2, repeat_bottleneck=False))
-    slim.load_state_dict(network.state_dict())
-    x = images(2, 16, 4, 4)
-    published, found = (net.forward_intermediates(x, T, [0, 1]) for net in (network, slim))
-    half = slim.feature_info[0].channels
-    assert [level.channels for level in slim.feature_info] == [half, 2 * half, 2 * half]
-    torch.testing.assert_close(found[0], published[0][:, :half], rtol=0, atol=0)
-    torch.testing.assert_close(found[0], published[0][:, half:], rtol=0, atol=0)
-    torch.testing.assert_close(found[1], published[1], rtol=0, atol=0)
-    torch.testing.assert_close(slim(x, T), network(x, T), rtol=0, atol=0)
-
-
-def test_the_numbers_of_one_pixel_stand_side_by_side() -> None:
-    for features in UNet3D(8, 2).forward_intermediates(torch.zeros(2, 8, 4, 5), T, [0, 1, 2]):
-        assert features.permute(0, 2, 3, 1).is_contiguous()
-
-
 @pytest.mark.parametrize("depth", [1, 2])
 def test_radius_is_exactly_how_far_a_pixel_sees(depth: int) -> None:
     network = UNet3D(4, 1, depth).eval().double()
@@ -160,18 +95,6 @@ def test_radius_is_exactly_how_far_a_pixel_sees(depth: int) -> None:
         seen = (gradient[0] != 0).any(0).nonzero()
         assert seen.min().item() == centre - radius
         assert seen.max().item() == centre + radius
-
-
-def test_a_tile_with_its_halo_is_exactly_the_whole() -> None:
-    network = lively(UNet3D(4, 2, depth=1))
-    x = images(1, 4, 24, 20)
-    (whole,) = network.forward_intermediates(x, T[:1], [0])
-    halo = network.feature_info[0].radius
-    for rows in (slice(0, 12), slice(12, 24)):
-        top, bottom = max(rows.start - halo, 0), min(rows.stop + halo, 24)
-        (tile,) = network.forward_intermediates(x[:, :, top:bottom], T[:1], [0])
-        inside = tile[:, :, rows.start - top : rows.stop - top]
-        torch.testing.assert_close(inside, whole[:, :, rows], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_bands", [1, 7, 8, 13])
@@ -211,29 +134,6 @@ def test_eval_leaves_the_statistics_alone_and_training_moves_them() -> None:
     assert gradient.abs().max() > 0
 
 
-def test_timesteps_matter_per_image() -> None:
-    network = lively(UNet3D(8, 2))
-    x = images(1, 8, 4, 4).repeat(2, 1, 1, 1)
-    output = network(x, T)
-    assert not torch.allclose(output[0], output[1])
-    torch.testing.assert_close(output[1:], network(x[1:], T[1:]), rtol=1e-10, atol=1e-12)
-
-
-def test_bfloat16_is_close() -> None:
-    network = lively(UNet3D(16, 4)).float()
-    x = images(2, 16, 6, 6).float()
-    with torch.no_grad():
-        output = network(x, T)
-        (features,) = network.forward_intermediates(x, T, [1])
-        with torch.autocast("cpu", torch.bfloat16):
-            low, (low_features,) = network(x, T), network.forward_intermediates(x, T, [1])
-        cast = network.bfloat16()(x.bfloat16(), T)
-    assert low.dtype == low_features.dtype == cast.dtype == torch.bfloat16
-    for found, expected in ((low, output), (low_features, features), (cast, output)):
-        error = (found.float() - expected).abs().max() / expected.abs().max()
-        assert error < 0.05
-
-
 @pytest.mark.parametrize("cast", [False, True])
 @pytest.mark.parametrize("bands", [8, 16])
 def test_bfloat16_learns_what_float32_learns(bands: int, cast: bool) -> None:
@@ -253,42 +153,14 @@ def test_half_precision_weights_do_not_blur_the_timesteps() -> None:
     assert distances.min() > 0.05
 
 
-def test_compiling_in_place_changes_neither_names_nor_results() -> None:
-    network = lively(UNet3D(4, 2, depth=1))
-    x = images(2, 4, 4, 4)
-    names, expected = list(network.state_dict()), network(x, T)
-    network.compile(backend="eager", fullgraph=True)
-    assert list(network.state_dict()) == names
-    torch.testing.assert_close(network(x, T), expected, rtol=1e-6, atol=1e-8)
-
-
-def test_training_lowers_the_loss() -> None:
-    torch.manual_seed(0)
-    network = UNet3D(4, 4, depth=1)
-    x = images(4, 4, 6, 6).float()
-    t = torch.tensor([0, 10, 100, 499])
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(15):
-        loss = F.l1_loss(network(x, t), x)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_bands": 0}, "num_bands must be at least 1, got 0"),
         ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
         ({"depth": 0}, "depth must be at least 1, got 0"),
-        ({"time_channels": 7}, "time_channels must be even and at least 4, but 7"),
-        ({"time_channels": 2}, "time_channels must be even and at least 4, but 2"),
         ({"band_padding": "mirror"}, "repeat, zeros, but 'mirror'"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        UNet3D(**({"num_bands": 8} | settings))
+        UNet3D(8, **settings)

@@ -226,11 +226,11 @@ def test_values_that_are_no_numbers_are_refused(value: float, reduction: Reducti
     ("valid", "message"),
     [(np.ones((13, 10), dtype=bool), r"booleans in shape \(10, 13\), got bool in shape \(13, 10\)"),
      (np.ones((10, 13)), "got float64"),
-     (np.zeros((10, 13), dtype=bool), "at least one pixel with data, got none")],
+     (np.zeros((10, 13), dtype=bool), "at least one pixel, on which the reduction is fitted, got")],
 )  # fmt: skip
 def test_impossible_masks_are_refused(valid: NDArray[Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        compute_features(unet(), SCHEDULE, scene(), SETTINGS, valid=valid)
+        compute_features(unet(), SCHEDULE, scene(), SETTINGS, reduction=Reduction(2), valid=valid)
 
 
 def test_arrays_of_any_layout_are_taken() -> None:

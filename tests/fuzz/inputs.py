@@ -45,7 +45,7 @@ simulated.width simulated.bands simulated.num_classes devices nodes pretrain.con
 SIZES = words("""
 pretrain.learning_rate pretrain.warmup pretrain.weight_decay pretrain.ema_decay
 pretrain.gradient_clip classifier.learning_rate classifier.warmup classifier.weight_decay
-classifier.label_smoothing spreading.width spreading.alpha spreading.spatial spreading.own_width
+classifier.label_smoothing spreading.width spreading.alpha spreading.spatial
 val_fraction pretrain.contrast.temperature pretrain.contrast.instance
 """)
 NAMES = words("""

@@ -167,7 +167,8 @@ def test_impossible_cubes_are_named(use: Callable[[NDArray[Any]], object]) -> No
         use(spoilt)
     with pytest.raises(ConfigurationError, match="neighbours must be at least 1, got 0"):
         neighbour_mean(scene(), 0)
-    for wrong in (np.ones((3, 3), dtype=bool), np.ones(scene().shape[:2])):
+    masks: list[Any] = [np.ones((3, 3), dtype=bool), np.ones(scene().shape[:2])]
+    for wrong in masks:
         with pytest.raises(ConfigurationError, match="valid must hold booleans in shape"):
             neighbour_mean(scene(), 5, valid=wrong)
 

@@ -228,7 +228,6 @@ def test_without_a_choice_no_split_is_needed() -> None:
     [
         ({"neighbours": 0}, "neighbours must be at least 1, got 0"),
         ({"width": 0}, "width must be above 0"),
-        ({"own_width": float("inf")}, "own_width must be above 0 and finite, got inf"),
         ({"alpha": 1.0}, r"alpha must lie between 0 and 1, got 1\.0"),
         ({"other_alphas": (0.9, 0.0)}, r"other_alphas must lie between 0 and 1, got 0\.0"),
         ({"own": "raw"}, "own must be 'restored' or 'classified', got 'raw'"),

@@ -73,7 +73,7 @@ KINDS: dict[str, Plain] = {
         FEATURES,
         NETWORK,
         {"features": {"combine": "all", "components": 5, "whiten": True, "noise": "none"}},
-        {"classifier": {"members": 2, "average_views": True}},
+        {"classifier": {"members": 2}},
     ),
     "network, no reduction": laid(FEATURES, NETWORK, {"features": {"timesteps": [50]}}),
     "an estimator for each, restored": laid(

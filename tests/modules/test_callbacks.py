@@ -110,20 +110,25 @@ def test_drawing_teaches_the_network_nothing(
     assert shown() == while_training
 
 
-def test_chosen_pixels_are_those_of_the_scene(
+def test_spectra_are_those_of_the_largest_classes_that_are_shown(
     small_scene: Callable[..., SimulatedSceneDataModule],
 ) -> None:
     data = small_scene(task="pretrain", patch_size=8)
     data.setup()
     module = DiffusionPretrainModule(16, **SMALL)
-    # the part that is shown starts at row 12 and column 10
-    callback = ReconstructionFigures(timesteps=(5,), side=16, pixels=[(13, 24)])
-    (axes, *_) = callback.draw(module, data)["reconstruction_spectra"].axes
-    (*_, clean) = axes.lines
-    expected = data.transform.inverse(data.cube[13, 24][None].numpy())[0]
-    np.testing.assert_allclose(np.asarray(clean.get_ydata(), dtype=float), expected, rtol=1e-5)
-    with pytest.raises(ConfigurationError, match=r"rows 12 to 27 and columns 10 to 25, got \(3, 3"):
-        ReconstructionFigures(side=16, pixels=[(3, 3)]).draw(module, data)
+    shown = np.zeros(data.shape, bool)
+    shown[12:28, 10:26] = True  # the middle of 40 x 36 pixels
+    labels = np.where(shown, data.labels, 0)
+    callback = ReconstructionFigures(timesteps=(5,), side=16)
+    figure = callback.draw(module, data)["reconstruction_spectra"]
+    largest = np.argsort(-np.bincount(labels.ravel())[1:], kind="stable")[:3] + 1
+    for axes, label in zip(figure.axes, largest, strict=True):
+        places = np.argwhere(labels == label)
+        row, column = places[len(places) // 2]
+        assert axes.get_ylabel() == data.info.class_names[label - 1]
+        (*_, clean) = axes.lines
+        expected = data.transform.inverse(data.cube[row, column][None].numpy())[0]
+        np.testing.assert_allclose(np.asarray(clean.get_ydata(), dtype=float), expected, rtol=1e-5)
 
 
 def test_figures_need_the_right_modules(quiet_trainer: Callable[..., L.Trainer]) -> None:

@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks import CNN1D, FusionClassifier, SpectralTransformer
-from hsi_diffusion.types import PatchBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,35 +83,6 @@ def test_validation_loss_is_the_mean_over_pixels(
             torch.nn.functional.cross_entropy(logits, batch["label"], reduction="none").numpy()
         )
     assert figures["val/loss"] == pytest.approx(np.concatenate(losses).mean(), rel=1e-5)
-
-
-def test_averaged_views_do_not_see_the_orientation() -> None:
-    module = build(average_views=True).eval()
-    image = torch.randn(6, 16, 5, 5)
-    batch = PatchBatch(image=image, index=torch.arange(6))
-    turned = PatchBatch(image=image.flip(2).rot90(1, (2, 3)), index=torch.arange(6))
-    with torch.no_grad():
-        found = module.predict_step(batch, 0)["probability"]
-        torch.testing.assert_close(module.predict_step(turned, 0)["probability"], found)
-        plain = torch.stack(
-            [
-                module(view.rot90(quarter, (2, 3))).softmax(dim=1)
-                for view in (image, image.transpose(2, 3))
-                for quarter in range(4)
-            ]
-        )
-    torch.testing.assert_close(found, plain.mean(dim=0).max(dim=1).values)
-
-
-def test_averaged_views_of_a_certain_network_stay_finite(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    module = build(average_views=True)
-    logits = torch.tensor([[400.0, 0.0, -400.0, 3.0]])
-    monkeypatch.setattr(module, "forward", lambda _: logits)
-    batch = PatchBatch(image=torch.zeros(1, 16, 5, 5), index=torch.zeros(1, dtype=torch.int64))
-    found = module.predict_step(batch, 0)["probabilities"]
-    torch.testing.assert_close(found, logits.double().softmax(dim=1).float())
 
 
 def test_members_have_losses_of_their_own_and_predict_together(

@@ -65,9 +65,7 @@ def build(
             seen.append(batch["index"].tolist())
             return super().training_step(batch, batch_idx)
 
-    module = Classifier(
-        16, 4, 5, classifier=CNN2D, augmentation={"gain": 0.1, "pixel_dropout": 0.1}
-    )
+    module = Classifier(16, 4, 5, classifier=CNN2D, augmentation={"gain": 0.1, "band_dropout": 0.1})
     return module, small_scene(split="10", batch_size=10)
 
 

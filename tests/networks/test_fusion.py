@@ -182,12 +182,6 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
         FusionClassifier(**arguments)
 
 
-def test_wrong_patches_are_named() -> None:
-    net = network(angles=True)
-    with pytest.raises(ConfigurationError, match=r"\(B, 15, 5, 5\), got \(6, 12, 5, 5\)"):
-        net(patches(channels=12))
-
-
 def test_earlier_checkpoints_load_and_answer_the_same() -> None:
     """Names of the weights, and what seed 0 makes of them, as in version 0.1.0."""
     torch.manual_seed(0)

@@ -15,7 +15,6 @@ from hsi_diffusion.patches.augment import (
     Compose,
     Dihedral,
     Gain,
-    PixelDropout,
     build_augmentation,
 )
 from hsi_diffusion.seeding import generator
@@ -27,7 +26,6 @@ ALL: list[Augmentation] = [
     Gain(0.2),
     BandNoise(0.3),
     BandDropout(0.4),
-    PixelDropout(0.4),
     Compose((Dihedral(), Gain(), BandNoise())),
 ]
 every_augmentation = pytest.mark.parametrize("augmentation", ALL)
@@ -124,20 +122,6 @@ def test_band_dropout_takes_whole_bands() -> None:
     assert gone.double().mean() == pytest.approx(0.3, abs=0.03)
 
 
-@pytest.mark.parametrize("size", [4, 5])
-def test_pixel_dropout_spares_the_centre(size: int) -> None:
-    images = make_images(500, 3, size) + 10
-    result = PixelDropout(0.3)(images, generator(0))
-    centre = images[:, :, size // 2, size // 2]
-    assert torch.equal(result[:, :, size // 2, size // 2], centre)
-    changed = (result != images).any(dim=1)
-    replacement = torch.zeros_like(centre)
-    expected = torch.where(changed[:, None], replacement[:, :, None, None], images)
-    assert torch.equal(result, expected)
-    share = changed.double().sum() / (500 * (size**2 - 1))
-    assert share == pytest.approx(0.3, abs=0.03)
-
-
 def test_compose_is_one_after_the_other() -> None:
     images = make_images()
     random = generator(0)
@@ -148,13 +132,12 @@ def test_compose_is_one_after_the_other() -> None:
 
 def test_names_give_augmentations_in_a_fixed_order() -> None:
     strengths = {
-        "pixel_dropout": 0.1,
         "gain": 0.2,
         "dihedral": 1,
         "band_noise": 0,
         "band_dropout": 0.3,
     }
-    steps = (Dihedral(1), Gain(0.2), BandDropout(0.3), PixelDropout(0.1))
+    steps = (Dihedral(1), Gain(0.2), BandDropout(0.3))
     assert build_augmentation(strengths) == Compose(steps)
     assert build_augmentation({}) == Compose()
     assert build_augmentation({"band_noise": 0.4}).steps == (BandNoise(0.4),)
