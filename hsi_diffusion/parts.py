@@ -214,15 +214,24 @@ def by_name(*classes: type[Part]) -> dict[str, type[Part]]:
     return {one.__name__: one for one in classes}
 
 
-def _read(part: Plain, where: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of plain data."""
-    if isinstance(part, str):
-        return part, {}
+def refuse_foreign(part: Mapping[str, Any], where: str) -> None:
+    """Refuse plain data that stands for an object of a class that is not the library's.
+
+    Raises:
+        ConfigurationError: It does; the message says what to give.
+    """
     if FOREIGN in part:
         raise ConfigurationError(
             f"{where} was an object of class {part[FOREIGN]}, which is not the library's, so it "
             f"can't be made again from plain data: give the object, {where}=..."
         )
+
+
+def _read(part: Plain, where: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of plain data."""
+    if isinstance(part, str):
+        return part, {}
+    refuse_foreign(part, where)
     options = part.get("init_args") or {}
     if set(part) - {"class_path", "init_args"} or "class_path" not in part:
         raise ConfigurationError(

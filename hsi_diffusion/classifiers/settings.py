@@ -17,6 +17,7 @@ from hsi_diffusion.hardware import AnyPrecision  # noqa: TC001
 from hsi_diffusion.modules import LearningRateSchedule  # noqa: TC001
 from hsi_diffusion.networks import SpectralTransformer
 from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.patches.augment import check_turned_patches
 from hsi_diffusion.types import Padding  # noqa: TC001
 
 NetworkFactory = Callable[[int, int, int], nn.Module]
@@ -84,6 +85,8 @@ class ClassifierSettings:
         """Refuse impossible values."""
         for name in ("patch_size", "batch_size", "steps"):
             check_at_least_1(**{f"classifier.{name}": getattr(self, name)})
+        if self.estimator is None:
+            check_turned_patches(self.patch_size, self.augmentation, "classifier.")
         if not 0 <= self.gradient_clip < math.inf:
             raise ConfigurationError(
                 "classifier.gradient_clip must be at least 0 (0 = unlimited), got "

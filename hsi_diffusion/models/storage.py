@@ -68,8 +68,9 @@ def save_model(model: StoredModel, folder: Path) -> None:
     if isinstance(fitted.representation, DiffusionRepresentation):
         module = fitted.representation.module
         transform, statistics = BandRepresentation(fitted.representation.transform).save()
-        # the average is what features come from, and all that is kept
-        denoiser = {"module": {**module.hparams, "ema_decay": None}, **transform}
+        # the average is what features come from, and all that is kept; it learns no more
+        learned = {"ema_decay": None, "augmentation": None}
+        denoiser = {"module": {**module.hparams, **learned}, **transform}
         tensors |= _named("transform", statistics)
         tensors |= _named("denoiser", module.trained_denoiser.state_dict())
     if fitted.graph_space is not None:

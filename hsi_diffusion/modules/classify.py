@@ -23,6 +23,11 @@ from hsi_diffusion.networks import NETWORKS, Ensemble, SpectralTransformer, buil
 from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
+from hsi_diffusion.patches.augment import (
+    AugmentationPart,
+    check_turned_patches,
+    plain_augmentation,
+)
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
 if TYPE_CHECKING:
@@ -68,7 +73,8 @@ class FeatureClassifierModule(PlainModule):
             their probabilities: so many times the work, steadier with few labels. See
             :class:`~hsi_diffusion.networks.Ensemble`. Ours.
         augmentation: Augmentations and their strengths, see
-            :func:`~hsi_diffusion.patches.build_augmentation`.
+            :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
+            ``(images, generator) -> images`` over patches (B, C, P, P).
         class_names: Names under which each class's test accuracy is logged; None: not logged.
         seed: Rules augmentation and dropout. The initial weights come from torch's global
             generator, as in every Lightning module (``L.seed_everything``).
@@ -99,7 +105,7 @@ class FeatureClassifierModule(PlainModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         label_smoothing: float = 0.0,
         members: int = 1,
-        augmentation: dict[str, float] | None = None,
+        augmentation: AugmentationPart | None = None,
         class_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
@@ -127,6 +133,7 @@ class FeatureClassifierModule(PlainModule):
             raise ConfigurationError(
                 f"class_names must name {num_classes} classes, got {len(class_names)}"
             )
+        check_turned_patches(patch_size, augmentation)
         self.seed = seed
         self.num_classes = num_classes
         self.class_names = class_names
@@ -141,7 +148,7 @@ class FeatureClassifierModule(PlainModule):
         networks = [build_network(classifier, **sizes) for _ in range(members)]
         self.classifier = networks[0] if members == 1 else Ensemble(networks)
         self._made_with = plain_part(networks[0], NETWORKS)
-        self.augment = build_augmentation(augmentation or {})
+        self.augment = build_augmentation(augmentation)
         self.val_metrics = HSIMetrics(num_classes)
         self.val_loss = MeanMetric(KEEP_NAN)
         self.test_metrics = HSIMetrics(num_classes)
@@ -152,9 +159,9 @@ class FeatureClassifierModule(PlainModule):
                 **self.optimisation.plain(),
                 "label_smoothing": label_smoothing,
                 "members": members,
-                "augmentation": augmentation,
+                "augmentation": plain_augmentation(augmentation),
                 "class_names": class_names,
-                "seed": seed,
+                "seed": int(seed),
             }
         )
 

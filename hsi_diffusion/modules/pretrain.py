@@ -35,6 +35,7 @@ from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation, transform_from_state
+from hsi_diffusion.patches.augment import AugmentationPart, plain_augmentation
 from hsi_diffusion.scenes.wavelengths import check_wavelengths
 from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
@@ -99,7 +100,8 @@ class DiffusionPretrainModule(PlainModule):
             steps after every epoch.
         ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
         augmentation: Augmentations and their strengths, see
-            :func:`~hsi_diffusion.patches.build_augmentation`.
+            :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
+            ``(images, generator) -> images`` over patches (B, C, P, P).
         seed: Rules the noise, the timesteps and the augmentation. The initial weights come from
             torch's global generator, as in every Lightning module (``L.seed_everything``).
 
@@ -133,7 +135,7 @@ class DiffusionPretrainModule(PlainModule):
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
         ema_decay: float | None = None,
-        augmentation: dict[str, float] | None = None,
+        augmentation: AugmentationPart | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -152,7 +154,7 @@ class DiffusionPretrainModule(PlainModule):
         self.average = None if ema_decay is None else ExponentialAverage(self.denoiser, ema_decay)
         self.schedule = build_schedule(schedule)
         self.loss = DenoisingLoss({"l1": 1.0} if losses is None else losses, lae_scale=lae_scale)
-        self.augment = build_augmentation(augmentation or {})
+        self.augment = build_augmentation(augmentation)
         # means that weigh every patch the same on any number of processes
         self.means = nn.ModuleDict({name: MeanMetric(KEEP_NAN) for name in self.loss.names})
         # last, so that the denoiser starts from the same weights with and without it
@@ -176,8 +178,8 @@ class DiffusionPretrainModule(PlainModule):
                 "contrast": None if contrast is None else asdict(contrast_settings(contrast)),
                 **self.optimisation.plain(),
                 "ema_decay": ema_decay,
-                "augmentation": augmentation,
-                "seed": seed,
+                "augmentation": plain_augmentation(augmentation),
+                "seed": int(seed),
             }
         )
 

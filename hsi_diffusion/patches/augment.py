@@ -8,19 +8,22 @@ another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
 
 from hsi_diffusion.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from hsi_diffusion.parts import plain_part, refuse_foreign
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
+
+if TYPE_CHECKING:
+    AugmentationPart = Mapping[str, float] | Augmentation
+else:  # what a command line offers
+    AugmentationPart = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,10 @@ class BandDropout:
         return images.masked_fill(dropped, 0)
 
 
-def build_augmentation(strengths: Mapping[str, float]) -> Compose:
-    """Augmentations by name, for settings that come from a file or a command line.
+def build_augmentation(given: Mapping[str, float] | Augmentation | None) -> Augmentation:
+    """Make an augmentation of what a user gave: one of his own, which is used as it is, or names.
 
-    They act in the order of this list, whatever the order of ``strengths``:
+    Those that are named act in the order of this list, whatever the order of their names:
 
     - ``dihedral``: share of patches, see :class:`Dihedral`
     - ``gain``: standard deviation, see :class:`Gain`
@@ -153,14 +156,18 @@ def build_augmentation(strengths: Mapping[str, float]) -> Compose:
     - ``band_dropout``: probability, see :class:`BandDropout`
 
     Args:
-        strengths: Strength of each augmentation; those at 0 are left out.
+        given: An augmentation; or the strength of each, where those at 0 are left out; None: none.
 
     Returns:
-        All of them as one; the identity for an empty mapping.
+        All of them as one; the identity where there are none.
 
     Raises:
         ConfigurationError: No such augmentation, or an impossible strength.
     """
+    if callable(given):
+        return given
+    strengths = given or {}
+    refuse_foreign(strengths, "augmentation")
     classes: dict[str, Callable[[float], Augmentation]] = {
         "dihedral": Dihedral,
         "gain": Gain,
@@ -174,6 +181,32 @@ def build_augmentation(strengths: Mapping[str, float]) -> Compose:
     return Compose(
         tuple(make(strengths[name]) for name, make in classes.items() if strengths.get(name))
     )
+
+
+def plain_augmentation(given: Mapping[str, float] | Augmentation | None) -> Any:
+    """Plain data that stands for what a user gave, see :func:`~hsi_diffusion.parts.plain_part`."""
+    return plain_part(given, {}) if callable(given) else given
+
+
+def check_turned_patches(
+    patch_size: int, given: Mapping[str, float] | Augmentation | None, where: str = ""
+) -> None:
+    """Refuse to turn patches whose pixel to classify would move, which those of even side do.
+
+    Args:
+        patch_size: Side of the patches.
+        given: How they are augmented.
+        where: What the settings' names begin with, in the message.
+
+    Raises:
+        ConfigurationError: The side is even, and ``dihedral`` is above 0.
+    """
+    turned = isinstance(given, Dihedral) or (isinstance(given, Mapping) and given.get("dihedral"))
+    if turned and patch_size % 2 == 0:
+        raise ConfigurationError(
+            f"{where}patch_size must be odd where patches are turned ({where}augmentation: "
+            f"dihedral), since the pixel to classify then stays in the middle, got {patch_size}"
+        )
 
 
 def _uniform(shape: tuple[int, ...], images: Tensor, generator: Generator) -> Tensor:

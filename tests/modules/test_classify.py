@@ -174,6 +174,10 @@ def test_training_leaves_the_global_generator_alone(
         ({"lr_schedule": "step"}, "lr_schedule"),
         ({"members": 0}, "members"),
         ({"augmentation": {"blur": 1.0}}, "blur"),
+        (
+            {"patch_size": 6, "augmentation": {"dihedral": 1.0}},
+            r"patch_size must be odd where patches are turned .*, got 6",
+        ),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:

@@ -22,11 +22,14 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.modules.lightning_cli import SceneCLI
+from hsi_diffusion.patches import Compose, Gain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import lightning as L
+
+    from hsi_diffusion.patches.augment import Augmentation
 
 DENOISER = """\
 import torch
@@ -60,6 +63,20 @@ class MyNet(torch.nn.Module):
         return self.head(self.hidden(image.flatten(1)).relu())
 """
 
+
+class Centred(torch.nn.Module):
+    """Classifies by the centre pixel."""
+
+    def __init__(self, in_channels: int, num_classes: int, patch_size: int) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(in_channels, num_classes)
+        self.centre = patch_size // 2
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(image[:, :, self.centre, self.centre])
+        return logits
+
+
 SCENE: dict[str, Any] = {"height": 24, "width": 20, "bands": 16, "num_classes": 4}
 
 
@@ -87,6 +104,39 @@ def save(trainer: L.Trainer, path: Path) -> dict[str, Any]:
 
 def test_a_denoiser_of_ones_own_is_short() -> None:
     assert len(DENOISER.splitlines()) <= 20
+
+
+def brighter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """An augmentation of a user's own."""
+    return images + torch.rand((), generator=generator)
+
+
+@pytest.mark.parametrize("given", [brighter, Compose((Gain(0.1), brighter))])
+def test_an_own_augmentation(
+    given: Augmentation, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    weights = []
+    for augmentation in (given, given, None):
+        torch.manual_seed(0)
+        module = FeatureClassifierModule(
+            16, 4, patch_size=5, classifier=Centred, augmentation=augmentation
+        )
+        data = SimulatedSceneDataModule(**SCENE, split="10", patch_size=5, batch_size=8)
+        trainer = quiet_trainer(max_epochs=1)
+        trainer.fit(module, data)
+        weights.append([weight.clone() for weight in module.parameters()])
+    pairs = [zip(weights[0], others, strict=True) for others in weights[1:]]
+    assert all(torch.equal(*pair) for pair in pairs[0]), "drawn from the named place"
+    assert not all(torch.equal(*pair) for pair in pairs[1])
+
+    pretraining = DiffusionPretrainModule(16, denoiser="PixelDenoiser", augmentation=given)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(pretraining, pretraining_data())
+    save(trainer, tmp_path / "own.ckpt")
+    with pytest.raises(ConfigurationError, match=r"augmentation was an object of class .*=\.\.\."):
+        DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", augmentation=given)
+    assert loaded.augment is given
 
 
 @pytest.mark.parametrize("form", ["class", "object", "partial"])
