@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks import CNN1D, FusionClassifier, SpectralTransformer
+from hsi_diffusion.patches import Dihedral
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,15 +175,20 @@ def test_training_leaves_the_global_generator_alone(
         ({"lr_schedule": "step"}, "lr_schedule"),
         ({"members": 0}, "members"),
         ({"augmentation": {"blur": 1.0}}, "blur"),
-        (
-            {"patch_size": 6, "augmentation": {"dihedral": 1.0}},
-            r"patch_size must be odd where patches are turned .*, got 6",
-        ),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build(**settings)
+
+
+def test_patches_of_even_side_are_not_turned() -> None:
+    """The pixel to classify, in row and column 3 of 6, would move."""
+    turned: list[Any] = [{"dihedral": 0.5}, Dihedral()]
+    for augmentation in turned:
+        with pytest.raises(ConfigurationError, match=r"patch_size must be odd .*, got 6"):
+            FeatureClassifierModule(16, 4, 6, augmentation=augmentation)
+    FeatureClassifierModule(16, 4, 6, augmentation={"dihedral": 0.0, "gain": 0.1})
 
 
 @pytest.mark.parametrize(
