@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
@@ -13,12 +15,15 @@ from torchmetrics import MeanMetric
 
 from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.features import FittedReduction, Reduction
 from hsi_diffusion.features.tiles import evaluating
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
 from hsi_diffusion.modules.curves import CurveSteps
+from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
+from hsi_diffusion.modules.pretrained_data import PretrainedFeaturesDataModule
 from hsi_diffusion.networks import NETWORKS, Ensemble, SpectralTransformer, build_network
 from hsi_diffusion.options import check_at_least_1
 from hsi_diffusion.parts import check_same_options, plain_part
@@ -75,7 +80,9 @@ class FeatureClassifierModule(PlainModule):
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
             ``(images, generator) -> images`` over patches (B, C, P, P).
-        class_names: Names under which each class's test accuracy is logged; None: not logged.
+        class_names: Names of the classes (``data.info.class_names``), under which each one's test
+            accuracy is logged, and which a scene must have to be tested; None: not logged, and a
+            scene must have as many classes.
         seed: Rules augmentation and dropout. The initial weights come from torch's global
             generator, as in every Lightning module (``L.seed_everything``).
 
@@ -86,7 +93,14 @@ class FeatureClassifierModule(PlainModule):
         val_metrics: Counts of the validation pixels, see
             :class:`~hsi_diffusion.metrics.HSIMetrics`.
         test_metrics: Counts of the test pixels.
+        transform: The fitted band transform of the scene whose patches the module learned; None
+            before, and where it learned features. Saved in checkpoints, and used by a data module
+            that the Trainer gives to this module, in place of one of its own.
+        wavelengths: Band centres in nm of that scene; None where unknown.
+        reduction: Likewise the fitted reduction of a :class:`PretrainedFeaturesDataModule`.
     """
+
+    learner: ClassVar[str] = "this classifier"
 
     def __init__(
         self,
@@ -134,6 +148,7 @@ class FeatureClassifierModule(PlainModule):
                 f"class_names must name {num_classes} classes, got {len(class_names)}"
             )
         check_turned_patches(patch_size, augmentation)
+        self.reduction: FittedReduction | None = None
         self.seed = seed
         self.num_classes = num_classes
         self.class_names = class_names
@@ -174,8 +189,8 @@ class FeatureClassifierModule(PlainModule):
         return self._checked(self.classifier(image), image)
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        """Cross-entropy of the labelled centre pixels."""
-        batch = self.usable(batch)
+        """Cross-entropy of the labelled centre pixels; 0 where there are none."""
+        batch = self.usable(batch, "label")
         place = (self.seed, self.global_step, batch_idx)
         random = generator("classifier-augmentation", *place, 0, device=self.device)
         share = rank_and_processes()
@@ -191,16 +206,39 @@ class FeatureClassifierModule(PlainModule):
                     f"a training batch of {len(image)} patch is too small for BatchNorm: take a "
                     "larger batch_size, and drop_last=True in a loader of your own"
                 ) from error
-        loss = F.cross_entropy(
+        labels = batch["label"].repeat(len(logits))
+        losses = F.cross_entropy(
             logits.flatten(0, 1).float(),
-            batch["label"].repeat(len(logits)),
+            labels,
             ignore_index=-1,
+            reduction="sum",
             label_smoothing=self.label_smoothing,
         )
+        # a batch without a label has a loss too: of several processes all go through the network
+        loss = losses / (labels >= 0).sum().clamp(min=1)
         # a progress bar reads what it shows at every step: a card would wait
         shown = self.device.type == "cpu"
         self.log("train/loss", loss.detach(), prog_bar=shown, sync_dist=True)
         return loss
+
+    def usable(self, batch: Any, *needed: str) -> PatchBatch:
+        """A batch of any loader, see :meth:`PlainModule.usable`, with labels as int64.
+
+        Raises:
+            ConfigurationError: It is no such batch, or, on a CPU, a label is no class.
+        """
+        found = super().usable(batch, *needed)
+        if "label" in needed:
+            found["label"] = self._classes(found["label"], len(found["image"]))
+        return found
+
+    def on_validation_start(self) -> None:
+        """Refuse a scene of other classes."""
+        self._check_classes()
+
+    def on_test_start(self) -> None:
+        """Refuse a scene of other classes."""
+        self._check_classes()
 
     def on_validation_epoch_start(self) -> None:
         """Start new counts; at the end it would be too early, in another inference mode."""
@@ -210,7 +248,7 @@ class FeatureClassifierModule(PlainModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Count the validation pixels; ``val/loss`` is their mean cross-entropy."""
         del batch_idx
-        batch = self.usable(batch)
+        batch = self.usable(batch, "label")
         logits = self._count(self.val_metrics, batch)
         labelled = batch["label"] >= 0
         losses = F.cross_entropy(logits.float(), batch["label"], ignore_index=-1, reduction="none")
@@ -229,7 +267,7 @@ class FeatureClassifierModule(PlainModule):
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Count the test pixels."""
         del batch_idx
-        self._count(self.test_metrics, self.usable(batch))
+        self._count(self.test_metrics, self.usable(batch, "label"))
 
     def on_test_epoch_end(self) -> None:
         """Log the figures over all test pixels; ``test_metrics`` keeps them until the next test."""
@@ -248,7 +286,7 @@ class FeatureClassifierModule(PlainModule):
             ``probabilities`` float32 (B, K), of all classes.
         """
         del batch_idx
-        batch = self.usable(batch)
+        batch = self.usable(batch, "index")
         probabilities = self(batch["image"]).float().softmax(dim=1)
         probability, prediction = probabilities.max(dim=1)
         return {
@@ -283,17 +321,53 @@ class FeatureClassifierModule(PlainModule):
         return [StopOnDivergence(), CurveSteps()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what the network was made with."""
+        """Save what the network was made with, and what was fitted on the scene."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["classifier"] = self._made_with
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compare it.
+        """Compare the one, and take the other.
 
         Raises:
             CheckpointError: The network was made with other arguments, though its weights may fit.
         """
         if "classifier" in checkpoint:
             check_same_options(self._made_with, checkpoint["classifier"], "classifier", NETWORKS)
+        super().on_load_checkpoint(checkpoint)
+
+    def on_fit_start(self) -> None:
+        """Keep the band transform of the scene that is learned, or the reduction of its features.
+
+        The transform of features is that of their denoiser.
+        """
+        super().on_fit_start()
+        data = self.trainer_data()
+        if self.reduction is None and isinstance(data, PretrainedFeaturesDataModule):
+            # fitted in its setup
+            self.reduction = data.reduction if isinstance(data.reduction, FittedReduction) else None
+
+    def fitted_state(self) -> dict[str, Any]:
+        """What was fitted on the scene that was learned, as plain data and tensors."""
+        state = super().fitted_state()
+        if self.reduction is not None:
+            settings, tensors = asdict(self.reduction.settings), self.reduction.tensors()
+            state["reduction"] = {"settings": settings, "tensors": tensors}
+        return state
+
+    def take_fitted(self, state: Mapping[str, Any]) -> None:
+        """Take what :meth:`fitted_state` gave, where it stands in a mapping."""
+        super().take_fitted(state)
+        if "reduction" in state:
+            found = state["reduction"]
+            settings = Reduction(**found["settings"])
+            self.reduction = FittedReduction.from_tensors(settings, found["tensors"])
+
+    def give_fitted(self) -> None:
+        """Have the Trainer's data module use what the module learned with."""
+        super().give_fitted()
+        data = self.trainer_data()
+        if self.reduction is not None and isinstance(data, PretrainedFeaturesDataModule):
+            data.use_reduction(self.reduction)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""
@@ -319,6 +393,52 @@ class FeatureClassifierModule(PlainModule):
             )
         return logits
 
+    def _classes(self, label: Tensor, patches: int) -> Tensor:
+        """The labels of a batch, if they are classes. A card's values are left to its kernels."""
+        if label.shape != (patches,) or label.is_floating_point():
+            raise ConfigurationError(
+                f'"label" of a batch must hold integers of shape ({patches},), one for each patch, '
+                f"got {label.dtype} of shape {tuple(label.shape)}: have the loader give classes "
+                "from 0"
+            )
+        label = label.to(torch.int64)
+        if label.device.type == "cpu":
+            wrong = label[(label < -1) | (label >= self.num_classes)]
+            if len(wrong):
+                raise ConfigurationError(
+                    f'"label" of a batch must be a class from 0 to {self.num_classes - 1}, or -1 '
+                    f"for a pixel without one, got {wrong[0].item()}: subtract 1 from classes that "
+                    "are counted from 1, and make the module with as many as there are "
+                    "(num_classes)"
+                )
+        return label
+
+    def _check_classes(self) -> None:
+        """Refuse a scene in which a class has another number than here.
+
+        A scene numbers its classes from 1 to K, so one that lacks a class renumbers those behind.
+        """
+        data = self.trainer_data()
+        if not isinstance(data, PatchDataModule):
+            return
+        given = list(data.info.class_names)
+        if self.class_names is None or _unnamed(self.class_names) != _unnamed(given):
+            if len(given) == self.num_classes:
+                return
+            known = f"num_classes={self.num_classes}"
+            known += f" ({self.class_names})" if self.class_names is not None else ""
+        elif given == self.class_names:
+            return
+        else:
+            known = f"class_names={self.class_names}"
+        raise ConfigurationError(
+            f"the classes of scene {data.info.name!r} must be those of this classifier, in its "
+            f"order ({known}), got {given} (values {list(data.info.class_ids)} of its label map). "
+            "A scene numbers the classes that occur in it from 1 to K: to measure on one that "
+            "lacks some, predict it and compare the classes by name; to learn its classes, make "
+            "the module with num_classes=data.num_classes and class_names=data.info.class_names"
+        )
+
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
         logits: Tensor = self(batch["image"])
         metrics.update(logits, batch["label"])
@@ -332,3 +452,8 @@ class FeatureClassifierModule(PlainModule):
             **JOINED,
         )
         return figures
+
+
+def _unnamed(names: Sequence[str]) -> bool:
+    """Whether these are the names of a scene whose classes nobody named."""
+    return all(re.fullmatch(r"Class \d+", name) for name in names)

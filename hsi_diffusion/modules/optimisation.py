@@ -63,7 +63,9 @@ class Optimisation:
             weight decay of its own. Plain data of :func:`~hsi_diffusion.parts.plain_part` says that
             there was one, which is missing.
         lr_scheduler: Likewise, called with the optimiser instead of ``lr_schedule`` and
-            ``warmup``; it steps after every epoch, as with LightningCLI.
+            ``warmup``; it steps after every optimiser step where the Trainer ends after so many
+            (``max_steps`` alone, as in runs), else after every epoch, as with LightningCLI. One
+            that watches a metric steps after every epoch.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
@@ -164,7 +166,10 @@ class Optimisation:
             }
         scheduler = schedule(optimizer)
         monitored = {"monitor": scheduler.monitor} if hasattr(scheduler, "monitor") else {}
-        settings: Any = {"scheduler": scheduler, "interval": "epoch", **monitored}
+        # the epochs of such a training mean nothing
+        counts_steps = trainer.max_epochs == -1 and trainer.max_steps > -1
+        interval = "step" if counts_steps and not monitored else "epoch"
+        settings: Any = {"scheduler": scheduler, "interval": interval, **monitored}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def _factor(self, total_steps: float) -> Callable[[int], float]:

@@ -32,11 +32,9 @@ from hsi_diffusion.modules.optimisation import (
     Optimisation,
 )
 from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
-from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.parts import check_same_options, plain_part
-from hsi_diffusion.patches import build_augmentation, transform_from_state
+from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.patches.augment import AugmentationPart, plain_augmentation
-from hsi_diffusion.scenes.wavelengths import check_wavelengths
 from hsi_diffusion.seeding import generator, joint_batch, own_rows
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
@@ -55,8 +53,6 @@ if TYPE_CHECKING:
         FittedReduction,
         Reduction,
     )
-    from hsi_diffusion.patches import BandTransform
-    from hsi_diffusion.scenes import SceneInfo
     from hsi_diffusion.types import PatchBatch, Task
 
 
@@ -118,6 +114,8 @@ class DiffusionPretrainModule(PlainModule):
     task: ClassVar[Task] = "pretrain"
     """What a data module's training batches are for, unless its ``task`` is given."""
 
+    learner: ClassVar[str] = "this denoiser"
+
     def __init__(
         self,
         num_bands: int,
@@ -165,8 +163,6 @@ class DiffusionPretrainModule(PlainModule):
             "schedule": plain_part(self.schedule, SCHEDULES),
             "prediction": prediction,
         }
-        self.transform: BandTransform | None = None
-        self.wavelengths: tuple[float, ...] | None = None
         self.save_hyperparameters(
             {
                 "num_bands": num_bands,
@@ -202,17 +198,10 @@ class DiffusionPretrainModule(PlainModule):
         """
         return self.trained_denoiser(x_t, t)
 
-    def setup(self, stage: str) -> None:
-        """Give a data module that is set up already the transform that the module learned with."""
-        del stage
-        self._give_transform()
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the band transform with the module, the wavelengths of its bands, and its parts."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint.update(self._made_with)
-        if self.transform is not None:
-            checkpoint["transform"] = self.transform.state_dict()
-            checkpoint["wavelengths"] = self.wavelengths
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the band transform of the checkpoint, and give it to the Trainer's data module.
@@ -231,16 +220,11 @@ class DiffusionPretrainModule(PlainModule):
                 f"prediction must be {stored['prediction']!r}, which the network was trained for, "
                 f"got {self.prediction!r}"
             )
-        if "transform" in checkpoint:
-            self.transform = transform_from_state(checkpoint["transform"])
-            self.wavelengths = checkpoint.get("wavelengths")
-            self._give_transform()
+        super().on_load_checkpoint(checkpoint)
 
     def on_fit_start(self) -> None:
         """Keep the band transform of the scene that is learned."""
-        data = self._scene_data()
-        if self.transform is None and data is not None:
-            self.learns(data)
+        super().on_fit_start()
         if self.average is not None:  # features were taken: Lightning would warn of its mode
             self.average.train(self.training)
 
@@ -281,7 +265,7 @@ class DiffusionPretrainModule(PlainModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Loss on held-out patches, whose noise and timesteps never change."""
         del batch_idx
-        batch = self.usable(batch)
+        batch = self.usable(batch, "index")
         real = batch["index"] >= 0
         x0, index = batch["image"][real], batch["index"][real]
         if not len(index):  # nothing but the filling of the last batch
@@ -317,7 +301,7 @@ class DiffusionPretrainModule(PlainModule):
             (B, bands), the spectra as the data module's transform made them.
         """
         del batch_idx
-        batch = self.usable(batch)
+        batch = self.usable(batch, "index")
         image = batch["image"]
         t = torch.full((len(image),), self.schedule.timesteps // 10, device=image.device)
         x_t = self.schedule.q_sample(image, t, torch.zeros_like(image))
@@ -407,34 +391,6 @@ class DiffusionPretrainModule(PlainModule):
             prediction=self.prediction,
             device=device or self.device,
         )
-
-    def learns(self, data: SceneDataModule) -> None:
-        """Keep the band transform of a scene, and the wavelengths of its bands."""
-        self.transform, self.wavelengths = data.transform, data.info.wavelengths
-
-    def check_bands(self, scene: SceneInfo) -> None:
-        """Refuse a scene of another sensor with as many bands as the one that was learned.
-
-        Raises:
-            SceneError: Its wavelengths are others.
-        """
-        if self.transform is not None and self.transform.num_bands == scene.bands:
-            check_wavelengths(
-                scene.wavelengths, self.wavelengths, what="this denoiser",
-                source=self.transform.fitted_on,
-            )  # fmt: skip
-
-    def _scene_data(self) -> SceneDataModule | None:
-        """The Trainer's data module, if it has a band transform."""
-        trainer = self._trainer
-        data = getattr(trainer, "datamodule", None)
-        return data if isinstance(data, SceneDataModule) else None
-
-    def _give_transform(self) -> None:
-        data = self._scene_data()
-        if self.transform is not None and data is not None:
-            self.check_bands(data.info)
-            data.use_transform(self.transform)
 
     def _log_means(self, stage: str) -> None:
         for name, mean in self.means.items():

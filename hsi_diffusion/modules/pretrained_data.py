@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hsi_diffusion.denoisers import DenoiserPart  # noqa: TC001  # read by LightningCLI
+from hsi_diffusion.diffusion import NoiseSchedulePart  # noqa: TC001
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import (
     FeatureSettings,
     FeatureStore,
+    FittedReduction,
     Reduction,
     compute_features,
     feature_channels,
@@ -27,12 +30,18 @@ if TYPE_CHECKING:
     from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.scenes import SceneInfo
 
+    ReductionPart = Reduction | FittedReduction | Mapping[str, Any]
+else:  # what a command line can offer
+    ReductionPart = Reduction | Mapping[str, Any]
+
 
 class PretrainedFeaturesDataModule(PatchDataModule):
     """Patches of the features of a pretrained denoiser, over the pixels and split of a scene.
 
     The scene's bands are transformed as they were for the pretraining; nothing is fitted but the
-    reduction of the features. They are computed in ``setup``, by the Trainer's device.
+    reduction of the features, and not even that where it is given fitted, or where the Trainer's
+    module keeps the one that it learned with. They are computed in ``setup``, by the Trainer's
+    device.
 
     Args:
         scene: The data module of the scene, whose labels and split are used. Its patches and
@@ -41,14 +50,23 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             module itself.
         features: Timesteps, levels and noise; None: the defaults of
             :class:`~hsi_diffusion.features.FeatureSettings`.
-        reduction: How to reduce the channels; None keeps them all.
+        reduction: How to reduce the channels; or a reduction that is fitted already, such as that
+            of another image (``first.reduction``); None keeps them all.
         angles: Append the spectral angles between the scene and what the denoiser restores.
         store: Folder that keeps the features, so that the next run finds them; None keeps none.
+        denoiser: The denoiser of a checkpoint, where it is not the library's; an argument of
+            :class:`~hsi_diffusion.modules.DiffusionPretrainModule`. None: the checkpoint's.
+        schedule: Likewise its noise schedule.
         **settings: Arguments of :class:`PatchDataModule`.
 
     Raises:
         ConfigurationError: A setting is unknown or outside what is allowed, or the patches are
             larger than those for which the scene's split into blocks keeps a distance.
+
+    Attributes:
+        reduction: How the channels are reduced; after ``setup`` the
+            :class:`~hsi_diffusion.features.FittedReduction`. Give it to the data module of another
+            image, so that its features lie on the same axes. None: they are not reduced.
     """
 
     def __init__(
@@ -57,9 +75,11 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         pretrained: str | Path | DiffusionPretrainModule,
         *,
         features: FeatureSettings | Mapping[str, Any] | None = None,
-        reduction: Reduction | Mapping[str, Any] | None = None,
+        reduction: ReductionPart | None = None,
         angles: bool = False,
         store: str | Path | None = None,
+        denoiser: DenoiserPart | None = None,
+        schedule: NoiseSchedulePart = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -70,11 +90,16 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             check_options(Reduction, reduction, "reduction")
             reduction = Reduction(**reduction)
         self.features = features
-        self.reduction = reduction
         self.store = None if store is None else FeatureStore(Path(store))
-        number = len(features.timesteps)
-        mixed = reduction is not None and not reduction.per_timestep
-        self._groups = (1 if mixed else number, angles)
+        parts: dict[str, Any] = {"denoiser": denoiser, "schedule": schedule}
+        self._parts = {name: part for name, part in parts.items() if part is not None}
+        if self._parts and isinstance(pretrained, DiffusionPretrainModule):
+            raise ConfigurationError(
+                f"{' and '.join(self._parts)} must be None where pretrained is a module, which has "
+                "its own; they are for a checkpoint"
+            )
+        self._groups = (1, angles)
+        self._reduce_by(reduction)
         reserved = scene.split_patch_size
         if scene.split_settings == "blocks" and scene.guard is None and reserved < self.patch_size:
             raise ConfigurationError(
@@ -89,7 +114,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         if isinstance(self.pretrained, DiffusionPretrainModule):
             return self.pretrained
         return DiffusionPretrainModule.load_from_checkpoint(
-            self.pretrained, map_location="cpu", weights_only=True
+            self.pretrained, map_location="cpu", weights_only=True, **self._parts
         )
 
     @property
@@ -102,7 +127,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         """Channels D of the features."""
         angles = len(self.features.timesteps) if self.angles else 0
         if self.reduction is not None:
-            return self.reduction.components * self.timesteps + angles
+            return _settings(self.reduction).components * self.timesteps + angles
         return sum(feature_channels(self.module.trained_denoiser, self.features)) + angles
 
     def prepare_data(self) -> None:
@@ -114,10 +139,47 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         del stage
         if "cube" in vars(self):
             return
+        known = getattr(getattr(self.trainer, "lightning_module", None), "reduction", None)
+        if isinstance(known, FittedReduction):
+            self._reduce_by(known)
         self.scene.use_transform(self._transform())
         self.module.check_bands(self.scene.info)
         self.labels, self.split = self.scene.labels, self.scene.split
         self.valid = self.scene.valid
+        self._compute()
+
+    def use_reduction(self, reduction: FittedReduction) -> None:
+        """Take a fitted reduction in place of one that is fitted here.
+
+        Features that are there already are computed again, unless theirs is the same.
+
+        Args:
+            reduction: The reduction that a classifier learned with, fitted on this scene or on
+                another one.
+
+        Raises:
+            ConfigurationError: It was fitted on features of another kind.
+        """
+        if isinstance(self.reduction, FittedReduction) and _same(self.reduction, reduction):
+            return
+        self._reduce_by(reduction)
+        if "cube" in vars(self):
+            self._compute()
+
+    def _reduce_by(self, reduction: Reduction | FittedReduction | None) -> None:
+        number = len(self.features.timesteps)
+        mixed = reduction is not None and not _settings(reduction).per_timestep
+        groups = 1 if mixed else number
+        if isinstance(reduction, FittedReduction) and len(reduction.reducers) != groups:
+            raise ConfigurationError(
+                f"reduction must be fitted on features of {number} timesteps, as many as "
+                f"features.timesteps, but was on {len(reduction.reducers)}: give the features of "
+                "the data module that fitted it"
+            )
+        self.reduction = reduction
+        self._groups = (groups, self._groups[1])
+
+    def _compute(self) -> None:
         features = compute_features(
             self.module.trained_denoiser,
             self.module.schedule,
@@ -129,6 +191,7 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             store=self.store,
             device=None if self.trainer is None else self.trainer.strategy.root_device,
         )
+        self.reduction = features.reduction
         self.cube = torch.from_numpy(features.array)
 
     def _transform(self) -> BandTransform:
@@ -139,3 +202,17 @@ class PretrainedFeaturesDataModule(PatchDataModule):
             "the pretrained module knows no band transform, so its features can't be computed as "
             "in its training; pretrain it with one of the data modules of this library"
         )
+
+
+def _settings(reduction: Reduction | FittedReduction) -> Reduction:
+    return reduction.settings if isinstance(reduction, FittedReduction) else reduction
+
+
+def _same(one: FittedReduction, other: FittedReduction) -> bool:
+    """Whether two reductions give the same."""
+    first, second = one.tensors(), other.tensors()
+    return (
+        one.settings == other.settings
+        and first.keys() == second.keys()
+        and all(torch.equal(value, second[name]) for name, value in first.items())
+    )

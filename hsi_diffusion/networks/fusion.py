@@ -105,7 +105,8 @@ class FusionClassifier(PatchTransformer):
         angles: The last T channels are spectral angles in radians, which a gate turns into weights.
         fusion: One of ``"awam+ctssfm"``, ``"awam"``, ``"ctssfm"`` and ``"mean"``. Not used with one
             timestep.
-        keep: How many timesteps each pixel keeps in evaluation; None keeps all. Needs ``angles``;
+        keep: How many timesteps each pixel keeps (in training in half of the patches, see
+            :class:`~hsi_diffusion.networks.TimestepGate`); None keeps all. Needs ``angles``;
             not used with one timestep.
         shared_embedding: One 3x3 convolution for all timesteps. False gives each its own, for
             channels that don't mean the same at every timestep, such as components of

@@ -76,13 +76,14 @@ class TimestepGate(nn.Module):
     Angles that vary by milliradians count as much as larger ones: nothing of their size is added to
     the variance, no initial value stays in the statistics, and all this is float32 under autocast.
 
-    In training all timesteps take part (softmax). In evaluation the ``keep`` heaviest of each
-    pixel are kept and share the whole weight; with fewer than all, a network is then used a little
-    differently from how it was trained.
+    In evaluation the ``keep`` heaviest timesteps of each pixel are kept and share the whole weight.
+    In training one half of the patches, drawn at random, is seen like that, so that a network knows
+    what it will be shown; in the other all timesteps take part (softmax), from which the gate
+    learns which to keep.
 
     Args:
         timesteps: Number of timesteps T.
-        keep: How many timesteps a pixel keeps in evaluation, from 1 to T; None keeps all.
+        keep: How many timesteps a pixel keeps, from 1 to T; None keeps all.
         hidden: Width of the perceptron.
 
     Raises:
@@ -133,9 +134,13 @@ class TimestepGate(nn.Module):
             standardised = self.standardise(wide)
         of_layers = next(self.score.parameters()).dtype
         scores: Tensor = self.score(standardised.to(of_layers)).float()
-        if not self.training and self.keep < self.timesteps:
+        if self.keep < self.timesteps:
             kept = scores.topk(self.keep, dim=1).indices
-            scores = scores.new_full(scores.shape, float("-inf")).scatter(
+            few = scores.new_full(scores.shape, float("-inf")).scatter(
                 1, kept, scores.gather(1, kept)
             )
+            if self.training:
+                drawn = torch.rand(len(scores), 1, 1, 1, device=scores.device) < 0.5
+                few = torch.where(drawn, few, scores)
+            scores = few
         return scores.log_softmax(dim=1)

@@ -9,7 +9,11 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
+from hsi_diffusion import (
+    CustomSceneDataModule,
+    FeatureClassifierModule,
+    SimulatedSceneDataModule,
+)
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks import CNN1D, FusionClassifier, SpectralTransformer
 from hsi_diffusion.patches import Dihedral
@@ -124,6 +128,55 @@ def test_resume_is_bit_exact_with_dropout(
     )
     pairs = zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(value, other) for (_, value), other in pairs)
+
+
+def without_class(data: SimulatedSceneDataModule, label: int, **settings: Any) -> Any:
+    scene = data.scene
+    labels = np.where(scene.labels == label, 0, scene.labels)
+    return CustomSceneDataModule(scene.cube, labels, split="10", patch_size=5, **settings)
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "fit"])
+def test_a_scene_of_other_classes_is_refused(
+    command: str, data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    names = list(data.info.class_names)
+    one, two, three, four = names
+
+    def check(given: list[str] | None, other: Any) -> None:
+        getattr(quiet_trainer(max_steps=1, num_sanity_val_steps=1), command)(
+            build(class_names=given), other
+        )
+
+    same = without_class(data, 0, class_names=names)
+    for given in (names, None, ["Class 1", "Class 2", "Class 3", "Class 4"]):
+        check(given, same)
+    check(names, without_class(data, 0))  # nobody named its classes: as many are enough
+    message = (
+        rf"in its order \(class_names=.*{three}.*{four}.*\), got \['{two}', '{three}', '{four}'\] "
+        r"\(values \[2, 3, 4\] of .* make the module with num_classes=data\.num_classes"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        check(names, without_class(data, 1, class_names=names))
+    with pytest.raises(ConfigurationError, match=rf"got \['{two}', '{one}', "):
+        check(names, without_class(data, 0, class_names=[two, one, three, four]))
+    lacking = r"\(num_classes=4.*\), got \['Class 1', 'Class 2', 'Class 4'\]"
+    for given in (names, None):
+        with pytest.raises(ConfigurationError, match=lacking):
+            check(given, without_class(data, 3))
+    numbered = ["Class 1", "Class 2", "Class 4", "Class 7"]
+    with pytest.raises(ConfigurationError, match=r"class_names=\['Class 1', .* got \['Class 1', "):
+        check(numbered, without_class(data, 0))
+
+
+def test_a_map_of_a_scene_of_other_classes(
+    data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    batches = quiet_trainer().predict(
+        build(class_names=data.info.class_names), without_class(data, 3)
+    )
+    found = cast("Any", batches)
+    assert sum(len(batch["prediction"]) for batch in found) == 40 * 36
 
 
 def test_checkpoint_loads_with_weights_only(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -101,6 +102,100 @@ def test_batches_of_another_kind_are_told(
     unnamed = loader({"x": given["image"], "y": given["label"]})
     with pytest.raises(ConfigurationError, match=r'a batch must be a dict .*"image".*got a dict'):
         getattr(quiet_trainer(max_steps=1, max_epochs=-1), command)(build(), unnamed)
+
+
+LACKING = [
+    (pretraining, "validate", "index"),
+    (pretraining, "test", "index"),
+    (pretraining, "predict", "index"),
+    (classification, "predict", "index"),
+    (classification, "fit", "label"),
+    (classification, "validate", "label"),
+    (classification, "test", "label"),
+]
+
+
+@pytest.mark.parametrize(("build", "command", "key"), LACKING)
+def test_what_a_batch_lacks_is_told(
+    build: Callable[..., Any], command: str, key: str, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    given = batch()
+    del given[key]
+    held = ", ".join(f"{name} (Tensor)" for name in given)
+    message = rf"got a dict of {re.escape(held)} without {key}: have the dataset"
+    with pytest.raises(ConfigurationError, match=message):
+        getattr(quiet_trainer(max_steps=1, max_epochs=-1), command)(build(), loader(given))
+
+
+def test_nothing_more_is_asked_than_is_needed(quiet_trainer: Callable[..., L.Trainer]) -> None:
+    for build, keys in ((pretraining, ["image"]), (classification, ["image", "label"])):
+        few = loader({key: batch()[key] for key in keys})
+        trainer = quiet_trainer(max_steps=2, max_epochs=-1)
+        trainer.fit(build(), few)
+        assert trainer.global_step == 2
+    labelled = loader({key: batch()[key] for key in ("image", "label")})
+    (found,) = quiet_trainer().test(classification(), labelled, verbose=False)
+    assert 0 <= found["test/overall_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (torch.arange(4), r'"label" .* class from 0 to 2, or -1 .* got 3: subtract 1'),
+        (torch.tensor([0, -2, 1, 2]), r"got -2: subtract 1"),
+        (torch.arange(4) / 2, r"integers of shape \(4,\).*got torch\.float32 of shape \(4,\)"),
+        (torch.zeros(4, 1, dtype=torch.int64), r"got torch\.int64 of shape \(4, 1\): have"),
+    ],
+)
+def test_labels_that_are_no_classes_are_told(
+    label: torch.Tensor, message: str, command: str, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    trainer = quiet_trainer(max_steps=1, max_epochs=-1)
+    with pytest.raises(ConfigurationError, match=message):
+        getattr(trainer, command)(classification(), loader(batch(label=label)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_of_any_integer(dtype: torch.dtype, quiet_trainer: Callable[..., L.Trainer]) -> None:
+    losses = []
+    for label in (batch()["label"], batch()["label"].to(dtype)):
+        trainer = quiet_trainer(max_steps=2, max_epochs=-1)
+        data = loader(batch(label=label))
+        trainer.fit(classification(), data, data)
+        losses.append({name: value.item() for name, value in trainer.callback_metrics.items()})
+    assert losses[0] == losses[1]
+    assert losses[0]["train/loss"] > 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_batch_without_labels_has_a_loss_of_0(
+    members: int, smoothing: float, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = classification(
+        members=members, label_smoothing=smoothing, optimizer=partial(torch.optim.SGD, lr=0.1)
+    )
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    partly = batch(label=torch.tensor([0, -1, 2, -1]))
+    loss = module.training_step(cast("Any", partly), 0)
+    logits = (
+        torch.stack([module.classifier(partly["image"])])
+        if members == 1
+        else cast("Any", module.classifier).member_logits(partly["image"])
+    )
+    expected = torch.nn.functional.cross_entropy(
+        logits[:, [0, 2]].flatten(0, 1), torch.tensor([0, 2] * members), label_smoothing=smoothing
+    )
+    torch.testing.assert_close(loss, expected)
+    del module.log
+    before = [weight.clone() for weight in module.parameters()]
+    trainer = quiet_trainer(max_steps=2, max_epochs=-1)
+    trainer.fit(module, loader(batch(label=torch.full((4,), -1))))
+    assert trainer.callback_metrics["train/loss"] == 0
+    for old, weight in zip(before, module.parameters(), strict=True):
+        assert torch.equal(old, weight)
+        assert weight.grad is not None  # every process joins its gradients, of zeros too
 
 
 def test_a_batch_of_a_single_patch_is_told(quiet_trainer: Callable[..., L.Trainer]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -107,3 +108,24 @@ def test_the_rate_that_lightning_finds_is_used(
     with pytest.raises(ConfigurationError, match="learning_rate must be above 0 and finite, got 0"):
         module.learning_rate = 0
     assert module.learning_rate == module.hparams["learning_rate"] == found
+
+
+@both
+def test_a_rate_without_effect_on_an_own_optimiser_is_told(
+    build: Callable[..., Any],
+    data: SimulatedSceneDataModule,
+    quiet_trainer: Callable[..., L.Trainer],
+) -> None:
+    module = build(optimizer=partial(torch.optim.SGD, lr=0.01))
+    with pytest.warns(UserWarning, match="has no effect on the optimiser of your own") as told:
+        finder = Tuner(quiet_trainer(max_steps=8, enable_checkpointing=True)).lr_find(
+            module, data, min_lr=1e-4, max_lr=1e-1, num_training=30, early_stop_threshold=None
+        )
+    assert finder is not None
+    assert any(f"lr={finder.suggestion():.3g})" in str(one.message) for one in told)
+    rates = Rates()
+    quiet_trainer(max_steps=1, callbacks=[rates]).fit(module, data)
+    assert rates.seen == [0.01]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build().learning_rate = 0.1

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks import TimestepGate
@@ -60,9 +59,24 @@ def test_equal_scores_keep_no_more_than_asked() -> None:
     assert ((weights > 0).sum(dim=1) == 2).all()
 
 
-def test_training_lets_all_timesteps_take_part() -> None:
-    kept, everything = trained(keep=1).train(), trained().train()
-    assert torch.equal(kept(angles()), everything(angles()))
+def test_training_shows_half_of_the_patches_as_evaluation_does() -> None:
+    whole = angles().repeat(32, 1, 1, 1)
+    torch.manual_seed(0)
+    weights, everything = (trained(keep=keep).train()(whole) for keep in (1, None))
+    few = (weights > 0).sum(dim=1) == 1
+    selected = few.flatten(1).all(dim=1)
+    assert torch.equal(selected, few.flatten(1).any(dim=1)), "a patch is seen in one way"
+    assert 20 < int(selected.sum()) < 44
+    assert torch.equal(weights[~selected], everything[~selected])
+    assert torch.equal(weights[selected].argmax(dim=1), everything[selected].argmax(dim=1))
+
+
+def test_the_gate_learns_from_patches_of_both_kinds() -> None:
+    gate = trained(keep=2).train()
+    shown = angles().repeat(32, 1, 1, 1)
+    (gate(shown) * torch.rand(4, 1, 1)).sum().backward()
+    gradients = [weight.grad for weight in gate.parameters()]
+    assert all(grad is not None and grad.isfinite().all() and grad.any() for grad in gradients)
 
 
 def test_every_pixel_is_judged_by_itself() -> None:
@@ -173,9 +187,9 @@ def test_learns_which_timestep_to_trust() -> None:
     optimiser = torch.optim.Adam(gate.parameters(), lr=0.05)
     for _ in range(100):
         batch = torch.rand(16, 3, 3, 3)
-        loss = F.nll_loss(gate.log_weights(batch), batch.argmin(dim=1))
+        loss = -gate(batch).gather(1, batch.argmin(dim=1, keepdim=True)).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     batch = torch.rand(16, 3, 8, 8)
     chosen = gate.eval()(batch).argmax(dim=1)
