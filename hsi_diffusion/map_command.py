@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,14 @@ def map_main(arguments: Sequence[str] | None = None) -> int:
         help="the model's denoiser, if it is a class of your own: its path, or "
         "'{class_path: my_package.MyDenoiser, init_args: {...}}'; files of models import nothing",
     )
+    add("--schedule", metavar="CLASS", help="the denoiser's noise schedule, likewise")
     add("--network", metavar="CLASS", help="the classifier's network, likewise")
+    add(
+        "--transform",
+        metavar="CLASS",
+        help="the class of the band transforms, if it is your own: its path; what it was made and "
+        "fitted with is in the model",
+    )
     add(
         "--trusted",
         metavar="NAME",
@@ -86,10 +94,13 @@ def _map(options: argparse.Namespace) -> int:
     from hsi_diffusion.recipes import PretrainSettings, from_flags, from_plain
 
     parts: dict[str, Any] = {}
-    for name, kind in (("denoiser", PretrainSettings), ("network", ClassifierSettings)):
+    kinds = dict.fromkeys(("denoiser", "schedule", "transform"), PretrainSettings)
+    for name, kind in {**kinds, "network": ClassifierSettings}.items():
         if (given := getattr(options, name)) is not None:
             plain = from_flags(kind, [f"--{name}={given}"])
             parts[name] = getattr(from_plain(kind, plain), name)
+    if isinstance(made := parts.get("transform"), functools.partial):  # its arguments are saved
+        parts["transform"] = made.func
     runtime = Runtime(accelerator=options.accelerator)
     areas = map_image(
         options.model,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.utils import get_tags
 
 from hsi_diffusion.classifiers.base import PixelClassifier, array_of
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
@@ -59,7 +60,7 @@ class EstimatorClassifier(PixelClassifier):
 
     def __init__(
         self,
-        factory: EstimatorFactory | ClassifierMixin,
+        factory: EstimatorFactory | BaseEstimator | ClassifierMixin,
         *,
         each: bool = False,
         seed: int = 0,
@@ -194,10 +195,14 @@ class EstimatorClassifier(PixelClassifier):
     def _make(self) -> Any:
         given: Any = self.factory
         ready = hasattr(given, "fit") and not isinstance(given, type)
-        estimator = given if ready else given()
+        estimator = given() if callable(given) and not ready else given
         lacks = any(not hasattr(estimator, name) for name in ("fit", "get_params"))
-        # some have predict only when they are fitted
-        if lacks or not (hasattr(estimator, "predict") or is_classifier(estimator)):
+        # some have predict only when they are fitted; that of regressors gives no classes
+        if (
+            lacks
+            or _is_other(estimator)
+            or not (hasattr(estimator, "predict") or is_classifier(estimator))
+        ):
             raise ConfigurationError(
                 "classifier.estimator must make a scikit-learn classifier (fit, predict, "
                 f"get_params), but gave a {type(estimator).__name__}"
@@ -218,6 +223,12 @@ class EstimatorClassifier(PixelClassifier):
         """Rows (H * W, d) of what one estimator each learns."""
         parts = cube.parts() if self.each and isinstance(cube, FeatureCube) else (array_of(cube),)
         return [part.reshape(-1, part.shape[2]) for part in parts]
+
+
+def _is_other(estimator: Any) -> bool:
+    """Whether scikit-learn knows this as a regressor, clusterer or another than a classifier."""
+    known = isinstance(estimator, BaseEstimator)
+    return known and get_tags(estimator).estimator_type not in ("classifier", None)
 
 
 def _load(path: Path, trusted: Sequence[str]) -> Any:

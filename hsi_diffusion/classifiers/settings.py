@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
@@ -24,8 +24,8 @@ NetworkFactory = Callable[[int, int, int], nn.Module]
 """Makes a patch network from (channels, classes, patch size): a class of
 :mod:`hsi_diffusion.networks`, ``functools.partial`` of one, or a user's own."""
 
-EstimatorFactory = Callable[[], ClassifierMixin]
-"""Makes a scikit-learn classifier."""
+EstimatorFactory = Callable[[], BaseEstimator] | Callable[[], ClassifierMixin]
+"""Makes a scikit-learn classifier; a pipeline or a search, too, which is no ClassifierMixin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class ClassifierSettings:
         weight_decay: Decoupled weight decay.
         optimizer: Makes the optimiser from the weights, instead of AdamW.
         lr_scheduler: Makes the learning-rate schedule from the optimiser, instead of
-            ``lr_schedule``.
+            ``lr_schedule``; it steps after every optimiser step.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
         members: Networks that are trained, and whose probabilities are averaged.
         augmentation: Augmentations and their strengths.

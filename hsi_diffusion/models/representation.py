@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 
 from hsi_diffusion.classifiers import Layout
-from hsi_diffusion.errors import NotFittedError
+from hsi_diffusion.errors import CheckpointError, NotFittedError
 from hsi_diffusion.features import (
     FeatureCube,
     FeatureSettings,
@@ -24,7 +24,7 @@ from hsi_diffusion.features import (
     feature_layout,
 )
 from hsi_diffusion.graphs import neighbour_mean
-from hsi_diffusion.patches import blur_radius, gaussian_blur, transform_from_state
+from hsi_diffusion.patches import TRANSFORMS, blur_radius, gaussian_blur, transform_from_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -110,10 +110,29 @@ class BandRepresentation:
 
     @classmethod
     def load(
-        cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device | str
+        cls,
+        plain: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        device: torch.device | str,
+        own: type[BandTransform] | None = None,
     ) -> BandRepresentation:
-        """What :meth:`save` gave, again."""
-        transform = transform_from_state({**plain["transform"], **tensors})
+        """What :meth:`save` gave, again.
+
+        ``own`` is the class of the transform if that is not the library's.
+
+        Raises:
+            CheckpointError: The transform can't be made again.
+        """
+        state = {**plain["transform"], **tensors}
+        try:
+            if own is not None and own.name == state.get("name"):
+                transform = own.from_state(state)
+            else:
+                transform = transform_from_state(state)
+        except CheckpointError as error:
+            if state.get("name") in {one.name for one in TRANSFORMS.values()}:
+                raise
+            raise CheckpointError(f"{error}: give transform=... (--transform of map)") from error
         return cls(transform, float(plain["blur"]), int(plain["neighbours"]), device)
 
 

@@ -40,11 +40,14 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.classifiers import NetworkFactory
     from hsi_diffusion.denoisers import Denoiser
+    from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.graphs import Graph
     from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
     from hsi_diffusion.models.prediction import Prediction
     from hsi_diffusion.modules import DiffusionPretrainModule
+    from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.recipes import DenoiserFactory, Location
+    from hsi_diffusion.recipes.settings import ScheduleFactory
 
 
 class SceneClassifier:
@@ -284,7 +287,7 @@ class SceneClassifier:
 
         Args:
             scene: The scene that was learned, or another one of the sensor; its classes are the
-                model's of the same name.
+                model's of the same name, or of the same number where the labels had no names.
             split: Its test pixels are measured; None: all labelled pixels, those that were learned
                 too.
 
@@ -302,7 +305,12 @@ class SceneClassifier:
         _check_kinds(scene, split)
         info = scene.info
         ids = np.array([0, *info.class_ids])[scene.labels]
-        names = dict(zip(info.class_ids, info.class_names, strict=True))
+        names = {
+            number: name
+            for number, name in zip(info.class_ids, info.class_names, strict=True)
+            # what a class without a name is called
+            if name != f"Class {number}" or name in self.known.class_names
+        }
         truth = ground_truth(Labels(ids, names, {}), self.known)
         if split is not None:
             split.check_fits(scene.labels)
@@ -379,6 +387,8 @@ class SceneClassifier:
         *,
         revision: str | None = None,
         denoiser: DenoiserFactory | Denoiser | None = None,
+        schedule: ScheduleFactory | NoiseSchedule | None = None,
+        transform: type[BandTransform] | None = None,
         network: NetworkFactory | nn.Module | None = None,
         trusted: Sequence[str] = (),
         runtime: Runtime | None = None,
@@ -389,12 +399,16 @@ class SceneClassifier:
             folder: The model's folder, or, where there is none, USER/NAME on the Hugging Face Hub.
             revision: Branch, tag or commit on the Hub; None: the newest.
             denoiser: The denoiser, or what makes it, if its class is not the library's.
+            schedule: Likewise its noise schedule.
             network: Likewise the classifier's network.
+            transform: The class of the band transforms, if that is not the library's; their
+                settings and statistics are those that were saved.
             trusted: Full names of classes of a saved estimator that are not scikit-learn's.
             runtime: Where to compute; None: here.
 
         Raises:
             CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
+            ConfigurationError: ``transform`` is no class of band transforms.
             MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
         """
         runtime = runtime or Runtime()
@@ -402,6 +416,8 @@ class SceneClassifier:
         stored = load_model(
             Path(folder),
             denoiser=denoiser,
+            schedule=schedule,
+            transform=transform,
             network=network,
             trusted=tuple(trusted),
             runtime=runtime,

@@ -15,13 +15,16 @@ from hsi_diffusion.classifiers import (
     require_own,
 )
 from hsi_diffusion.denoisers import DENOISERS
+from hsi_diffusion.diffusion import SCHEDULES
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, HsiDiffusionError
 from hsi_diffusion.models.fitted import FittedModel, FittedOn
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
 from hsi_diffusion.models.saving import read_folder, write_folder
 from hsi_diffusion.modules import DiffusionPretrainModule
-from hsi_diffusion.parts import check_same_options
+from hsi_diffusion.parts import FOREIGN, check_same_options
+from hsi_diffusion.patches import BandTransform
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
+from hsi_diffusion.recipes.removed import without_removed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +104,8 @@ def load_model(
     folder: Path,
     *,
     denoiser: Any = None,
+    schedule: Any = None,
+    transform: type[BandTransform] | None = None,
     network: Any = None,
     trusted: tuple[str, ...] = (),
     runtime: Runtime,
@@ -110,27 +115,35 @@ def load_model(
     Args:
         folder: The model's folder.
         denoiser: The denoiser, or what makes it, if its class is not the library's.
-        network: Likewise the classifier's network.
+        schedule: Likewise its noise schedule.
+        transform: The class of the band transforms that are not the library's.
+        network: The classifier's network, or what makes it, if its class is not the library's.
         trusted: Full names of classes of a saved estimator that are not scikit-learn's.
         runtime: Where to compute.
 
     Raises:
         CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
+        ConfigurationError: ``transform`` is no class of band transforms.
     """
+    if transform is not None and not _is_transform(transform):
+        raise ConfigurationError(
+            "transform must be a class of band transforms of your own (a BandTransform with a "
+            f"name), got {transform!r}: settings of it are in the saved model"
+        )
     plain, tensors = read_folder(folder)
     try:
-        recipe, foreign = _read_recipe(plain["recipe"], denoiser, network)
+        recipe, foreign = _read_recipe(plain["recipe"], denoiser, schedule, network)
         seed, device = int(plain["seed"]), runtime.device
         space = None
         if plain["graph_space"] is not None:
             statistics = _section(tensors, "graph_space")
-            space = BandRepresentation.load(plain["graph_space"], statistics, device)
+            space = BandRepresentation.load(plain["graph_space"], statistics, device, transform)
         seen, statistics = plain["representation"], _section(tensors, "representation")
         representation: Representation
         if _is_first(seen["kind"], BandRepresentation, DiffusionRepresentation):
-            representation = BandRepresentation.load(seen, statistics, device)
+            representation = BandRepresentation.load(seen, statistics, device, transform)
         else:
-            module = _load_denoiser(plain["denoiser"], tensors, denoiser)
+            module = _load_denoiser(plain["denoiser"], tensors, denoiser, schedule, transform)
             representation = DiffusionRepresentation.load(seen, statistics, module, device)
         learned, weights = plain["classifier"], _section(tensors, "classifier")
         classifier: PixelClassifier
@@ -139,6 +152,8 @@ def load_model(
             classifier.load(folder, learned, weights, trusted=trusted)
         else:
             classifier = NetworkClassifier(recipe.classifier, runtime, seed=seed)
+            module_settings = without_removed({"classifier": learned["module"]})["classifier"]
+            learned = {**learned, "module": module_settings}
             classifier.load(folder, learned, weights, network=network)
         facts = {key: _tuples(value) for key, value in plain["known"].items()}
         pixels, classes = tensors["pixels"].numpy(), tensors["classes"].numpy()
@@ -189,11 +204,15 @@ def _without(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_recipe(
-    plain: Mapping[str, Any], denoiser: Any, network: Any
+    plain: Mapping[str, Any], denoiser: Any, schedule: Any, network: Any
 ) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe of a saved model, and the classes that it lacks."""
     settings = {**plain, "pretrain": {**plain["pretrain"]}, "classifier": {**plain["classifier"]}}
-    given = (("pretrain", "denoiser", denoiser), ("classifier", "network", network))
+    given = (
+        ("pretrain", "denoiser", denoiser),
+        ("pretrain", "schedule", schedule),
+        ("classifier", "network", network),
+    )
     for section, name, part in given:
         if part is not None:
             del settings[section][name]
@@ -206,21 +225,41 @@ def _read_recipe(
 
 
 def _load_denoiser(
-    plain: Mapping[str, Any], tensors: Mapping[str, Tensor], denoiser: Any
+    plain: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    denoiser: Any,
+    schedule: Any,
+    transform: type[BandTransform] | None,
 ) -> DiffusionPretrainModule:
     """The denoiser of a saved model: its averaged weights, and the transform of its input."""
-    given = {} if denoiser is None else {"denoiser": denoiser}
-    settings = {**plain["module"], **given}
-    require_own(settings["denoiser"], "denoiser")
+    saved = plain["module"]
+    parts = {"denoiser": denoiser, "schedule": schedule}
+    settings = {**saved, **{name: part for name, part in parts.items() if part is not None}}
+    for name in parts:
+        require_own(settings[name], name)
     module = DiffusionPretrainModule(**settings)
-    check_same_options(
-        module.hparams["denoiser"], plain["module"]["denoiser"], "denoiser", DENOISERS
-    )
+    check_same_options(module.hparams["denoiser"], saved["denoiser"], "denoiser", DENOISERS)
+    if schedule is not None:  # no weights would tell another one
+        _check_schedule(module.hparams["schedule"], saved["schedule"])
     load_weights(module.denoiser, _section(tensors, "denoiser"), "denoiser")
     module.transform = BandRepresentation.load(
-        plain, _section(tensors, "transform"), "cpu"
+        plain, _section(tensors, "transform"), "cpu", transform
     ).transform
     return module.eval()
+
+
+def _check_schedule(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Refuse a noise schedule that is not the one of the saved model."""
+    if FOREIGN in saved and FOREIGN not in given:
+        raise CheckpointError(
+            f"schedule must be the {saved[FOREIGN]} of the saved model, got {given['class_path']}"
+        )
+    check_same_options(given, saved, "schedule", SCHEDULES)
+
+
+def _is_transform(given: object) -> bool:
+    """Whether this is a class that a saved transform may be of."""
+    return isinstance(given, type) and issubclass(given, BandTransform) and hasattr(given, "name")
 
 
 def _is_first(kind: str, first: Any, second: Any) -> bool:

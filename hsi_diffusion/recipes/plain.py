@@ -12,9 +12,9 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from yaml import YAMLError
@@ -25,9 +25,10 @@ from hsi_diffusion.networks import NETWORKS
 from hsi_diffusion.options import check_names
 from hsi_diffusion.patches import TRANSFORMS
 from hsi_diffusion.recipes.reading import merge, parse_yaml
+from hsi_diffusion.recipes.removed import without_removed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Settings = TypeVar("Settings")
 
@@ -54,11 +55,13 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
 
     Args:
         kind: The dataclass.
-        plain: Plain data; a part is ``{class_path, init_args}``, or the name of a class.
+        plain: Plain data; a part is ``{class_path, init_args}``, the name of a class, or an object
+            or a class, which are taken as they are.
 
     Raises:
-        ConfigurationError: A setting is unknown, or a value has the wrong type.
+        ConfigurationError: A setting is unknown or was removed, or a value has the wrong type.
     """
+    plain = without_removed(plain)
     _check_names(kind, plain)
     parser = _plain_parser(cast("Any", kind))
     try:
@@ -82,11 +85,21 @@ def _typed(hint: Any, plain: Any) -> Any:
         return {}
     if isinstance(plain, Mapping):
         hints = get_type_hints(hint) if dataclasses.is_dataclass(hint) else {}
-        return {name: _typed(hints.get(str(name)), value) for name, value in plain.items()}
+        return {
+            name: _typed(hints.get(str(name)), value)
+            for name, value in plain.items()
+            if not _is_ready(hints.get(str(name)), value)
+        }
     if isinstance(plain, list | tuple):
         inner = next(iter(get_args(hint)), None)
         return type(plain)(_typed(inner, value) for value in plain)
     return plain
+
+
+def _is_ready(hint: Any, value: Any) -> bool:
+    """Whether this is a part already, an object or what makes one, and no plain data of it."""
+    takes_part = any(get_origin(one) is Callable for one in (hint, *get_args(hint)))
+    return takes_part and not isinstance(value, str | int | float | Mapping | list | tuple | None)
 
 
 def _only_given(hint: Any, made: Any, plain: Any, usual: Any = None) -> Any:
@@ -102,7 +115,9 @@ def _only_given(hint: Any, made: Any, plain: Any, usual: Any = None) -> Any:
         hints = get_type_hints(kind)
         defaults = {field.name: _default(field) for field in dataclasses.fields(kind)}
         values = {
-            name: _only_given(hints[name], getattr(made, name), value, defaults[name])
+            name: value
+            if _is_ready(hints[name], value)
+            else _only_given(hints[name], getattr(made, name), value, defaults[name])
             for name, value in plain.items()
         }
         if isinstance(usual, cast("type[Any]", kind)):
@@ -244,6 +259,12 @@ def readable(error: Exception) -> str:
             f"init_args: {{{match[1].partition(',')[0]}: VALUE}}}}"
         )
     if match := re.search(r"Parameter '(\w+)' from '([\w.]+)\.__init__' does not specify", detail):
+        if match[2].startswith("sklearn."):  # as pipelines and searches
+            return (
+                f"{where}: {match[1]} of {match[2]} can't be given as plain data: name a function "
+                "of yours that makes one, such as my_package.make for def make() -> "
+                f"{match[2].rpartition('.')[2]}: ..., or give the object in Python"
+            )
         return (
             f"{where}: {match[1]} of {match[2]} needs a default or a type, such as {match[1]}: int"
         )
@@ -268,7 +289,9 @@ def readable(error: Exception) -> str:
     return f"{where}: {detail}" if where else detail
 
 
-_KINDS = {"Module": "torch.nn.Module", "ClassifierMixin": "scikit-learn classifier"}
+_KINDS = {"Module": "torch.nn.Module"} | dict.fromkeys(
+    ("BaseEstimator", "ClassifierMixin"), "scikit-learn classifier"
+)
 """What people call the base classes of parts."""
 
 _TYPES = {"NoneType": "null", "tuple": "list", "Sequence": "list", "dict": "mapping"}
@@ -321,6 +344,8 @@ def _plain(value: Any, changed: bool) -> Any:
     path = f"{maker.__module__}.{maker.__qualname__}"
     if path.startswith("hsi_diffusion."):
         path = maker.__qualname__
+    if not isinstance(maker, type) and not options:  # a class_path that is a function is called
+        return path
     return {
         "class_path": path,
         "init_args": {key: _plain(item, changed) for key, item in options.items()},

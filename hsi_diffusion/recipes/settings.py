@@ -21,6 +21,7 @@ from hsi_diffusion.features.request import whole_numbers
 from hsi_diffusion.graphs import SpreadingSettings
 from hsi_diffusion.hardware import AnyPrecision, Precision  # noqa: TC001
 from hsi_diffusion.modules import ContrastSettings, LearningRateSchedule
+from hsi_diffusion.parts import Recorded
 from hsi_diffusion.patches import MNF, BandTransform, ChannelScale, MinMax
 from hsi_diffusion.types import Padding, Prediction  # noqa: TC001
 
@@ -38,12 +39,25 @@ Combine = Literal["none", "timesteps", "all"]
 side; or all timesteps and levels, reduced together."""
 
 
+def _maker(part: object, kind: type[Recorded], where: str) -> object:
+    """What makes a part: of an object, its class with the arguments that it was made with."""
+    if isinstance(part, kind):
+        return functools.partial(type(part), **part.init_args) if part.init_args else type(part)
+    if not callable(part) or isinstance(part, Recorded):
+        raise ConfigurationError(
+            f"{where} must be a {kind.__name__}, or a class or function that makes one, got a "
+            f"{type(part).__name__}"
+        )
+    return part
+
+
 @dataclass(frozen=True, kw_only=True)
 class BandSpace:
     """A space of the bands.
 
     Attributes:
-        transform: Band transform, fitted on all pixels of the scene without labels.
+        transform: Band transform, fitted on all pixels of the scene without labels; an object
+            works too, whose arguments make another one for each fit.
         blur: Standard deviation in pixels of a spatial Gaussian blur after the transform;
             0 = none.
         neighbours: Number of nearest neighbours with which every pixel is averaged afterwards; 0 =
@@ -59,6 +73,8 @@ class BandSpace:
 
     def __post_init__(self) -> None:
         """Refuse impossible widths and counts."""
+        made = _maker(self.transform, BandTransform, "transform of a space")
+        object.__setattr__(self, "transform", made)
         if not 0 <= self.blur < math.inf:
             raise ConfigurationError(
                 f"blur must be a width in pixels, at least 0 (0 = no blur), got {self.blur}"
@@ -87,8 +103,9 @@ class PretrainSettings:
     Attributes:
         denoiser: Makes the network from the number of components; of an object, a copy is trained.
             None: no pretraining, the classifier learns from raw bands.
-        transform: Band transform of its input, fitted on all pixels without labels.
-        schedule: Noise schedule.
+        transform: Band transform of its input, fitted on all pixels without labels; an object
+            works too, whose arguments make another one for each fit.
+        schedule: Noise schedule; likewise.
         prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
         losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``.
         contrast: Contrast between views, added to the denoising loss; none if both weights are 0.
@@ -99,7 +116,7 @@ class PretrainSettings:
         weight_decay: Decoupled weight decay.
         optimizer: Makes the optimiser from the weights, instead of AdamW.
         lr_scheduler: Makes the learning-rate schedule from the optimiser, instead of
-            ``lr_schedule``.
+            ``lr_schedule``; it steps after every optimiser step.
         ema_decay: Decay of the moving average of the weights, from which features are taken; None:
             no average.
         steps: Optimiser steps.
@@ -139,6 +156,8 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        for name, kind in (("transform", BandTransform), ("schedule", NoiseSchedule)):
+            object.__setattr__(self, name, _maker(getattr(self, name), kind, f"pretrain.{name}"))
         for name in ("steps", "patch_size", "batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

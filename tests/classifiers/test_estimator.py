@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 from scipy.special import softmax
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -22,7 +23,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -210,7 +211,14 @@ def test_wrong_use_is_told() -> None:
     with pytest.raises(NotFittedError, match=r"call fit\(\.\.\.\) first"):
         EstimatorClassifier(KNeighborsClassifier).describe()
     wrong: Any
-    for wrong, name in ((StandardScaler, "StandardScaler"), (WithoutSettings(), "WithoutSettings")):
+    for wrong, name in (
+        (StandardScaler, "StandardScaler"),
+        (WithoutSettings(), "WithoutSettings"),
+        (KNeighborsRegressor, "KNeighborsRegressor"),
+        (make_pipeline(StandardScaler(), KNeighborsRegressor()), "Pipeline"),
+        (KMeans(), "KMeans"),
+        (3, "int"),
+    ):
         with pytest.raises(
             ConfigurationError, match=f"must make a scikit-learn classifier.*{name}"
         ):

@@ -118,6 +118,19 @@ def test_networks_are_told_how_the_channels_lie(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.timestep_weights(features), weights)
 
 
+def test_a_schedule_of_ones_own_counts_steps() -> None:
+    made = []
+
+    def schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.StepLR:
+        made.append(torch.optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.5))
+        return made[0]
+
+    settings = dataclasses.replace(SETTINGS, steps=25, lr_scheduler=schedule)
+    NetworkClassifier(settings, RUNTIME).fit(cube(), LABELS, PIXELS, 3)
+    assert made[0].last_epoch == 25
+    assert made[0].get_last_lr() == pytest.approx([0.1 / 4])
+
+
 def test_an_own_network_is_given_again(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, steps=1)
     model = NetworkClassifier(settings, RUNTIME).fit(cube(), LABELS, PIXELS, 3)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from hsi_diffusion import SceneClassifier
+from hsi_diffusion import NoiseSchedule, SceneClassifier
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.recipes import Recipe, from_plain, parse_yaml
-from tests.models.tiny import FEATURES, NETWORK, RAW, laid, recipe, scene, split
+from tests.models.tiny import FEATURES, NETWORK, RAW, SPREADING, laid, recipe, scene, split
 from tests.modules.test_own_parts import DENOISER
 from tests.modules.test_own_parts import NETWORK as OWN_NETWORK
+from tests.processes import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,38 @@ class Dilated(MyDenoiser):
     def __init__(self, num_bands, dilation=1):
         super().__init__(num_bands)
         self.dilation = dilation
+"""
+
+SCHEDULE = """
+from hsi_diffusion import NoiseSchedule
+
+
+class MySchedule(NoiseSchedule):
+    def __init__(self, timesteps=80):
+        super().__init__(timesteps, kind="cosine")
+"""
+
+TRANSFORM = """
+import numpy as np
+from hsi_diffusion.patches import BandTransform
+
+
+class Pick(BandTransform):
+    name = "pick some bands"
+
+    def __init__(self, first: int):
+        self.first = first
+
+    num_components = 6
+
+    def _fit(self, cube, mask):
+        pass
+
+    def _forward(self, values):
+        return np.log1p(abs(values[..., self.first : self.first + 6]))
+
+    def _backward(self, components):
+        return np.repeat(components[..., :1], self.num_bands, axis=-1)
 """
 
 ESTIMATORS = """
@@ -69,11 +102,20 @@ class Probabilities(Labels):
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A module of the user's own, in a folder outside of the repository."""
     assert not tmp_path.is_relative_to(Path(__file__).parents[2])
-    parts = (DENOISER, DILATED, OWN_NETWORK, ESTIMATORS)
+    parts = (DENOISER, DILATED, SCHEDULE, OWN_NETWORK, ESTIMATORS)
     (tmp_path / "my_models.py").write_text("\n\n".join(parts))
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("my_models")
     del sys.modules["my_models"]
+
+
+@pytest.fixture
+def pick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A band transform of the user's own, in a module that the test may forget again."""
+    (tmp_path / "my_transforms.py").write_text(TRANSFORM)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("my_transforms").Pick
+    sys.modules.pop("my_transforms", None)
 
 
 def check(settings: Recipe, folder: Path, told: str, named: str, **given: Any) -> SceneClassifier:
@@ -129,6 +171,75 @@ def test_a_denoiser_that_is_made_otherwise_is_refused(own: Any, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="with dilation=2, got dilation=1: give its init_arg"):
         SceneClassifier.from_pretrained(tmp_path / "model", denoiser=own.Dilated)
     SceneClassifier.from_pretrained(tmp_path / "model", denoiser=own.Dilated(6, dilation=2))
+
+
+@pytest.mark.parametrize("form", ["class", "object", "YAML"])
+def test_a_noise_schedule(own: Any, form: str, tmp_path: Path) -> None:
+    plain = laid(FEATURES, NETWORK, {"features": {"levels": [0], "timesteps": [20]}})
+    if form == "YAML":
+        text = "{pretrain: {schedule: {class_path: my_models.MySchedule}}}"
+        settings, given = recipe(plain, parse_yaml(text)), own.MySchedule
+    else:
+        given = own.MySchedule if form == "class" else own.MySchedule(60)
+        settings = recipe(plain)
+        settings = dataclasses.replace(
+            settings, pretrain=dataclasses.replace(settings.pretrain, schedule=given)
+        )
+    told = r"the schedule of this model is a my_models\.MySchedule.*give schedule=\.\.\."
+    loaded = check(settings, tmp_path / "model", told, "my_models.MySchedule", schedule=given)
+    assert loaded.pretrained is not None
+    assert loaded.pretrained.schedule.timesteps == (60 if form == "object" else 80)
+    loaded.fit(scene(), split())  # all that it needs was given
+    with pytest.raises(CheckpointError, match=r"be the my_models\.MySchedule of the saved.*NoiseS"):
+        SceneClassifier.from_pretrained(tmp_path / "model", schedule=NoiseSchedule(80))
+    with pytest.raises(CheckpointError, match=r"schedule must be made as .* timesteps="):
+        SceneClassifier.from_pretrained(tmp_path / "model", schedule=own.MySchedule(30))
+
+
+@pytest.mark.parametrize("place", ["pretraining", "raw bands", "spreading"])
+def test_a_band_transform(pick: Any, place: str, tmp_path: Path) -> None:
+    part = {"class_path": "my_transforms.Pick", "init_args": {"first": 3}}
+    settings = {
+        "pretraining": recipe(FEATURES, NETWORK, {"pretrain": {"transform": part}}),
+        "raw bands": recipe(RAW, NETWORK, {"raw_bands": [{"transform": part}]}),
+        "spreading": recipe(
+            RAW, NETWORK, {"spreading": SPREADING}, {"spreading": {"space": {"transform": part}}}
+        ),
+    }[place]
+    loaded = check(settings, tmp_path / "model", "", "my_transforms.Pick", transform=pick)
+    made: Any = partial(pick, 3)
+    with pytest.raises(ConfigurationError, match=r"transform must be a class .*, got functools"):
+        SceneClassifier.from_pretrained(tmp_path / "model", transform=made)
+    with pytest.raises(ConfigurationError, match=r"my_transforms\.Pick\): make a SceneClassifier"):
+        loaded.fit(scene(), split())
+
+
+def test_an_own_transform_is_named_where_a_map_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In processes of their own, into which nobody has imported it before."""
+    (tmp_path / "my_transforms.py").write_text(TRANSFORM)
+    np.save(tmp_path / "next.npy", scene(1).cube)
+    fit = """
+import sys
+sys.path.append(".")
+from tests.models.tiny import NETWORK, RAW, recipe, scene, split
+from hsi_diffusion import NoiseSchedule, SceneClassifier
+part = {"class_path": "my_transforms.Pick", "init_args": {"first": 3}}
+model = SceneClassifier(recipe(RAW, NETWORK, {"raw_bands": [{"transform": part}]}))
+model.fit(scene(), split()).save("model")
+"""
+    done = run_python(["-c", fit], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    given = ["-m", "hsi_diffusion.cli", "map", "--model", "model", "--image", "next.npy"]
+    given += ["--out", "map.npy"]
+    done = run_python(given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give transform=... (--transform of map)" in done.stderr
+    named = ["--transform", "{class_path: my_transforms.Pick, init_args: {first: 1}}"]
+    done = run_python([*given, *named], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert set(np.unique(np.load(tmp_path / "map.npy"))) <= {1, 2, 3}
 
 
 @pytest.mark.parametrize("form", ["class", "object", "YAML"])

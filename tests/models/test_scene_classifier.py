@@ -361,6 +361,17 @@ def test_the_score_on_another_scene_goes_by_the_names_of_the_classes() -> None:
         model.score(Scene(other.cube, other.labels, strange))
 
 
+def test_labels_without_names_are_scored_by_their_numbers() -> None:
+    model = SceneClassifier(recipe(KINDS["label propagation"])).fit(scene(), split())
+    other = scene(1)
+    facts: dict[str, Any] = {"wavelengths": other.info.wavelengths}
+    unnamed = load_custom_scene(other.cube, other.labels, **facts)
+    assert unnamed.info.class_names == ("Class 1", "Class 2", "Class 3")
+    assert model.score(unnamed) == model.score(other)
+    some = np.where(other.labels == 1, 0, other.labels)
+    assert model.score(load_custom_scene(other.cube, some, **facts))["pixels"] == (some > 0).sum()
+
+
 def test_arrays_and_numbers_in_the_place_of_scene_and_split_are_refused() -> None:
     model = SceneClassifier(recipe(KINDS["label propagation"]))
     with pytest.raises(SplitError, match=r"must be a Split, got 10: scene_split\("):

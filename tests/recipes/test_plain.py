@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from sklearn.ensemble import RandomForestClassifier
 
-from hsi_diffusion import Denoiser
+from hsi_diffusion import Denoiser, NoiseSchedule
+from hsi_diffusion.classifiers import EstimatorClassifier
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.networks import CNN2D
+from hsi_diffusion.patches import MNF, PCA, Standardise
 from hsi_diffusion.recipes import Recipe, from_flags, from_plain, merge, to_plain
 from tests.own import write_own_parts
 
@@ -120,8 +125,12 @@ LIBRARY = "UNet3D, StagedDenoiser, UNet2D, PixelDenoiser"
         ({"raw_bands": [{"transform": "foo"}]}, "transform must be one of Identity, .*, got 'foo'"),
         ({"classifier": {"network": "collections.OrderedDict"}},
          r"classifier\.network must be a torch\.nn\.Module, got collections\.OrderedDict"),
-        ({"classifier": {"estimator": "sklearn.decomposition.PCA"}},
-         r"estimator must be a scikit-learn classifier, got sklearn\.decomposition\.PCA"),
+        ({"classifier": {"estimator": "collections.OrderedDict"}},
+         r"estimator must be a scikit-learn classifier, got collections\.OrderedDict"),
+        ({"classifier": {"estimator": "sklearn.pipeline.make_pipeline"}},
+         r"or a function that is annotated to return a scikit-learn classifier, got sklearn\.pip"),
+        ({"classifier": {"estimator": "sklearn.pipeline.Pipeline"}},
+         r"steps of sklearn\.pipeline\.Pipeline can't .* def make\(\) -> Pipeline: \.\.\., or "),
         ({"classifier": {"estimator": {"class_path": "sklearn.neighbors.KNeighborsClassifier",
                                        "init_args": {"k": 3}}}},
          r"unknown setting classifier\.estimator\.k; allowed are n_neighbors, weights"),
@@ -166,6 +175,101 @@ def test_classes_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             from_plain(Recipe, {"pretrain": {"denoiser": name}})
     with pytest.raises(ConfigurationError, match=r"denoiser\.depth; allowed are width$"):
         from_plain(Recipe, {"pretrain": {"denoiser": {**denoiser, "init_args": {"depth": 1}}}})
+
+
+def test_settings_that_are_gone_are_dropped_where_they_changed_nothing() -> None:
+    earlier = {"classifier": {"average_views": False}, "spreading": {"own_width": 1}}
+    kept = merge(earlier, {"classifier": {"steps": 5}, "spreading": {"iterations": 200}})
+    assert to_plain(from_plain(Recipe, kept), changed=True) == {"classifier": {"steps": 5}}
+    assert kept["classifier"] == {"average_views": False, "steps": 5}
+    for section, name, value in (
+        ("classifier", "average_views", True),
+        ("spreading", "own_width", 2),
+    ):
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"{section}\.{name} was removed, .* got {value}; leave it out",
+        ):
+            from_plain(Recipe, {section: {name: value}})
+
+
+LABELS = np.repeat([1, 2, 3], 8).reshape(4, 6)
+VALUES = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32) + LABELS[..., None]
+MAKERS = """
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import SVC
+
+
+def pipeline() -> Pipeline:
+    return make_pipeline(SVC(C=10))
+
+
+def estimator() -> BaseEstimator:
+    return pipeline()
+
+
+def classifier() -> ClassifierMixin:
+    return pipeline()
+
+
+def search() -> GridSearchCV:
+    return GridSearchCV(pipeline(), {"svc__C": [1, 10]}, cv=3)
+"""
+
+
+def test_pipelines_and_searches_of_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which are no ClassifierMixin."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "plain_makers.py").write_text(MAKERS)
+    for name in ("pipeline", "estimator", "classifier", "search"):
+        recipe = from_plain(Recipe, {"classifier": {"estimator": f"plain_makers.{name}"}})
+        made: Any = EstimatorClassifier(recipe.classifier.estimator)
+        made.fit(VALUES, LABELS, np.arange(LABELS.size), 3)
+        found = made.estimators[0]
+        found = getattr(found, "best_estimator_", found)
+        assert [type(step).__name__ for _, step in found.steps] == ["SVC"]
+        assert to_plain(from_plain(Recipe, to_plain(recipe))) == to_plain(recipe)
+        assert to_plain(recipe)["classifier"]["estimator"] == f"plain_makers.{name}"
+
+
+def test_objects_and_classes_are_taken_as_they_are() -> None:
+    forest = RandomForestClassifier(10)
+    plain = {
+        "pretrain": {"transform": MNF(components=8), "schedule": NoiseSchedule(60)},
+        "classifier": {"estimator": forest, "network": CNN2D},
+        "raw_bands": [{"transform": PCA(3), "blur": 1}],
+        "spreading": {"space": {"transform": Standardise}},
+    }
+    recipe = from_plain(Recipe, plain)
+    assert (recipe.classifier.estimator, recipe.classifier.network) == (forest, CNN2D)
+    transform = recipe.pretrain.transform()
+    assert type(transform) is MNF
+    assert transform.components == 8
+    assert transform is not recipe.pretrain.transform(), "each fit has its own"
+    assert recipe.pretrain.schedule().timesteps == 60
+    assert str(recipe.raw_bands[0]) == "pca-3, blur 1"
+    assert recipe.spreading.space.transform is Standardise
+    again = from_plain(Recipe, to_plain(recipe))
+    assert again.pretrain.transform().components == 8
+    assert again.pretrain.schedule().timesteps == 60
+    maker: Any = again.classifier.estimator
+    assert maker().get_params() == forest.get_params()
+    named: dict[str, Any] = {"steps": object(), "transform": MNF(2)}
+    with pytest.raises(ConfigurationError, match=r"pretrain\.steps must be of type int"):
+        from_plain(Recipe, {"pretrain": named})
+    for wrong in (
+        {"pretrain": {"transform": forest}},
+        {"pretrain": {"schedule": MNF(2)}},
+        {"raw_bands": [{"transform": NoiseSchedule()}]},
+    ):
+        with pytest.raises(
+            ConfigurationError, match=r"class or function that makes one, got a [RMN]"
+        ):
+            from_plain(Recipe, wrong)
 
 
 @pytest.mark.parametrize(
