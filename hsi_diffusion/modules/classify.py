@@ -72,7 +72,8 @@ class FeatureClassifierModule(PlainModule):
             ``functools.partial(torch.optim.SGD, lr=0.01)``; ``learning_rate`` and ``weight_decay``
             then play no part.
         lr_scheduler: Called with the optimiser instead of ``lr_schedule`` and ``warmup``; it
-            steps after every epoch.
+            steps after every optimiser step where the Trainer has ``max_steps`` alone, else after
+            every epoch.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
         members: Train so many networks side by side, each with other initial weights, and average
             their probabilities: so many times the work, steadier with few labels. See

@@ -93,7 +93,8 @@ class DiffusionPretrainModule(PlainModule):
             ``functools.partial(torch.optim.SGD, lr=0.01)``; ``learning_rate`` and ``weight_decay``
             then play no part.
         lr_scheduler: Called with the optimiser instead of ``lr_schedule`` and ``warmup``; it
-            steps after every epoch.
+            steps after every optimiser step where the Trainer has ``max_steps`` alone, else after
+            every epoch.
         ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
