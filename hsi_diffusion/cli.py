@@ -136,7 +136,6 @@ def _run(given: list[str], prog: str) -> int:
     if options.print_config:
         print(settings.to_yaml(), end="")
         return 0
-    again = f"stopped; go on with: {prog} --resume {folder}"
     try:
         result = run(
             settings,
@@ -146,12 +145,26 @@ def _run(given: list[str], prog: str) -> int:
             progress=not options.no_progress,
         )
     except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
-        there = (folder / "config.yaml").is_file()
-        print(again if there else "stopped, before anything was computed", file=sys.stderr)
+        print(_stopped(folder, prog), file=sys.stderr)
         return 130
     if result is not None:  # another process of a distributed pretraining writes the result
         show_result(result, folder)
     return 0
+
+
+def _stopped(folder: Path, prog: str) -> str:
+    """What is said where the user stops a run."""
+    from hsi_diffusion.models.pretraining import EPOCH_STEPS
+
+    if not (folder / "config.yaml").is_file():
+        return "stopped, before anything was computed"
+    again = f"{prog} --resume {folder}"
+    if any(any(folder.glob(f"{name}/*")) for name in ("checkpoints", "features")):
+        return f"stopped; go on with: {again}"
+    return (
+        f"stopped before the first checkpoint (they come every {EPOCH_STEPS} steps), so that it "
+        f"starts again with: {again}"
+    )
 
 
 def run_settings(arguments: Sequence[str]) -> RunSettings:
@@ -321,7 +334,8 @@ def _lightning(given: list[str]) -> int:
     from hsi_diffusion.modules.lightning_cli import SceneCLI
 
     def work() -> int:
-        SceneCLI(given)
+        # Lightning warns, with all of it twice, where the command line of this process is given
+        SceneCLI(None if given == sys.argv[1:] else given)
         return 0
 
     return guarded(work)

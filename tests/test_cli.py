@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -14,11 +16,12 @@ import pytest
 import tifffile
 import yaml
 
-from hsi_diffusion import SceneClassifier, make_split, simulate_scene
+from hsi_diffusion import DiffusionPretrainModule, SceneClassifier, make_split, simulate_scene
 from hsi_diffusion.cli import COMMANDS, main, run_settings
 from hsi_diffusion.patches import scene_split
 from hsi_diffusion.recipes import methods
 from hsi_diffusion.runs import RunSettings
+from tests.conftest import REPOSITORY
 from tests.own import write_own_parts
 from tests.processes import run_python
 from tests.runs.tiny import TINY
@@ -313,7 +316,8 @@ def test_a_stopped_run_says_how_to_go_on(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(*_: object, **__: object) -> None:
-        (here / "run" / "checkpoints").mkdir()  # something was computed
+        (here / "run" / "checkpoints").mkdir()
+        (here / "run" / "checkpoints" / "classifier.ckpt").touch()  # something was computed
         raise KeyboardInterrupt
 
     given = ["run", *BASELINE, "--out", "run"]
@@ -333,6 +337,32 @@ def test_a_stopped_run_says_how_to_go_on(
     assert main(["run", *BASELINE, "--out", "other"]) == 130
     assert "before anything was computed" in capsys.readouterr().err
     assert not (here / "other").exists()
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = iter(range(9))
+    step = DiffusionPretrainModule.training_step
+
+    def stop(self: DiffusionPretrainModule, *batch: Any) -> Any:
+        if next(steps) == 2:
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    given = ["run", *FLAGS, "--split=10", "--no-progress"]
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusionPretrainModule, "training_step", stop)
+        assert main([*given, "--out", "cut"]) == 130
+    told = "stopped before the first checkpoint (they come every 100 steps)"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(told)
+    assert last.endswith("hsi-diffusion run --resume cut")
+    assert [path.name for path in here.rglob("*")] == ["cut", "config.yaml"], "nothing half-written"
+    assert main(["run", "--resume", "cut", "--no-progress"]) == 0
+    assert main([*given, "--out", "whole"]) == 0
+    maps = [np.load(here / name / "classification_map.npy") for name in ("cut", "whole")]
+    assert np.array_equal(*maps)
 
 
 @pytest.fixture
@@ -501,3 +531,31 @@ class Untyped(UNet2D):
     assert "width of lacking_parts.Untyped needs a default or a type" in error_of(capsys)
     whole = "{class_path: lacking_parts.Typed, init_args: {width: 8}}"
     assert main([*given, whole]) == 0
+
+
+def test_the_page_of_lightnings_commands_works(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written, but for the lengths of both trainings; and Lightning has nothing to object."""
+    page = (REPOSITORY / "docs" / "lightning.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?ms)^```(yaml|sh)\n(.*?)^```", page)
+    *files, (language, commands) = blocks
+    assert ([kind for kind, _ in files], language) == (["yaml", "yaml"], "sh")
+    for _, text in files:
+        name = re.findall(r"# (\S+\.yaml)", text)[0]
+        short = text
+        for long, few in (("max_steps: 100", 2), ("max_epochs: 5", 1), ("_epoch: 640", 64)):
+            short = short.replace(long, f"{long.partition(':')[0]}: {few}")
+        Path(name).write_text(short, encoding="utf-8")
+    lines = commands.splitlines()
+    assert [line.split()[1] for line in lines] == ["fit", "fit", "test", "predict"]
+    for line in lines:
+        given = [*line.split(), "--trainer.enable_progress_bar=false", "--trainer.logger=false"]
+        monkeypatch.setattr(sys, "argv", given)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert main() == 0
+        assert [str(one.message) for one in told if "args parameter" in str(one.message)] == []
+    assert "test/overall_accuracy" in capsys.readouterr().out
+    drawn = Path("maps/classification_map.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")

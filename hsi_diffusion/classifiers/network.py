@@ -106,8 +106,11 @@ class NetworkClassifier(PixelClassifier):
 
     def check(self, layout: Layout, num_classes: int) -> None:
         """See :meth:`PixelClassifier.check`."""
-        self.build(layout, num_classes)
-        self.runtime.make_trainer(precision=self.settings.precision)
+        settings = self.settings
+        module = self.build(layout, num_classes)
+        trainer = self.runtime.make_trainer(steps=settings.steps, precision=settings.precision)
+        parameters = module.classifier.parameters()
+        module.optimisation.configure(parameters, trainer, where="classifier.")
 
     def fit(
         self,

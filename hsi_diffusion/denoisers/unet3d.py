@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsi_diffusion.convolution import Conv3d, conv3d
+from hsi_diffusion.convolution import Conv3d, ConvTranspose3d, conv3d
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
 from hsi_diffusion.errors import ConfigurationError
@@ -69,7 +69,7 @@ class Block3d(nn.Module):
         super().__init__()
         self.time_mlp = nn.Linear(time_channels, out_channels)
         self.conv1 = Conv3d(in_channels, out_channels, 3, padding=CONV_RADIUS)
-        transform = nn.ConvTranspose3d if up else nn.Conv3d
+        transform = ConvTranspose3d if up else Conv3d
         self.transform = transform(
             out_channels,
             out_channels,
@@ -160,7 +160,7 @@ class UNet3D(Denoiser):
 
         widths = [base_channels * 2**i for i in range(depth + 1)]
         self.time_mlp = TimeEmbedding(time_channels)
-        self.conv0 = nn.Conv3d(1, base_channels, 3, padding=CONV_RADIUS)
+        self.conv0 = Conv3d(1, base_channels, 3, padding=CONV_RADIUS)
         self.downs = nn.ModuleList(
             Block3d(widths[i], widths[i + 1], time_channels, up=False) for i in range(depth)
         )
@@ -168,7 +168,7 @@ class UNet3D(Denoiser):
             Block3d(2 * widths[i + 1], widths[i], time_channels, up=True)
             for i in reversed(range(depth))
         )
-        self.output = nn.Conv3d(base_channels, 1, 1)
+        self.output = Conv3d(base_channels, 1, 1)
 
     def forward_levels(
         self, x_t: Tensor, t: Tensor, indices: Sequence[int], *, output: bool
@@ -206,7 +206,7 @@ class UNet3D(Denoiser):
         if x.device.type in CHANNELS_LAST_DEVICES:
             x = x.contiguous(memory_format=torch.channels_last_3d)
         weight = self.conv0.weight.transpose(1, 2)  # (out, 3, 1, 3, 3)
-        return F.conv3d(x, weight, self.conv0.bias, padding=(0, CONV_RADIUS, CONV_RADIUS))
+        return conv3d(x, weight, self.conv0.bias, padding=(0, CONV_RADIUS, CONV_RADIUS))
 
     def _pad_bands(self, x: Tensor) -> Tensor:
         last = x[:, -1:] if self.band_padding == "repeat" else torch.zeros_like(x[:, -1:])

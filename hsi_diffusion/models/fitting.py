@@ -316,7 +316,11 @@ class Fitting:
             check_patch_settings(settings.patch_size, settings.padding)
             channels = _components(settings.transform(), bands)
             module = build_pretraining(settings, channels, self.seed)
-            self.runtime.make_trainer(precision=settings.precision, together=True)
+            trainer = self.runtime.make_trainer(
+                steps=settings.steps, precision=settings.precision, together=True
+            )
+            parameters = module.denoiser.parameters()
+            module.optimisation.configure(parameters, trainer, where="pretrain.")
         pixels = self.scene.height * self.scene.width
         candidates = recipe.features.candidates()
         return {self._features(candidate, module).layout(pixels) for candidate in candidates}

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.errors import ConfigurationError, reason
 from hsi_diffusion.parts import FOREIGN, plain_part
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import lightning as L
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
     from torch import Tensor
-    from torch.optim import Optimizer
 
 LearningRateSchedule = Literal["constant", "cosine"]
 """How the learning rate goes on after the warm-up."""
@@ -130,13 +130,19 @@ class Optimisation:
         }
 
     def configure(
-        self, parameters: Iterable[nn.Parameter], trainer: L.Trainer
+        self, parameters: Iterable[nn.Parameter], trainer: L.Trainer, *, where: str = ""
     ) -> OptimizerLRScheduler:
         """Optimiser and schedule, in the form that ``configure_optimizers`` returns.
 
+        Args:
+            parameters: What is trained.
+            trainer: What trains it.
+            where: What stands before the names of the settings in messages, such as "pretrain.".
+
         Raises:
             ConfigurationError: The rate depends on the length of the training, but the Trainer has
-                no end; or the optimiser or schedule of a checkpoint was not given.
+                no end; the optimiser or schedule of a checkpoint was not given; or the user's own
+                can't be made.
         """
         for name, part in self.own.items():
             if _missing(part):
@@ -156,7 +162,12 @@ class Optimisation:
                 fused=not (mixed and trainer.gradient_clip_val),
             )
         else:
-            optimizer = make(parameters)
+            optimizer = _made(make, parameters, f"{where}optimizer")
+            if not isinstance(optimizer, Optimizer):
+                raise ConfigurationError(
+                    f"{where}optimizer must make a torch.optim.Optimizer, but gave a "
+                    f"{type(optimizer).__name__}"
+                )
         schedule = cast("Callable[[Optimizer], Any] | None", self.own["lr_scheduler"])
         if schedule is None:
             steps = LambdaLR(optimizer, self._factor(trainer.estimated_stepping_batches))
@@ -164,7 +175,13 @@ class Optimisation:
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": steps, "interval": "step"},
             }
-        scheduler = schedule(optimizer)
+        scheduler = _made(schedule, optimizer, f"{where}lr_scheduler")
+        if isinstance(scheduler, ReduceLROnPlateau) and not hasattr(scheduler, "monitor"):
+            raise ConfigurationError(
+                f"{where}lr_scheduler must name the metric that it watches, and torch's "
+                "ReduceLROnPlateau can't: give lightning.pytorch.cli.ReduceLROnPlateau with "
+                "monitor, such as train/loss"
+            )
         monitored = {"monitor": scheduler.monitor} if hasattr(scheduler, "monitor") else {}
         # the epochs of such a training mean nothing
         counts_steps = trainer.max_epochs == -1 and trainer.max_steps > -1
@@ -189,6 +206,19 @@ class Optimisation:
         return lambda step: learning_rate_factor(
             step, total=total, schedule=self.schedule, warmup=self.warmup
         )
+
+
+def _made(maker: Callable[[Any], Any], given: object, name: str) -> Any:
+    """What a class or function of the user's makes.
+
+    Raises:
+        ConfigurationError: It refuses.
+    """
+    try:
+        return maker(given)
+    # torch and what a user has written raise almost anything
+    except Exception as error:
+        raise ConfigurationError(f"{name} can't be made: {reason(error)}") from error
 
 
 def _missing(part: object) -> bool:

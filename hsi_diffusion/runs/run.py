@@ -83,6 +83,8 @@ def run(
         if first and not resume:
             settings.save(folder / "config.yaml")
         return _compute(planned, settings, folder, progress=progress, resume=resume)
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
+        raise  # what is there can be resumed, if only from its beginning
     except BaseException:
         if first and not resume:
             remove_if_only_begun(folder)

@@ -232,3 +232,30 @@ def test_only_the_first_of_several_processes_does_what_one_does(
     assert said == []
     expected = "several processes were started, but the settings pretrain on one"
     assert any(expected in str(warning.message) for warning in recwarn) == warns
+
+
+def of_torch(name: str, **init_args: object) -> dict[str, object]:
+    return {"class_path": f"torch.optim.{name}", "init_args": init_args}
+
+
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"optimizer": of_torch("SGD", lr=-1.0)}, r"\.optimizer can't be made: .*learning rate: -1"),
+    (
+        {"lr_scheduler": of_torch("lr_scheduler.OneCycleLR", max_lr=0.1)},
+        r"\.lr_scheduler can't be made: .*total_steps",
+    ),
+    (
+        {"lr_scheduler": of_torch("lr_scheduler.ReduceLROnPlateau")},
+        r"\.lr_scheduler must name the metric that it watches",
+    ),
+]
+
+
+@pytest.mark.parametrize("part", ["pretrain", "classifier"])
+@pytest.mark.parametrize(("changes", "message"), REFUSED)
+def test_what_torch_refuses_is_told_before_anything_is_computed(
+    tmp_path: Path, part: str, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=part + message):
+        start(tmp_path / "out", {part: changes})
+    assert not (tmp_path / "out").exists()
