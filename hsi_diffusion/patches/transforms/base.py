@@ -73,8 +73,14 @@ class BandTransform(Recorded, ABC):
         Raises:
             SceneError: The cube or the mask has an impossible shape or values, or too few pixels;
                 or all of them are the same.
-            ConfigurationError: The settings don't fit the number of bands.
+            ConfigurationError: The settings don't fit the number of bands, or a class of your own
+                doesn't keep one as an attribute of that name.
         """
+        if unknown := [name for name in self._settings() if not hasattr(self, name)]:
+            raise ConfigurationError(
+                f"{type(self).__name__} must keep its argument {unknown[0]} as an attribute of that "
+                f"name (self.{unknown[0]} = {unknown[0]}), from which it is saved"
+            )
         if isinstance(cube, Raster):
             rows = RasterRows(cube)
             valid = rows.valid()

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from hsi_diffusion.errors import CheckpointError, NotFittedError, SceneError
+from hsi_diffusion.errors import (
+    CheckpointError,
+    ConfigurationError,
+    NotFittedError,
+    SceneError,
+)
 from hsi_diffusion.patches.transforms import (
     MNF,
     PCA,
@@ -264,3 +269,13 @@ def test_memory_stays_small(
     # a float64 copy would be 2880 kB; MNF holds two float32 numbers per pixel, and sorts them once
     assert fitting < 10 * block + 6 * 4 * 200 * 150
     assert transforming < components.nbytes + 10 * block
+
+
+def test_an_own_transform_that_forgets_an_argument_is_told_before_it_learns() -> None:
+    class Forgetful(Identity):
+        def __init__(self, count: int = 3) -> None:
+            super().__init__()
+            self.kept = count
+
+    with pytest.raises(ConfigurationError, match=r"Forgetful must keep .* \(self\.count = count\)"):
+        Forgetful().fit(np.random.default_rng(0).random((4, 5, 6)))
