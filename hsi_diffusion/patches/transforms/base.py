@@ -78,8 +78,8 @@ class BandTransform(Recorded, ABC):
         """
         if unknown := [name for name in self._settings() if not hasattr(self, name)]:
             raise ConfigurationError(
-                f"{type(self).__name__} must keep its argument {unknown[0]} as an attribute of that "
-                f"name (self.{unknown[0]} = {unknown[0]}), from which it is saved"
+                f"{type(self).__name__} must keep its argument {unknown[0]} as an attribute of "
+                f"that name (self.{unknown[0]} = {unknown[0]}), from which it is saved"
             )
         if isinstance(cube, Raster):
             rows = RasterRows(cube)
