@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-7
 """What is left of an error when scores are spread."""
 
+MISSED = 0.01
+"""Part of the pixels that labels may miss without a word."""
+
 
 class Graph:
     """Joins every pixel of a scene to similar pixels and to those around it.
@@ -162,7 +165,17 @@ class Graph:
         start = np.zeros((labels.size, num_classes))
         start[train, labels.ravel()[train] - 1] = 1
         start /= np.maximum(start.sum(axis=0), 1)
-        return spread(weights, start.reshape(*labels.shape, num_classes), alpha, self.device)
+        found = spread(weights, start.reshape(*labels.shape, num_classes), alpha, self.device)
+        joined = np.diff(weights.indptr).reshape(labels.shape) > 0  # not those without data
+        missed = float((found[joined] == found[joined][:, :1]).all(axis=1).mean())
+        if num_classes > 1 and missed > MISSED:
+            warnings.warn(
+                f"labels did not reach {missed:.0%} of the pixels, whose classes stay equally "
+                f"likely: with alpha={alpha:g} they go {_products(alpha)} neighbours far. Label "
+                "pixels in more places, or take a higher alpha",
+                stacklevel=2,
+            )
+        return found
 
 
 def spread(
@@ -201,8 +214,7 @@ def spread(
         ).to(device)
     first = torch.from_numpy(start.reshape(-1, start.shape[2]).astype(np.float32)).to(device)
     before, found, plain, factor = first.clone(), first.clone(), torch.empty_like(first), 1.0
-    shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
-    for step in range(math.ceil(math.log(TOLERANCE) / math.log(shrinks))):
+    for step in range(_products(alpha)):
         torch.addmm(first, matrix, found, beta=1 - alpha, alpha=alpha, out=plain)
         before, found = found, before.lerp_(plain, factor)
         factor = 1 / (1 - factor * alpha**2 / (4 if step else 2))
@@ -211,6 +223,12 @@ def spread(
     equal = np.full_like(scores, 1 / scores.shape[1])
     shares: NDArray[np.float32] = np.divide(scores, total, out=equal, where=total > 0)
     return shares.reshape(start.shape)
+
+
+def _products(alpha: float) -> int:
+    """Products with S until the error is small, which is as far as labels go."""
+    shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
+    return math.ceil(math.log(TOLERANCE) / math.log(shrinks))
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,3 +156,21 @@ def test_training_pixels_without_a_class_or_outside_are_told(
 def test_without_training_pixels_all_classes_are_alike() -> None:
     found = Graph().fit(scene()).spread_labels(np.zeros((7, 6), int), np.empty(0, int), 4)
     np.testing.assert_allclose(found, 0.25)
+
+
+def test_pixels_that_no_label_reaches_are_told() -> None:
+    """A strip of 200 pixels, each like its neighbours, with labels at its ends."""
+    columns = np.arange(200.0)
+    cube = np.stack([columns, 0 * columns], axis=1)[None].repeat(2, axis=0)
+    labels = np.zeros((2, 200), dtype=np.int64)
+    labels[0, 0], labels[0, -1] = 1, 2
+    train = np.flatnonzero(labels)
+    graph = Graph(4, spatial=1).fit(cube)
+    with pytest.warns(UserWarning, match=r"did not reach \d+% of the pixels.*alpha=0\.5 they go"):
+        found = graph.spread_labels(labels, train, 2, alpha=0.5)
+    assert (found[0, 100] == 0.5).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = graph.spread_labels(labels, train, 2, alpha=0.999)
+    assert found[0, 60].argmax() == 0
+    assert found[0, 140].argmax() == 1
