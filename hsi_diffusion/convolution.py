@@ -38,7 +38,8 @@ def conv3d(
       nobody has written: noise, now and then nan. All of the convolution is computed in float32.
     - With AMX, where an image has more rows than fit into :data:`ROOM`, it is wrong by 5 to 70 % or
       nan, for the fewer bands the likelier, and memory of others is overwritten, so that the
-      program may crash. The gradient of the weights alone is computed in float32.
+      program may crash. The gradient of the weights alone is computed in float32, without AMX too:
+      what a processor has is not asked.
 
     Args:
         x: Shape (B, C, S, H, W), S the bands.
@@ -190,8 +191,8 @@ def _fits(before: tuple[int, int], after: tuple[int, int], rows: int, kernel_row
     Args:
         before: Channels, and columns with the zeros on both sides, of what is convolved.
         after: Channels and columns of the result.
-        rows: Of the result.
-        kernel_rows: Of the kernel.
+        rows: Rows of the result.
+        kernel_rows: Rows of the kernel.
     """
     # a row as it came, and transposed, of 2 bytes each
     source, target = (4 * _up(channels, 16) * _up(width, 32) for channels, width in (before, after))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import FittedReduction, Reduction
 from hsi_diffusion.features.tiles import evaluating
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
+from hsi_diffusion.modules.class_checks import check_classes, class_labels
 from hsi_diffusion.modules.curves import CurveSteps
 from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.divergence import StopOnDivergence
@@ -230,7 +230,9 @@ class FeatureClassifierModule(PlainModule):
         """
         found = super().usable(batch, *needed)
         if "label" in needed:
-            found["label"] = self._classes(found["label"], len(found["image"]))
+            found["label"] = class_labels(
+                found["label"], patches=len(found["image"]), num_classes=self.num_classes
+            )
         return found
 
     def on_validation_start(self) -> None:
@@ -394,51 +396,10 @@ class FeatureClassifierModule(PlainModule):
             )
         return logits
 
-    def _classes(self, label: Tensor, patches: int) -> Tensor:
-        """The labels of a batch, if they are classes. A card's values are left to its kernels."""
-        if label.shape != (patches,) or label.is_floating_point():
-            raise ConfigurationError(
-                f'"label" of a batch must hold integers of shape ({patches},), one for each patch, '
-                f"got {label.dtype} of shape {tuple(label.shape)}: have the loader give classes "
-                "from 0"
-            )
-        label = label.to(torch.int64)
-        if label.device.type == "cpu":
-            wrong = label[(label < -1) | (label >= self.num_classes)]
-            if len(wrong):
-                raise ConfigurationError(
-                    f'"label" of a batch must be a class from 0 to {self.num_classes - 1}, or -1 '
-                    f"for a pixel without one, got {wrong[0].item()}: subtract 1 from classes that "
-                    "are counted from 1, and make the module with as many as there are "
-                    "(num_classes)"
-                )
-        return label
-
     def _check_classes(self) -> None:
-        """Refuse a scene in which a class has another number than here.
-
-        A scene numbers its classes from 1 to K, so one that lacks a class renumbers those behind.
-        """
         data = self.trainer_data()
-        if not isinstance(data, PatchDataModule):
-            return
-        given = list(data.info.class_names)
-        if self.class_names is None or _unnamed(self.class_names) != _unnamed(given):
-            if len(given) == self.num_classes:
-                return
-            known = f"num_classes={self.num_classes}"
-            known += f" ({self.class_names})" if self.class_names is not None else ""
-        elif given == self.class_names:
-            return
-        else:
-            known = f"class_names={self.class_names}"
-        raise ConfigurationError(
-            f"the classes of scene {data.info.name!r} must be those of this classifier, in its "
-            f"order ({known}), got {given} (values {list(data.info.class_ids)} of its label map). "
-            "A scene numbers the classes that occur in it from 1 to K: to measure on one that "
-            "lacks some, predict it and compare the classes by name; to learn its classes, make "
-            "the module with num_classes=data.num_classes and class_names=data.info.class_names"
-        )
+        if isinstance(data, PatchDataModule):
+            check_classes(data.info, self.num_classes, self.class_names)
 
     def _count(self, metrics: HSIMetrics, batch: PatchBatch) -> Tensor:
         logits: Tensor = self(batch["image"])
@@ -453,8 +414,3 @@ class FeatureClassifierModule(PlainModule):
             **JOINED,
         )
         return figures
-
-
-def _unnamed(names: Sequence[str]) -> bool:
-    """Whether these are the names of a scene whose classes nobody named."""
-    return all(re.fullmatch(r"Class \d+", name) for name in names)

@@ -137,6 +137,12 @@ def check(settings: Recipe, folder: Path, told: str, named: str, **given: Any) -
     return loaded
 
 
+def pretrained_with(plain: Any, **parts: Any) -> Recipe:
+    """A recipe whose pretraining has parts of the user's own."""
+    settings = recipe(plain)
+    return dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, **parts))
+
+
 @pytest.mark.parametrize("form", ["class", "object", "YAML"])
 def test_a_denoiser(own: Any, form: str, tmp_path: Path) -> None:
     plain = laid(FEATURES, NETWORK, {"features": {"levels": [0], "timesteps": [20]}})
@@ -146,10 +152,7 @@ def test_a_denoiser(own: Any, form: str, tmp_path: Path) -> None:
         given = partial(own.MyDenoiser, width=6)
     else:
         given = own.MyDenoiser if form == "class" else own.MyDenoiser(6)
-        settings = recipe(plain)
-        settings = dataclasses.replace(
-            settings, pretrain=dataclasses.replace(settings.pretrain, denoiser=given)
-        )
+        settings = pretrained_with(plain, denoiser=given)
     told = r"the denoiser of this model is a my_models\.MyDenoiser.*give denoiser=\.\.\."
     if form == "object":
         given = own.MyDenoiser(6)
@@ -162,11 +165,8 @@ def test_a_denoiser(own: Any, form: str, tmp_path: Path) -> None:
 def test_a_denoiser_that_is_made_otherwise_is_refused(own: Any, tmp_path: Path) -> None:
     """Its weights would fit: nothing else would tell."""
     changes = {"features": {"levels": [0], "timesteps": [20]}}
-    settings = recipe(laid(FEATURES, NETWORK, changes))
     wide = partial(own.Dilated, dilation=2)
-    settings = dataclasses.replace(
-        settings, pretrain=dataclasses.replace(settings.pretrain, denoiser=wide)
-    )
+    settings = pretrained_with(laid(FEATURES, NETWORK, changes), denoiser=wide)
     SceneClassifier(settings).fit(scene(), split()).save(tmp_path / "model")
     with pytest.raises(CheckpointError, match="with dilation=2, got dilation=1: give its init_arg"):
         SceneClassifier.from_pretrained(tmp_path / "model", denoiser=own.Dilated)
@@ -181,10 +181,7 @@ def test_a_noise_schedule(own: Any, form: str, tmp_path: Path) -> None:
         settings, given = recipe(plain, parse_yaml(text)), own.MySchedule
     else:
         given = own.MySchedule if form == "class" else own.MySchedule(60)
-        settings = recipe(plain)
-        settings = dataclasses.replace(
-            settings, pretrain=dataclasses.replace(settings.pretrain, schedule=given)
-        )
+        settings = pretrained_with(plain, schedule=given)
     told = r"the schedule of this model is a my_models\.MySchedule.*give schedule=\.\.\."
     loaded = check(settings, tmp_path / "model", told, "my_models.MySchedule", schedule=given)
     assert loaded.pretrained is not None
