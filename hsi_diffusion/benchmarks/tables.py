@@ -324,8 +324,7 @@ def _gallery(
             if "raw_bands" in metrics:
                 panels.append((control_row(cell.row), "control_map.npy", metrics["raw_bands"]))
             for row, name, figures in panels:
-                if (folder / name).is_file():  # earlier versions kept no map of the control
-                    title = f"{row} ({100 * figures['overall_accuracy']:.1f} %)"
-                    maps[title] = np.load(folder / name, allow_pickle=False).astype(np.int64)
+                title = f"{row} ({100 * figures['overall_accuracy']:.1f} %)"
+                maps[title] = np.load(folder / name, allow_pickle=False).astype(np.int64)
     save_both(map_gallery(maps, scene.info, scene.labels), file)
     return [f"![Maps of seed {seed}]({file.name})"]

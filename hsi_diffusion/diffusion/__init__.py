@@ -7,7 +7,7 @@ from hsi_diffusion.diffusion.contrast import (
     instance_contrast,
     pool_cells,
 )
-from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, l1, l2, lae
+from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, lae
 from hsi_diffusion.diffusion.sampling import (
     Reconstruction,
     ddim_step,
@@ -39,8 +39,6 @@ __all__ = [
     "cluster_contrast",
     "ddim_step",
     "instance_contrast",
-    "l1",
-    "l2",
     "lae",
     "pool_cells",
     "reconstruct",

@@ -15,40 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def l1(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error over all elements, the loss of SpectralDiff (Chen et al. 2023).
-
-    Args:
-        output: Any shape.
-        target: Shape of ``output``.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ConfigurationError: The shapes differ.
-    """
-    _check_shapes(output, target)
-    return F.l1_loss(output, target)
-
-
-def l2(output: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over all elements, the simple loss of DDPM (Ho et al. 2020, eq. 14).
-
-    Args:
-        output: Any shape.
-        target: Shape of ``output``.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ConfigurationError: The shapes differ.
-    """
-    _check_shapes(output, target)
-    return F.mse_loss(output, target)
-
-
 def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
     """Logarithmic absolute error: mean of log(1 + |output - target| / scale) over all elements.
 
@@ -84,8 +50,16 @@ def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
     return torch.log1p(difference.abs() / scale).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "l2": l2, "lae": lae}
-"""The losses by name, as a configuration names them."""
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "lae": lae,
+}
+"""The losses by name, as a configuration names them.
+
+``"l1"`` is the mean absolute error of SpectralDiff (Chen et al. 2023), ``"l2"`` the mean squared
+error of DDPM (Ho et al. 2020, eq. 14), ``"lae"`` the logarithmic absolute error of DiffCRN.
+"""
 
 
 class DenoisingLoss(nn.Module):
@@ -155,6 +129,7 @@ class DenoisingLoss(nn.Module):
         Raises:
             ConfigurationError: The shapes differ.
         """
+        _check_shapes(output, target)
         output, target = at_least_float32(output), at_least_float32(target)
         losses = {
             name: lae(output, target, self.lae_scale)

@@ -24,7 +24,6 @@ from hsi_diffusion.modules import DiffusionPretrainModule
 from hsi_diffusion.parts import FOREIGN, check_same_options
 from hsi_diffusion.patches import BandTransform
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
-from hsi_diffusion.recipes.removed import without_removed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,8 +151,6 @@ def load_model(
             classifier.load(folder, learned, weights, trusted=trusted)
         else:
             classifier = NetworkClassifier(recipe.classifier, runtime, seed=seed)
-            module_settings = without_removed({"classifier": learned["module"]})["classifier"]
-            learned = {**learned, "module": module_settings}
             classifier.load(folder, learned, weights, network=network)
         facts = {key: _tuples(value) for key, value in plain["known"].items()}
         pixels, classes = tensors["pixels"].numpy(), tensors["classes"].numpy()

@@ -26,7 +26,7 @@ from hsi_diffusion.modules.lightning_cli import SceneCLI
 from hsi_diffusion.modules.optimisation import LearningRateSchedule
 from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
 from hsi_diffusion.modules.pretrained_data import PretrainedFeaturesDataModule
-from hsi_diffusion.modules.runtime import Runtime, StageLoggers
+from hsi_diffusion.modules.runtime import Runtime
 from hsi_diffusion.modules.scene_data import LoadedSceneDataModule, SceneDataModule
 from hsi_diffusion.scenes import CATALOGUE
 
@@ -52,7 +52,6 @@ __all__ = [
     "SceneCLI",
     "SceneDataModule",
     "SimulatedSceneDataModule",
-    "StageLoggers",
     "ViewContrast",
     "log_figure",
     "scene_data_module",

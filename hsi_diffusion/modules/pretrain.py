@@ -211,15 +211,13 @@ class DiffusionPretrainModule(PlainModule):
             CheckpointError: The denoiser or the schedule was made with other arguments, or the
                 network predicts something else, though its weights may fit.
         """
-        # hyperparameters don't tell: those that are given stand there by now. Older checkpoints
-        # don't tell all of it either
-        stored = self._made_with | checkpoint
+        # hyperparameters don't tell: those that are given stand there by now
         for name, known in (("denoiser", DENOISERS), ("schedule", SCHEDULES)):
-            check_same_options(self._made_with[name], stored[name], name, known)
-        if stored["prediction"] != self.prediction:
+            check_same_options(self._made_with[name], checkpoint[name], name, known)
+        if checkpoint["prediction"] != self.prediction:
             raise CheckpointError(
-                f"prediction must be {stored['prediction']!r}, which the network was trained for, "
-                f"got {self.prediction!r}"
+                f"prediction must be {checkpoint['prediction']!r}, which the network was trained "
+                f"for, got {self.prediction!r}"
             )
         super().on_load_checkpoint(checkpoint)
 

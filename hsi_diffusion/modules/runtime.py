@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -17,19 +17,12 @@ from hsi_diffusion.hardware import resolve_precision
 from hsi_diffusion.modules.divergence import EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lightning.pytorch.loggers import Logger
 
     from hsi_diffusion.hardware import AnyPrecision
-
-
-class StageLoggers(Protocol):
-    """Gives every stage of a run its logger."""
-
-    def stage(self, name: str) -> Logger | bool:
-        """The logger of the stage ``name``; False where nothing is logged."""
 
 
 class StepBar(RichProgressBar):
@@ -63,7 +56,8 @@ class Runtime:
             the CPU elsewhere.
         devices: Processes per machine that pretrain together.
         num_nodes: Machines that pretrain together.
-        loggers: Gives every stage its logger; None: nothing is logged.
+        loggers: Makes the logger of a stage from its name, or False where nothing is logged;
+            None: nothing is logged.
         progress: Show progress bars.
         figures: Draw what a pretrained denoiser restores, for the folder and the loggers.
         deterministic: Have a graphics card take PyTorch's deterministic algorithms, and warn where
@@ -74,7 +68,7 @@ class Runtime:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    loggers: StageLoggers | None = None
+    loggers: Callable[[str], Logger | bool] | None = None
     progress: bool = False
     figures: bool = True
     deterministic: bool = True
@@ -93,7 +87,7 @@ class Runtime:
 
     def logger(self, stage: str) -> Logger | bool:
         """The logger of a stage; False where nothing is logged."""
-        return False if self.loggers is None else self.loggers.stage(stage)
+        return False if self.loggers is None else self.loggers(stage)
 
     def checkpoint(self, stage: str) -> Path | None:
         """The file that a stage's last state is written to; None without a folder."""

@@ -27,7 +27,7 @@ def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
     """Blur every channel of a cube by a Gaussian along both axes of the scene.
 
     The scene is reflected at its borders, edge pixels repeated, and the Gaussian is cut off at four
-    sigma. The channels pass one by one, so that only one of them is copied.
+    sigma.
 
     Args:
         cube: Values, shape (H, W, C), any real dtype, finite.
@@ -50,15 +50,14 @@ def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
             f"cube must hold real numbers in shape (H, W, C), got {cube.dtype} in shape "
             f"{cube.shape}"
         )
-    blurred = np.empty(cube.shape, dtype=np.float32)
-    for number in range(cube.shape[2]):
-        channel = np.ascontiguousarray(cube[:, :, number], dtype=np.float32)
-        if not np.isfinite(channel).all():
-            raise SceneError(
-                f"cube must be finite, but channel {number} holds nan or infinity; fill these "
-                "pixels, or leave the channel out"
-            )
-        blurred[:, :, number] = (
-            gaussian_filter(channel, sigma, mode="reflect", truncate=TRUNCATE) if sigma else channel
+    blurred = cube.astype(np.float32)
+    if not (finite := np.isfinite(blurred).all(axis=(0, 1))).all():
+        raise SceneError(
+            f"cube must be finite, but channel {finite.argmin()} holds nan or infinity; fill these "
+            "pixels, or leave the channel out"
+        )
+    if sigma:
+        gaussian_filter(
+            blurred, sigma, output=blurred, mode="reflect", truncate=TRUNCATE, axes=(0, 1)
         )
     return blurred

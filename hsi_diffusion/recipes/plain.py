@@ -25,7 +25,6 @@ from hsi_diffusion.networks import NETWORKS
 from hsi_diffusion.options import check_names
 from hsi_diffusion.patches import TRANSFORMS
 from hsi_diffusion.recipes.reading import merge, parse_yaml
-from hsi_diffusion.recipes.removed import without_removed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +58,8 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
             or a class, which are taken as they are.
 
     Raises:
-        ConfigurationError: A setting is unknown or was removed, or a value has the wrong type.
+        ConfigurationError: A setting is unknown, or a value has the wrong type.
     """
-    plain = without_removed(plain)
     _check_names(kind, plain)
     parser = _plain_parser(cast("Any", kind))
     try:

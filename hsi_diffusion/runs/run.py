@@ -200,7 +200,7 @@ def _runtime(
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.nodes,
-        loggers=logger,
+        loggers=None if logger is None else logger.stage,
         progress=progress,
         figures=settings.figures,
         deterministic=settings.deterministic,

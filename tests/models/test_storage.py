@@ -138,26 +138,6 @@ def test_foreign_parts_have_to_be_given(fitted: Callable[[str], Saved], tmp_path
             SceneClassifier.from_pretrained(folder)
 
 
-def test_a_model_of_an_earlier_version_is_read(
-    fitted: Callable[[str], Saved], tmp_path: Path
-) -> None:
-    kind = "network, its own word kept"
-    folder = tmp_path / "model"
-    shutil.copytree(fitted(kind).folder, folder)
-    plain = json.loads((folder / "model.json").read_text())
-    plain["recipe"]["spreading"]["own_width"] = 1.0
-    for settings in (plain["recipe"]["classifier"], plain["classifier"]["module"]):
-        settings["average_views"] = False
-    (folder / "model.json").write_text(json.dumps(plain))
-    found = SceneClassifier.from_pretrained(folder).predict(scene(1))
-    expected = fitted(kind).model.predict(scene(1))
-    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
-    plain["recipe"]["classifier"]["average_views"] = True
-    (folder / "model.json").write_text(json.dumps(plain))
-    with pytest.raises(CheckpointError, match=r"the setting classifier\.average_views was removed"):
-        SceneClassifier.from_pretrained(folder)
-
-
 def test_a_given_part_of_other_weights_is_told(fitted: Callable[[str], Saved]) -> None:
     folder = fitted("an estimator for each, classified").folder
     with pytest.raises(CheckpointError, match=r"with channels=4, got channels=8: give its init_a"):

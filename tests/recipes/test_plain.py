@@ -177,22 +177,6 @@ def test_classes_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         from_plain(Recipe, {"pretrain": {"denoiser": {**denoiser, "init_args": {"depth": 1}}}})
 
 
-def test_settings_that_are_gone_are_dropped_where_they_changed_nothing() -> None:
-    earlier = {"classifier": {"average_views": False}, "spreading": {"own_width": 1}}
-    kept = merge(earlier, {"classifier": {"steps": 5}, "spreading": {"iterations": 200}})
-    assert to_plain(from_plain(Recipe, kept), changed=True) == {"classifier": {"steps": 5}}
-    assert kept["classifier"] == {"average_views": False, "steps": 5}
-    for section, name, value in (
-        ("classifier", "average_views", True),
-        ("spreading", "own_width", 2),
-    ):
-        with pytest.raises(
-            ConfigurationError,
-            match=rf"{section}\.{name} was removed, .* got {value}; leave it out",
-        ):
-            from_plain(Recipe, {section: {name: value}})
-
-
 LABELS = np.repeat([1, 2, 3], 8).reshape(4, 6)
 VALUES = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32) + LABELS[..., None]
 MAKERS = """
