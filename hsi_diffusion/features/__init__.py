@@ -1,4 +1,4 @@
-"""Features of whole scenes: extraction by tiles, reduction, a store on disk, and their choice."""
+"""Features of whole scenes: extraction by tiles, reduction, and a store on disk."""
 
 from hsi_diffusion.features.angles import spectral_angle
 from hsi_diffusion.features.compute import (
@@ -17,16 +17,9 @@ from hsi_diffusion.features.request import (
     feature_settings,
 )
 from hsi_diffusion.features.restore import restored_scenes
-from hsi_diffusion.features.selection import (
-    Choice,
-    Score,
-    Trial,
-    choose_by_validation,
-)
 from hsi_diffusion.features.store import FeatureCube, FeatureStore, feature_key, weights_digest
 
 __all__ = [
-    "Choice",
     "FeatureCube",
     "FeatureLayout",
     "FeatureSettings",
@@ -34,9 +27,6 @@ __all__ = [
     "FittedReduction",
     "NoiseMode",
     "Reduction",
-    "Score",
-    "Trial",
-    "choose_by_validation",
     "compute_features",
     "compute_together",
     "feature_channels",

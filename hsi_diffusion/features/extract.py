@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.features.angles import angle_map
 from hsi_diffusion.features.request import check_request
-from hsi_diffusion.features.restore import Restored, output_alignment
-from hsi_diffusion.features.tiles import TiledPass, like_of
+from hsi_diffusion.features.restore import Restored
+from hsi_diffusion.features.tiles import TiledPass, like_of, reach_of
 from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ def iter_feature_tiles(
         maps=maps,
         channels=(*(level.channels for level in levels), *(1,) * with_output),
         reductions=(*(level.reduction for level in levels), *(1,) * with_output),
-        radius=max(denoiser.radius * with_output, *(level.radius for level in levels)),
-        alignment=output_alignment(denoiser) if with_output else denoiser.alignment,
+        reach=reach_of(denoiser, settings.levels, output=with_output),
     )
     return tiled.tiles(device)

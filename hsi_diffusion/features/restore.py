@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import torch
 
 from hsi_diffusion.diffusion import check_prediction
 from hsi_diffusion.features.request import check_request
-from hsi_diffusion.features.tiles import TiledPass, like_of
+from hsi_diffusion.features.tiles import TiledPass, like_of, reach_of
 from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def restored_scenes(
         maps=maps,
         channels=(denoiser.num_bands,),
         reductions=(1,),
-        radius=denoiser.radius,
-        alignment=output_alignment(denoiser),
+        reach=reach_of(denoiser, (), output=True),
     )
     height, width, bands = cube.shape
     found = torch.empty(height, width, len(settings.timesteps), bands, dtype=torch.float32)
@@ -104,8 +102,3 @@ class Restored:
     def __call__(self, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
         """The clean images, shape and dtype of ``x_t``."""
         return self.schedule.predict_x0(x_t, t, output.to(x_t.dtype), self.prediction)
-
-
-def output_alignment(denoiser: Denoiser) -> int:
-    """Crops start at multiples of this: the output comes through all grids of the network."""
-    return math.lcm(denoiser.alignment, *(level.reduction for level in denoiser.feature_info))

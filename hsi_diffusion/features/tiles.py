@@ -23,7 +23,7 @@ from torch import Tensor
 from hsi_diffusion.seeding import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from torch import nn
 
@@ -37,6 +37,29 @@ if TYPE_CHECKING:
 
 HELD_STRIPS = 2**29
 """Bytes of noise that are held for further tiles; one strip of Houston's 144 bands is 0.1 GB."""
+
+
+class Reach(NamedTuple):
+    """How far features look.
+
+    Attributes:
+        halo: Pixels to each side of a tile that are computed with it.
+        step: Crops start at multiples of it, so that grids lie as they lie in the whole scene.
+    """
+
+    halo: int
+    step: int
+
+
+def reach_of(denoiser: Denoiser, levels: Sequence[int], *, output: bool) -> Reach:
+    """How far the levels of a denoiser look, and its output if that is asked for too."""
+    asked = [denoiser.feature_info[level] for level in levels]
+    # the output comes through all grids of the network
+    grids = denoiser.feature_info if output else asked
+    radius = max(denoiser.radius * output, *(level.radius for level in asked), 0)
+    # the coarse pixel next to a pixel's own counts, from half of its side away
+    coarse = max((level.reduction for level in asked), default=1) // 2
+    return Reach(radius + coarse, math.lcm(denoiser.alignment, *(grid.reduction for grid in grids)))
 
 
 class Window(NamedTuple):
@@ -62,9 +85,7 @@ class TiledPass:
             reduction), rounded up, one per entry of ``channels``.
         channels: D of each map.
         reductions: By how much each map is coarser than the image.
-        radius: Pixels to each side on which the maps depend; on a coarser grid, from any of the
-            pixels that a coarse one covers.
-        alignment: Crops start at multiples of this and of the reductions.
+        reach: How far they look.
     """
 
     denoiser: Denoiser
@@ -74,8 +95,7 @@ class TiledPass:
     maps: Maps
     channels: tuple[int, ...]
     reductions: tuple[int, ...]
-    radius: int
-    alignment: int
+    reach: Reach
     _strips: dict[tuple[int, int, int, int], Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -98,17 +118,13 @@ class TiledPass:
                 yield window.rows, window.columns, self._compute(window)
 
     def _windows(self) -> list[Window]:
-        # a coarser grid, or a grid of windows, has to lie as it lies in the whole scene
-        step = math.lcm(self.alignment, *self.reductions)
-        # the coarse pixel next to a pixel's own counts, from half of its side away
-        halo = self.radius + max(self.reductions) // 2
         height, width, _ = self.cube.shape
         return [
             Window(
                 rows,
                 columns,
-                with_halo(rows, halo, step, height),
-                with_halo(columns, halo, step, width),
+                with_halo(rows, *self.reach, height),
+                with_halo(columns, *self.reach, width),
             )
             for rows in cut(height, self.settings.tile)
             for columns in cut(width, self.settings.tile)

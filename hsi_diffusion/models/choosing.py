@@ -1,7 +1,9 @@
-"""Pixels that candidates are compared on: the validation part, or folds of the label budget."""
+"""How candidates are compared: on the validation part, or on folds of the label budget."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import SplitError
@@ -13,6 +15,30 @@ if TYPE_CHECKING:
 
     from hsi_diffusion.patches import Split
     from hsi_diffusion.recipes import ChoiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, and how good it is on validation pixels.
+
+    Attributes:
+        candidate: Timesteps and levels of features, or a space of bands.
+        accuracy: Fraction of the validation pixels that are right; nan where nothing was compared.
+        loss: Mean cross-entropy on them, in nats; likewise.
+    """
+
+    candidate: Any
+    accuracy: float = math.nan
+    loss: float = math.nan
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smallest for the best: the highest accuracy, then the lowest loss; nan is the worst."""
+        accuracy, loss = self.accuracy, self.loss
+        return (
+            math.inf if math.isnan(accuracy) else -accuracy,
+            math.inf if math.isnan(loss) else loss,
+        )
 
 
 def choice_splits(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.classifiers import PixelClassifier
-    from hsi_diffusion.features import Choice
+    from hsi_diffusion.models.choosing import Trial
 
 Representation = BandRepresentation | DiffusionRepresentation
 
@@ -196,7 +196,8 @@ class FitRecord:
     """What was compared on the way, and how long it took.
 
     Attributes:
-        choice: The candidates, and what they reached on the validation pixels.
+        trials: The candidates in their order, and what they reached on the validation pixels.
+        best: The first of the best ones, which was learned.
         folds: Folds of the cross-validation that they were compared by; 1 = the split's own
             validation part.
         training_seconds: Time of the last training, without what came before it.
@@ -205,7 +206,8 @@ class FitRecord:
             a classifier without a gate.
     """
 
-    choice: Choice[Any]
+    trials: tuple[Trial, ...]
+    best: Trial
     folds: int
     training_seconds: float
     test_seconds: float

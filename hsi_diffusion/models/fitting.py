@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,12 +20,11 @@ from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
 from hsi_diffusion.features import (
     FeatureCube,
     FeatureStore,
-    choose_by_validation,
     feature_channels,
 )
 from hsi_diffusion.graphs import Spreading
 from hsi_diffusion.hardware import resolve_precision
-from hsi_diffusion.models.choosing import choice_splits
+from hsi_diffusion.models.choosing import Trial, choice_splits
 from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
 from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.pretraining import build_pretraining
@@ -166,7 +164,7 @@ class Fitting:
 
         learned = self._choose_and_learn(candidates, seen_by)
         if store is not None and recipe.features.keep != "all":
-            best = self._features(learned[1].choice.best, module).path(cube, valid)
+            best = self._features(learned[1].best.candidate, module).path(cube, valid)
             store.remove(but=(best,) if recipe.features.keep == "best" else ())
         return learned
 
@@ -175,44 +173,33 @@ class Fitting:
         candidates: Sequence[Candidate],
         seen_by: Callable[[Candidate], tuple[Representation, Cube, Spreading | None]],
     ) -> tuple[FittedModel, FitRecord, Prediction]:
-        """Compare candidates on validation pixels, by short trainings; then learn the best one."""
+        """Compare candidates on validation pixels, by short trainings; then learn the best one.
+
+        Of equals the first wins, so that the preferred ones (small t, low levels) come first.
+        """
         labels, classes = self.scene.labels, self.scene.num_classes
         compared = len(candidates) > 1 or self.recipe.choice.score
         splits = self._choice_splits() if compared else (self.split,)
 
-        tried: list[Candidate] = []
-        kept: list[Any] = []  # of the best so far: its rank, itself, and what was made for it
-
-        def score(candidate: Candidate) -> tuple[float, float]:
-            if not compared:
-                return math.nan, math.nan
-            representation, cube, spreading = seen_by(candidate)
-            scores = []
-            name = f"choice-{len(tried) + 1}"
-            tried.append(candidate)
-            for part in splits:
-                trial = self._classifier().trial(self.recipe.choice.steps, name)
-                # one curve of every candidate is enough
-                watched = part.val if part is splits[0] else None
-                trial.fit(cube, labels, part.train, classes, watched)
-                found = self._at_validation(trial, cube, spreading, part)
-                truth = labels.ravel()[part.val] - 1
-                right = float((found.argmax(axis=1) == truth).mean())
-                scores.append((right, cross_entropy(found, truth)))
-            weights = [len(part.val) for part in splits]
-            accuracy, loss = np.average(scores, axis=0, weights=weights)
-            if not kept or (-accuracy, loss) < kept[0]:
-                kept[:] = (-accuracy, loss), candidate, representation, spreading
-            return float(accuracy), float(loss)
-
+        trials: list[Trial] = []
+        best, kept = Trial(candidates[0]), None
         with self.watch.stage("choice", "Choice among candidates without test pixels"):
-            choice = choose_by_validation(candidates, score)
-        with self.watch.stage("classifier", f"Classifier on {choice.best}"):
-            if kept and kept[1] == choice.best:  # no second fit, no second graph
-                representation, spreading = kept[2:]
+            for number, candidate in enumerate(candidates if compared else (), start=1):
+                representation, cube, spreading = seen_by(candidate)
+                scores = [
+                    self._score(part, cube, spreading, f"choice-{number}", log=part is splits[0])
+                    for part in splits
+                ]
+                mean = np.average(scores, axis=0, weights=[len(part.val) for part in splits])
+                trials.append(Trial(candidate, *mean.tolist()))
+                if kept is None or trials[-1].rank < best.rank:
+                    best, kept = trials[-1], (representation, spreading)
+        with self.watch.stage("classifier", f"Classifier on {best.candidate}"):
+            if kept is None:
+                representation, cube, spreading = seen_by(best.candidate)
+            else:  # no second fit, no second graph
+                representation, spreading = kept
                 cube = representation(self.scene.cube, self.scene.valid)
-            else:
-                representation, cube, spreading = seen_by(choice.best)
             start = time.perf_counter()
             classifier = self._classifier().fit(cube, labels, self.split.labelled, classes)
             trained = time.perf_counter()
@@ -224,9 +211,29 @@ class Fitting:
         chosen = (0.0, 0.0) if spreading is None else (spreading.share, spreading.alpha)
         return (
             FittedModel(representation.fitted(cube), classifier, known, self.graph_space, *chosen),
-            FitRecord(choice, len(splits), *seconds, classifier.timestep_weights(cube)),
+            FitRecord(
+                tuple(trials) or (best,),
+                best,
+                len(splits),
+                *seconds,
+                classifier.timestep_weights(cube),
+            ),
             Prediction(found, known.class_names, known.class_ids, self.scene.valid),
         )
+
+    def _score(
+        self, part: Split, cube: Cube, spreading: Spreading | None, name: str, *, log: bool
+    ) -> tuple[float, float]:
+        """Accuracy and loss of a split's validation pixels, after a short training on the others.
+
+        One curve of every candidate is enough, so that not all folds are logged.
+        """
+        labels, classes = self.scene.labels, self.scene.num_classes
+        trial = self._classifier().trial(self.recipe.choice.steps, name)
+        trial.fit(cube, labels, part.train, classes, part.val if log else None)
+        found = self._at_validation(trial, cube, spreading, part)
+        truth = labels.ravel()[part.val] - 1
+        return float((found.argmax(axis=1) == truth).mean()), cross_entropy(found, truth)
 
     def _at_validation(
         self, trial: PixelClassifier, cube: Cube, spreading: Spreading | None, part: Split

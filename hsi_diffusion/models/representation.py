@@ -6,7 +6,6 @@ for any image of the same sensor.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,6 +22,7 @@ from hsi_diffusion.features import (
     feature_key,
     feature_layout,
 )
+from hsi_diffusion.features.tiles import reach_of
 from hsi_diffusion.graphs import neighbour_mean
 from hsi_diffusion.patches import TRANSFORMS, blur_radius, gaussian_blur, transform_from_state
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsi_diffusion.classifiers import Cube
-    from hsi_diffusion.denoisers import FeatureLevel
     from hsi_diffusion.features import FeatureStore
+    from hsi_diffusion.features.tiles import Reach
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.recipes import BandSpace
@@ -161,7 +161,7 @@ class DiffusionRepresentation:
     @property
     def reach(self) -> int:
         """Pixels to each side that decide one."""
-        _, halo, step = self._geometry()
+        halo, step = self._reach
         return halo + step - 1
 
     @property
@@ -175,8 +175,8 @@ class DiffusionRepresentation:
 
     def tile_for(self, room: float) -> int:
         """Side of tiles whose activations take so many bytes, about, at most the asked one."""
-        levels, halo, _ = self._geometry()
-        denoiser = self.module.trained_denoiser
+        denoiser, halo = self.module.trained_denoiser, self._reach.halo
+        levels = [denoiser.feature_info[level] for level in self.request.levels]
         inside = sum(level.channels for level in denoiser.feature_info)
         kept = sum(level.channels for level in levels) * len(self.request.timesteps)
         tile = self.request.tile
@@ -197,18 +197,12 @@ class DiffusionRepresentation:
     @property
     def step(self) -> int:
         """Windows start at multiples of it."""
-        return self._geometry()[2]
+        return self._reach.step
 
-    def _geometry(self) -> tuple[list[FeatureLevel], int, int]:
-        """The levels, the halo of a tile, and the step of its grids."""
+    @property
+    def _reach(self) -> Reach:
         denoiser = self.module.trained_denoiser
-        levels = [denoiser.feature_info[level] for level in self.request.levels]
-        reductions = [level.reduction for level in denoiser.feature_info]
-        radius = max(level.radius for level in levels)
-        if self.angles:
-            radius = max(radius, denoiser.radius)
-        step = math.lcm(denoiser.alignment, *reductions)
-        return levels, radius + max(reductions) // 2, step
+        return reach_of(denoiser, self.request.levels, output=self.angles)
 
     def layout(self, pixels: int) -> Layout:
         """How the channels will lie for an image of so many pixels.

@@ -92,20 +92,20 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
     )
     scored = bool(validation(outcome))
     given = "Given by the settings."
-    if scored and len(record.choice.trials) == 1:
+    if scored and len(record.trials) == 1:
         how = f"{given} Its score: by{how[2:]}"
     candidates = [
         CandidateReport(
             str(trial.candidate),
-            trial.score.accuracy,
-            None if math.isnan(loss := trial.score.loss) else loss,
+            trial.accuracy,
+            None if math.isnan(loss := trial.loss) else loss,
         )
-        for trial in record.choice.trials
+        for trial in record.trials
         if scored
     ]
     return ChoiceReport(
         what=what,
-        chosen=str(record.choice.best),
+        chosen=str(record.best.candidate),
         how=how if scored else given,
         candidates=candidates,
     )
@@ -118,8 +118,7 @@ def _short(value: Any) -> str:
 
 def validation(outcome: Outcome) -> dict[str, float]:
     """What the chosen candidate reached without test pixels; empty where none was scored."""
-    choice = outcome.record.choice
-    for trial in choice.trials:
-        if trial.candidate == choice.best and not math.isnan(trial.score.accuracy):
-            return {"overall_accuracy": trial.score.accuracy, "cross_entropy": trial.score.loss}
-    return {}
+    best = outcome.record.best
+    if math.isnan(best.accuracy):
+        return {}
+    return {"overall_accuracy": best.accuracy, "cross_entropy": best.loss}

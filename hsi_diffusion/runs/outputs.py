@@ -76,7 +76,7 @@ def write_outputs(result: RunResult, folder: Path, logger: RunLogger) -> None:
         with atomic_path(folder / f"{name}.npy") as path:
             np.save(path, predicted.astype(kind), allow_pickle=False)
     weights = record.timestep_weights
-    timesteps: tuple[int, ...] = getattr(record.choice.best, "timesteps", ())
+    timesteps: tuple[int, ...] = getattr(record.best.candidate, "timesteps", ())
     if settings.figures:
         for name, figure in _figures(result, timesteps).items():
             save_both(figure, folder / f"{name}.png")
@@ -153,8 +153,8 @@ def show_result(result: RunResult, folder: Path) -> None:
     figures, key = _results(result), "per_class_accuracy"
     info = result.scene.info
     features, raw = result.on_features, result.on_raw_bands
-    learned = [] if features is None else [f"features of {features.record.choice.best}"]
-    learned += [] if raw is None else [f"raw bands as {raw.record.choice.best}"]
+    learned = [] if features is None else [f"features of {features.record.best.candidate}"]
+    learned += [] if raw is None else [f"raw bands as {raw.record.best.candidate}"]
     console = Console()
     # one column per method: a terminal is narrow
     found = {name: {key: held[key]} for name, held in figures.items()}
@@ -182,7 +182,7 @@ def _log(
     rows = list(zip(result.scene.info.class_names, *accuracies, strict=True))
     logger.table("test/accuracy_of_each_class", columns, rows)
     logger.metrics("validation", validation(result.method))
-    best = result.method.record.choice.best
+    best = result.method.record.best.candidate
     chosen: dict[str, Any] = {"chosen": str(best)}
     if result.settings.pretrains:
         chosen |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
@@ -200,10 +200,10 @@ def _summary(
     costs = {"method": _costs(result.method)}
     features, raw = result.on_features, result.on_raw_bands
     if features is not None:
-        best = features.record.choice.best
+        best = features.record.best.candidate
         summary |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
     if raw is not None:
-        own = {**results["raw_bands"], "space": str(raw.record.choice.best)}
+        own = {**results["raw_bands"], "space": str(raw.record.best.candidate)}
         summary |= own if result.control is None else {"raw_bands": own}
     if result.control is not None:
         summary["raw_bands"]["found"] = _found(result.control)

@@ -255,14 +255,14 @@ def test_fitting_looks_at_no_test_label_and_gives_the_same_twice(
     model, _ = fitted(kind)
     assert model.prediction is not None
     assert model.record is not None
-    first, choice = model.prediction.probabilities, model.record.choice
+    first, best = model.prediction.probabilities, model.record.best
     labels = scene().labels.copy()
     flat, test = labels.reshape(-1), split().test
     flat[test] = np.random.default_rng(0).permutation(flat[test])
     assert (labels != scene().labels).sum() > 50
     model.fit(Scene(scene().cube, labels, scene().info), split())
     np.testing.assert_array_equal(model.prediction.probabilities, first)
-    assert model.record.choice.best == choice.best
+    assert model.record.best == best
     again = SceneClassifier(recipe(KINDS[kind]), seed=3).fit(scene(), split())
     assert again.prediction is not None
     np.testing.assert_array_equal(again.prediction.probabilities, first)
@@ -405,7 +405,7 @@ def test_a_model_tells_what_it_has_learned(fitted: Callable[[str], Saved]) -> No
         "SceneClassifier, fitted on tiny (24 x 22 pixels, 20 bands, 3 classes): features of t = 50"
     )
     assert model.record is not None
-    assert told.endswith(str(model.record.choice.best))
+    assert told.endswith(str(model.record.best.candidate))
 
 
 def test_an_image_too_small_to_hold_out_patches_is_learned_without_validation() -> None:

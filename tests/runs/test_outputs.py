@@ -146,8 +146,8 @@ def test_what_was_chosen_is_told(
     assert str(best) in report_of(folder)
     assert "Test pixels were not looked at" in report_of(folder)
     assert result.method.model.record is not None
-    trials = result.method.model.record.choice.trials
-    [score] = (trial.score for trial in trials if trial.candidate == best)
+    trials = result.method.model.record.trials
+    [score] = (trial for trial in trials if trial.candidate == best)
     assert metrics_of(folder)["validation"] == {
         "overall_accuracy": score.accuracy,
         "cross_entropy": score.loss,
@@ -187,7 +187,7 @@ def test_timesteps_that_the_classifier_trusts_are_shown(
     weights = np.full((24, 24, 2), 0.25, dtype=np.float32)
     weights[..., 1] = 0.75
     best = FeatureCandidate((50, 200), (1,))
-    changed = replace(record, choice=replace(record.choice, best=best), timestep_weights=weights)
+    changed = replace(record, best=replace(record.best, candidate=best), timestep_weights=weights)
     monkeypatch.setattr(model, "record", changed)
     found = written(result, tmp_path)
     assert "(timesteps.png)" in report_of(tmp_path)
