@@ -69,7 +69,8 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         cost_: The chosen cost.
         folds_: Number of folds of the cross-validation; 0 where there was nothing to choose.
         cross_validated_accuracy_: Part of the left-out rows that the chosen pair classified
-            correctly; nan where there was nothing to choose.
+            correctly, by votes of the pairs of classes without regard to margins; nan where there
+            was nothing to choose.
 
     Example:
         >>> import numpy as np

@@ -121,7 +121,8 @@ class UNet3D(Denoiser):
         base_channels: Channels after the first convolution; doubled by every down block.
         depth: Number of down blocks, and of up blocks.
         time_channels: Size of the time embedding.
-        band_padding: "repeat" the last band (published for Pavia) or "zeros" (for Salinas).
+        band_padding: "repeat" the last band (published for Pavia) or "zeros" (for
+            Salinas, where public code puts half of them before the first band; here all come last).
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.

@@ -7,20 +7,20 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.extract import iter_feature_tiles
 from hsi_diffusion.features.fitted import FittedReduction
 from hsi_diffusion.features.reduce import Reduction
-from hsi_diffusion.features.request import check_request, feature_channels
+from hsi_diffusion.features.request import check_request, feature_channels, finite_cube
 from hsi_diffusion.features.store import FeatureCube, feature_key
 from hsi_diffusion.patches import StreamingPCA
-from hsi_diffusion.tensors import as_tensor, check_valid
+from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -123,7 +123,7 @@ def compute_together(
                 f"wanted must hold settings that differ in their levels only, got {first} and "
                 f"{settings}; compute them one after the other"
             )
-    cube = _finite(cube, valid)
+    cube = finite_cube(cube, valid)
     fits = any(isinstance(reduction, Reduction) for _, reduction in wanted)
     if fits and valid is not None and not valid.any():
         raise ConfigurationError(
@@ -176,28 +176,6 @@ def compute_together(
                 if store is not None:
                     store.save(keys[number], cubes[number])
     return cubes
-
-
-def _finite(cube: Tensor, valid: NDArray[np.bool_] | None) -> Tensor:
-    """The cube without values that would pass into the features of all pixels around them.
-
-    Pixels without data become 0 where they hold nan or infinity; elsewhere these are refused.
-    """
-    check_valid(valid, cube.shape[:2])
-    # row by row, so that no mask of the cube's size is needed
-    bad = ~torch.stack([row.isfinite().all(dim=1) for row in cube]).numpy(force=True)
-    if valid is not None and (bad & ~valid).any():
-        cube = cube.clone()
-        cube[as_tensor(bad & ~valid)] = 0
-        bad &= valid
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ConfigurationError(
-            f"cube must be finite, but {int(bad.sum())} of its pixels hold nan or infinity, the "
-            f"first in row {row}, column {column}: fill them before the band transform, or leave "
-            "out pixels without data by valid"
-        )
-    return cube
 
 
 def _described(

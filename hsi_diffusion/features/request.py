@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+import torch
+
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.hardware import Precision
 from hsi_diffusion.options import check_at_least_1, check_options
+from hsi_diffusion.tensors import as_tensor, check_valid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
@@ -34,7 +41,7 @@ class FeatureSettings:
         draws: Number of noise fields per timestep with noise "mean"; not used otherwise.
         seed: Seed of the noise fields; not used with noise "none".
         tile: Height and width of a tile in pixels, without its halo. Changes memory and speed, not
-            the features.
+            the features, up to the rounding of ``precision``.
         precision: "float32", or "bfloat16" for autocast.
         place: (row, column, width) where the cube is a window of an image of that width which
             starts there: it sees the image's noise. None: the cube is the image.
@@ -126,3 +133,25 @@ def check_request(
     for timestep in settings.timesteps:
         schedule.check_step(timestep)
     denoiser.check_indices(settings.levels)
+
+
+def finite_cube(cube: Tensor, valid: NDArray[np.bool_] | None) -> Tensor:
+    """The cube without values that would pass into the features of all pixels around them.
+
+    Pixels without data become 0 where they hold nan or infinity; elsewhere these are refused.
+    """
+    check_valid(valid, cube.shape[:2])
+    # row by row, so that no mask of the cube's size is needed
+    bad = ~torch.stack([row.isfinite().all(dim=1) for row in cube]).numpy(force=True)
+    if valid is not None and (bad & ~valid).any():
+        cube = cube.clone()
+        cube[as_tensor(bad & ~valid)] = 0
+        bad &= valid
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ConfigurationError(
+            f"cube must be finite, but {int(bad.sum())} of its pixels hold nan or infinity, the "
+            f"first in row {row}, column {column}: fill them before the band transform, or leave "
+            "out pixels without data by valid"
+        )
+    return cube

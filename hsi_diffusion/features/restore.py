@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsi_diffusion.diffusion import check_prediction
-from hsi_diffusion.features.request import check_request
+from hsi_diffusion.features.request import check_request, finite_cube
 from hsi_diffusion.features.tiles import TiledPass, like_of, reach_of
 from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,6 +31,7 @@ def restored_scenes(
     settings: FeatureSettings,
     *,
     prediction: Prediction = "noise",
+    valid: NDArray[np.bool_] | None = None,
     device: str | torch.device | None = None,
 ) -> Tensor:
     """The x_0 that the denoiser predicts at each timestep, over a whole scene.
@@ -44,6 +46,8 @@ def restored_scenes(
         settings: As for features: timesteps, noise, tile and precision; with noise "mean" the
             scenes are averaged over the draws. Levels play no part.
         prediction: What the denoiser's output means.
+        valid: Which pixels hold data, shape (H, W); others are taken as 0 where they hold nan or
+            infinity. None: all.
         device: Where to compute; by default where the denoiser is.
 
     Returns:
@@ -51,11 +55,12 @@ def restored_scenes(
         together.
 
     Raises:
-        ConfigurationError: If the cube's bands or a timestep don't fit, or ``prediction`` is
-            unknown.
+        ConfigurationError: If the cube's bands or a timestep don't fit, a pixel with data holds
+            nan or infinity, or ``prediction`` is unknown.
     """
     cube = as_tensor(cube)
     check_request(denoiser, schedule, tuple(cube.shape), settings)
+    cube = finite_cube(cube, valid)
     home = device if device is not None else like_of(denoiser).device
     restored = Restored(schedule, prediction, home)
 

@@ -2,7 +2,7 @@
 
 A tile is computed with a halo as wide as the receptive radius of what is asked for, and the halo is
 cut off where the scene ends. So a network's own padding acts at the scene's border and nowhere
-else, and tiles give what one pass over the whole scene gives, up to float32 rounding.
+else, and tiles give what one pass over the whole scene gives, up to the rounding of the precision.
 
 Maps on coarser grids are brought to the scene's pixels by bilinear interpolation, with the value of
 a coarse pixel in its middle.

@@ -363,6 +363,7 @@ class DiffusionPretrainModule(PlainModule):
         cube: Tensor,
         settings: FeatureSettings | None = None,
         *,
+        valid: NDArray[np.bool_] | None = None,
         device: str | torch.device | None = None,
         **options: Any,
     ) -> Tensor:
@@ -373,6 +374,7 @@ class DiffusionPretrainModule(PlainModule):
         Args:
             cube: float32, shape (H, W, bands), transformed as for training (``data.cube``).
             settings: Timesteps, noise and tiles; None: made from ``options``.
+            valid: Which pixels hold data, shape (H, W); None: all.
             device: Where to compute; None: where the module is.
             **options: Fields of :class:`~hsi_diffusion.features.FeatureSettings`.
 
@@ -380,7 +382,8 @@ class DiffusionPretrainModule(PlainModule):
             float32, shape (T, H, W, bands).
 
         Raises:
-            ConfigurationError: The cube's bands or a timestep don't fit.
+            ConfigurationError: The cube's bands or a timestep don't fit, or a pixel with data holds
+                nan or infinity.
         """
         return restored_scenes(
             self.trained_denoiser,
@@ -388,6 +391,7 @@ class DiffusionPretrainModule(PlainModule):
             cube,
             feature_settings(settings or options),
             prediction=self.prediction,
+            valid=valid,
             device=device or self.device,
         )
 

@@ -65,7 +65,8 @@ class AWAM(nn.Module):
         Args:
             tokens: Shape (B, N, T, C): N pixels of a patch at T timesteps.
             log_weights: Logarithms of prior weights, shape (B, N, T), which the module's own
-                weights are multiplied by; -inf leaves a timestep out. None = equal.
+                weights are multiplied by; -inf leaves a timestep out of the pixel's sum. None =
+                equal. The patch's mean at a timestep is over all pixels, whatever they leave out.
 
         Returns:
             Shape (B, N, C).

@@ -25,7 +25,8 @@ class CTSSFM(nn.Module):
     3. The spectral tokens gather from the spatial ones, then the spatial ones from those: each
        pixel learns what the centre is over the timesteps.
 
-    Each step is added to what was there. Timesteps with a prior weight of 0 are never looked at.
+    Each step is added to what was there. A pixel takes
+    nothing from its timesteps of prior weight 0.
 
     Args:
         dim: Channels C of a token.

@@ -201,6 +201,9 @@ def check_turned_patches(
     Raises:
         ConfigurationError: The side is even, and ``dihedral`` is above 0.
     """
+    if isinstance(given, Compose):
+        for step in given.steps:
+            check_turned_patches(patch_size, step, where)
     turned = isinstance(given, Dihedral) or (isinstance(given, Mapping) and given.get("dihedral"))
     if turned and patch_size % 2 == 0:
         raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.types import Prediction
 
 SCHEDULE = NoiseSchedule(timesteps=50)
+SETTINGS = FeatureSettings(timesteps=(3,))
 
 
 def scene(height: int = 23, width: int = 30) -> Tensor:
@@ -60,6 +62,19 @@ def test_a_module_restores_by_its_own_prediction() -> None:
         prediction="x0",
     )
     assert torch.equal(found, expected)
+
+
+def test_values_that_are_no_numbers_do_not_spread() -> None:
+    net, cube = unet().eval(), scene()
+    expected = restored_scenes(net, SCHEDULE, cube.index_fill(0, torch.tensor([4]), 0), SETTINGS)
+    cube[4] = torch.nan
+    with pytest.raises(ConfigurationError, match=r"30 of its pixels .* row 4, column 0"):
+        restored_scenes(net, SCHEDULE, cube, SETTINGS)
+    valid = np.ones((23, 30), dtype=np.bool_)
+    valid[4] = False
+    module = DiffusionPretrainModule(BANDS, denoiser=net, schedule=SCHEDULE)
+    found = module.restore(cube, SETTINGS, valid=valid)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_wrong_requests_are_named() -> None:

@@ -16,7 +16,7 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks import CNN1D, FusionClassifier, SpectralTransformer
-from hsi_diffusion.patches import Dihedral
+from hsi_diffusion.patches import Compose, Dihedral
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +237,7 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
 
 def test_patches_of_even_side_are_not_turned() -> None:
     """The pixel to classify, in row and column 3 of 6, would move."""
-    turned: list[Any] = [{"dihedral": 0.5}, Dihedral()]
+    turned: list[Any] = [{"dihedral": 0.5}, Dihedral(), Compose((Dihedral(),))]
     for augmentation in turned:
         with pytest.raises(ConfigurationError, match=r"patch_size must be odd .*, got 6"):
             FeatureClassifierModule(16, 4, 6, augmentation=augmentation)
