@@ -8,6 +8,7 @@ import json
 import math
 import re
 import secrets
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +68,11 @@ def remove_temporaries(path: str | Path) -> None:
     """
     path = Path(path)
     near = path.rglob(".*") if path.is_dir() else path.parent.glob(f".{glob.escape(path.stem)}-*")
-    for one in near:
-        if written_name(one.name) != one.name and one.is_file():
-            one.unlink()
+    for one in [one for one in near if written_name(one.name) != one.name]:
+        if one.is_dir():  # of a model
+            shutil.rmtree(one)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

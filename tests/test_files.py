@@ -34,6 +34,9 @@ def test_only_what_was_being_written_is_removed(tmp_path: Path) -> None:
         path.touch()
     remove_temporaries(tmp_path / "map.tif")
     assert [path.exists() for path in written] == [False, True]
+    model = tmp_path / f".model-{'0a' * 8}"  # a folder
+    model.mkdir()
+    (model / f".weights-{'0b' * 8}.bin").touch()
     remove_temporaries(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 

@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, reason
 from hsi_diffusion.files import atomic_path
@@ -135,6 +136,10 @@ class Runtime:
                     enable_version_counter=False,
                 )
             )
+        plugins: list[Any] = [_WholeCheckpoints()]
+        if SLURMEnvironment.detect():
+            # its own checkpoints would be taken for those of the next stage
+            plugins.append(SLURMEnvironment(auto_requeue=False))
         on_card = self.device.type == "cuda"
         # "auto" as Lightning means it may be hardware that self.device does not know
         accelerator = self.device.type if self.accelerator == "auto" else self.accelerator
@@ -153,7 +158,7 @@ class Runtime:
                 deterministic="warn" if self.deterministic and on_card else None,
                 logger=logger,
                 callbacks=used,
-                plugins=[_WholeCheckpoints()],
+                plugins=plugins,
                 enable_checkpointing=checkpoint is not None,
                 enable_progress_bar=self.progress,
                 enable_model_summary=False,

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
+import os
+import signal
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
 from hsi_diffusion.modules import Runtime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 class Falling(L.LightningModule):
@@ -35,3 +42,29 @@ def test_the_bar_shows_the_loss_without_a_look_at_every_step() -> None:
     shown = bar.get_metrics(trainer, module)
     assert shown["train/loss"] == 4.0, "that of the first step, the last one that was looked at"
     assert float(trainer.callback_metrics["train/loss"]) < 4
+
+
+class Signalled(L.Callback):
+    """Sends this process what SLURM sends before the time of a job is over."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_job_of_slurm_leaves_no_checkpoint_for_the_next_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"JOB_ID": "4711", "JOB_NAME": "job", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}
+    for name, value in (names | {"NODEID": "0", "NNODES": "1", "NODELIST": "localhost"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    seen: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+    try:
+        runtime = Runtime(accelerator="cpu", folder=tmp_path)
+        data: DataLoader[Any] = DataLoader(torch.ones(3, 2))  # type: ignore[arg-type]
+        runtime.make_trainer(steps=3, callbacks=[Signalled()]).fit(Falling(), data)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [signal.SIGUSR1]
+    assert not list(tmp_path.rglob("*.ckpt"))
