@@ -6,7 +6,7 @@ The same as `hsi-diffusion run`.
 
 import sys
 
-from hsi_diffusion.cli import run_main
+from hsi_diffusion.run_command import run_main
 
 if __name__ == "__main__":
     sys.exit(run_main(prog="python experiments/run.py"))

@@ -27,6 +27,7 @@ def map_main(arguments: Sequence[str] | None = None) -> int:
     add("--image", required=True, metavar="FILE[:key]", help="the image")
     add("--nodata", type=float, metavar="X", help='value that means "no data here"')
     add("--axes", metavar="CHW", help="order of the image's axes, if it is not HWC")
+    add("--wavelengths", metavar="FILE", help="text file of its band centres, if it names none")
     add(
         "--resample",
         action="store_true",
@@ -92,6 +93,7 @@ def _map(options: argparse.Namespace) -> int:
     from hsi_diffusion.models.mapping import map_image
     from hsi_diffusion.modules import Runtime
     from hsi_diffusion.recipes import PretrainSettings, from_flags, from_plain
+    from hsi_diffusion.scenes.wavelengths import read_wavelengths
 
     parts: dict[str, Any] = {}
     kinds = dict.fromkeys(("denoiser", "schedule", "transform"), PretrainSettings)
@@ -114,7 +116,11 @@ def _map(options: argparse.Namespace) -> int:
         workers=options.workers,
         scheduler=options.scheduler,
         resample=options.resample,
-        image_options={"nodata": options.nodata, "axes": options.axes},
+        image_options={
+            "nodata": options.nodata,
+            "axes": options.axes,
+            "wavelengths": options.wavelengths and read_wavelengths(options.wavelengths),
+        },
         model_options={**parts, "trusted": options.trusted, "runtime": runtime},
     )
     for area in areas:

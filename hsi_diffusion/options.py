@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import TYPE_CHECKING, Any, SupportsIndex
+import math
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+Settings = TypeVar("Settings")
 
 _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-"""*args and **kwargs: they would take any name, and so tell nothing."""
+"""*args and **kwargs: they would take any name, and so say nothing."""
 
 
 def check_names(given: Iterable[object], allowed: Collection[str], where: str = "") -> None:
@@ -43,24 +45,84 @@ allowed are heads, depth
         )
 
 
-def check_at_least_1(**sizes: float) -> None:
-    """Refuse sizes below 1, and what is no whole number.
+def check_at_least(least: int, /, **sizes: float) -> None:
+    """Refuse sizes below ``least``, and what is no whole number.
 
     Args:
+        least: The smallest size that is allowed.
         **sizes: Sizes by the names of their settings.
 
     Raises:
-        ConfigurationError: A size is below 1 or no whole number; the first one is named.
+        ConfigurationError: A size is below ``least`` or no whole number; the first one is named.
 
     Example:
-        >>> check_at_least_1(**{"classifier.steps": 10, "classifier.batch_size": 0})
+        >>> check_at_least(1, **{"classifier.steps": 10, "classifier.batch_size": 0})
         Traceback (most recent call last):
         hsi_diffusion.errors.ConfigurationError: classifier.batch_size must be at least 1, got 0
     """
     for name, size in sizes.items():
-        if not isinstance(size, SupportsIndex) or size < 1:
-            whole = "" if isinstance(size, SupportsIndex) else "a whole number and "
-            raise ConfigurationError(f"{name} must be {whole}at least 1, got {size}")
+        whole = isinstance(size, SupportsIndex) and not isinstance(size, bool)
+        if not whole or size < least:
+            kind = "" if whole else "a whole number and "
+            raise ConfigurationError(
+                f"{name} must be {kind}at least {least}, got {size if whole else repr(size)}"
+            )
+
+
+def check_sizes(**lists: object) -> None:
+    """Raise a ConfigurationError for what is no list of whole numbers from 1, with at least one."""
+    for name, sizes in lists.items():
+        listed = isinstance(sizes, list | tuple) and all(
+            isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes
+        )
+        if not listed or not sizes:
+            raise ConfigurationError(
+                f"{name} must be a list of whole numbers from 1, such as [1, 2, 4], got {sizes!r}"
+            )
+
+
+def check_choice(allowed: Collection[str], /, **values: object) -> None:
+    """Raise a ConfigurationError for the first value that is none of the ``allowed`` words."""
+    for name, value in values.items():
+        if value not in allowed:
+            raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "above 0 and finite": lambda value: 0 < value < math.inf,
+    "at least 0 and finite": lambda value: 0 <= value < math.inf,
+    "from 0 to 1": lambda value: 0 <= value <= 1,
+    "above 0 and at most 1": lambda value: 0 < value <= 1,
+    "at least 0 and below 1": lambda value: 0 <= value < 1,
+    "above 0 and below 1": lambda value: 0 < value < 1,
+}
+"""What :func:`check_range` knows, by the words of its messages."""
+
+
+def check_range(allowed: str, /, **values: object) -> None:
+    """Refuse numbers outside a range, nan, and what is no number.
+
+    Args:
+        allowed: One of :data:`RANGES`; what a value means may follow in brackets, such as ``"at
+            least 0 and finite (0 = unlimited)"``.
+        **values: Numbers by the names of their settings.
+
+    Raises:
+        ConfigurationError: A value is outside the range or no number; the first one is named.
+
+    Example:
+        >>> check_range("at least 0 and below 1", dropout=0.1, head_dropout=1)
+        Traceback (most recent call last):
+        hsi_diffusion.errors.ConfigurationError: head_dropout must be at least 0 and below 1, got 1
+    """
+    fits = RANGES[allowed.partition(" (")[0]]
+    for name, value in values.items():
+        number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+        if not number or not fits(value):
+            kind = "" if number else "a number, "
+            raise ConfigurationError(
+                f"{name} must be {kind}{allowed}, got {value if number else repr(value)}"
+            )
 
 
 def check_options(
@@ -103,3 +165,18 @@ def check_options(
             raise ConfigurationError(
                 f"{where}.{name} must be of type {wanted.__name__}, got {value!r}"
             )
+
+
+def settings_of(
+    kind: type[Settings], given: Settings | Mapping[str, Any] | None, where: str
+) -> Settings:
+    """Settings as a dataclass: an object as it is, a mapping after a check; None: all defaults.
+
+    Raises:
+        ConfigurationError: A name is unknown, or a value impossible, see :func:`check_options`.
+    """
+    if isinstance(given, kind):
+        return given
+    options = cast("Mapping[str, Any]", given or {})
+    check_options(kind, options, where)
+    return kind(**options)

@@ -17,9 +17,10 @@ import tifffile
 import yaml
 
 from hsi_diffusion import DiffusionPretrainModule, SceneClassifier, make_split, simulate_scene
-from hsi_diffusion.cli import COMMANDS, main, run_settings
+from hsi_diffusion.cli import COMMANDS, main
 from hsi_diffusion.patches import scene_split
 from hsi_diffusion.recipes import methods
+from hsi_diffusion.run_command import run_settings
 from hsi_diffusion.runs import RunSettings
 from tests.conftest import REPOSITORY
 from tests.own import write_own_parts

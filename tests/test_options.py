@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1, check_names, check_options
+from hsi_diffusion.options import (
+    check_at_least,
+    check_choice,
+    check_names,
+    check_options,
+    check_range,
+    check_sizes,
+)
 
 
 def network(
@@ -56,13 +66,55 @@ def test_what_is_missing_is_named() -> None:
         check_options(network, {"depth": 2}, "module")
 
 
-def test_sizes_below_1_are_named() -> None:
-    check_at_least_1(depth=1, **{"module.rate": 2})
+def test_sizes_that_are_too_small_are_named() -> None:
+    check_at_least(1, depth=1, **{"module.rate": 2})
     with pytest.raises(ConfigurationError, match=r"^module\.rate must be at least 1, got 0$"):
-        check_at_least_1(depth=1, **{"module.rate": 0})
-    for size in (2.5, float("nan"), 2.0):
-        with pytest.raises(ConfigurationError, match="depth must be a whole number and at least 1"):
-            check_at_least_1(depth=size)
+        check_at_least(1, depth=1, **{"module.rate": 0})
+    for size in (2.5, float("nan"), 2.0, True):
+        with pytest.raises(ConfigurationError, match="depth must be a whole number and at least 0"):
+            check_at_least(0, depth=size)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside"),
+    [
+        ("above 0 and finite", (1e-9, 5), (0, -1, math.inf)),
+        ("at least 0 and finite (0 = none)", (0, 5.0), (-1e-9, math.inf)),
+        ("from 0 to 1", (0, 1, np.float32(0.5)), (-0.1, 1.1)),
+        ("above 0 and at most 1", (0.1, np.int64(1)), (0, 1.1)),
+        ("at least 0 and below 1", (0, 0.9), (1, -0.1)),
+        ("above 0 and below 1", (0.1, 0.9), (0, 1)),
+    ],
+)
+def test_numbers_outside_a_range_are_named(
+    allowed: str, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    for value in inside:
+        check_range(allowed, rate=value)
+    for value in (*outside, math.nan, float("-inf")):
+        message = re.escape(f"module.rate must be {allowed}, got {value}")
+        with pytest.raises(ConfigurationError, match=message):
+            check_range(allowed, share=inside[0], **{"module.rate": value})
+    for other in (True, "0.5", None, [0.5]):
+        message = re.escape(f"rate must be a number, {allowed}, got {other!r}")
+        with pytest.raises(ConfigurationError, match=message):
+            check_range(allowed, rate=other)
+
+
+def test_lists_of_sizes_hold_whole_numbers() -> None:
+    check_sizes(channels=[8, 16], multipliers=(1,))
+    for wrong in ((), [8, 0], [8, 1.5], [True], 8, "88"):
+        message = re.escape(
+            f"channels must be a list of whole numbers from 1, such as [1, 2, 4], got {wrong!r}"
+        )
+        with pytest.raises(ConfigurationError, match=message):
+            check_sizes(multipliers=[1], channels=wrong)
+
+
+def test_a_word_that_is_no_choice_is_named() -> None:
+    check_choice(("unit", "noise"), scale="noise")
+    with pytest.raises(ConfigurationError, match=r"^scale must be one of unit, noise, got None$"):
+        check_choice(("unit", "noise"), scale=None)
 
 
 def test_a_catch_all_allows_only_what_is_named() -> None:

@@ -124,7 +124,7 @@ class Cell:
     def has_one_split(self) -> bool:
         """Whether all seeds learn and test the same pixels."""
         kind = self.settings.split_kind.strip()
-        return kind.partition(":")[0] in ("fixed", "images") or kind.endswith(".npz")
+        return kind.endswith(".npz") or kind_of(kind) in ("fixed", "images")
 
     @property
     def is_baseline(self) -> bool:

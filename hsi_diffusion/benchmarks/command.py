@@ -154,7 +154,11 @@ def _settings(options: argparse.Namespace, splits: Sequence[str]) -> BenchmarkSe
             )
         plain = read_yaml(own if own.is_file() else options.plan)
     scenes, splits = options.scenes or ["simulated"], options.splits or splits
-    image = {name: given for name in ("cube", "labels") if (given := getattr(options, name))}
+    image = {
+        name: given[0] if len(given) == 1 else given
+        for name in ("cube", "labels")
+        if (given := getattr(options, name))
+    }
     if image:
         if options.plan is not None or options.scenes is not None or options.cube is None:
             raise ConfigurationError(
@@ -193,20 +197,21 @@ def _parser(command: str, splits: Sequence[str], examples: str) -> argparse.Argu
     add(
         "--methods", **names, help=f"of {', '.join(methods())}; of a plan, by title: run only these"
     )
-    add("--scenes", **names, help="as for run.py (default: simulated); of a plan: run only these")
-    file: dict[str, Any] = {"metavar": "FILE[:KEY]"}
-    add("--cube", **file, help="your own image in the place of --scenes, as for run.py")
-    add("--labels", **file, help="its labels; whatever else it needs is said in a plan")
+    add("--scenes", **names, help="as for run (default: simulated); of a plan: run only these")
+    file: dict[str, Any] = {"metavar": "FILE[:KEY]", "action": "append"}
+    own = "your own image in the place of --scenes, or several of one sensor, as for run"
+    add("--cube", **file, help=own)
+    add("--labels", **file, help="their labels; whatever else they need is said in a plan")
     add(
         "--splits",
         **names,
-        help=f"as for run.py (default: {' '.join(splits)}); of a plan: likewise",
+        help=f"as for run (default: {' '.join(splits)}); of a plan: likewise",
     )
     add("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2")
     add("--preset", choices=PRESETS, help="default: cpu")
     add("--root", metavar="DIR", help="folder of the scenes' files (default: data)")
     changes = (
-        "change a setting of all methods, such as classifier.steps=300, as in run.py; where a "
+        "change a setting of all methods, such as classifier.steps=300, as in run; where a "
         "method of a plan has it in a set of its own, that one counts"
     )
     add("--set", metavar="KEY=VALUE", action="append", default=[], help=changes)

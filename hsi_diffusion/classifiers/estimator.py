@@ -205,7 +205,7 @@ class EstimatorClassifier(PixelClassifier):
         ):
             raise ConfigurationError(
                 "classifier.estimator must make a scikit-learn classifier (fit, predict, "
-                f"get_params), but gave a {type(estimator).__name__}"
+                f"get_params), got a {type(estimator).__name__}"
             )
         estimator = clone(estimator)
         unset = {

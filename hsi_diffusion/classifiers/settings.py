@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 # the annotations below are read at run time, by the program's parser
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +10,10 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.hardware import AnyPrecision  # noqa: TC001
 from hsi_diffusion.modules import LearningRateSchedule  # noqa: TC001
 from hsi_diffusion.networks import SpectralTransformer
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_range
 from hsi_diffusion.patches.augment import check_turned_patches
 from hsi_diffusion.types import Padding  # noqa: TC001
 
@@ -84,11 +81,8 @@ class ClassifierSettings:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in ("patch_size", "batch_size", "steps"):
-            check_at_least_1(**{f"classifier.{name}": getattr(self, name)})
+            check_at_least(1, **{f"classifier.{name}": getattr(self, name)})
         if self.estimator is None:
             check_turned_patches(self.patch_size, self.augmentation, "classifier.")
-        if not 0 <= self.gradient_clip < math.inf:
-            raise ConfigurationError(
-                "classifier.gradient_clip must be at least 0 (0 = unlimited), got "
-                f"{self.gradient_clip}"
-            )
+        clip = {"classifier.gradient_clip": self.gradient_clip}
+        check_range("at least 0 and finite (0 = unlimited)", **clip)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least, check_range
 from hsi_diffusion.patches.folds import deal_into_folds
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     largest class has rows. The machine then learns from all rows. A single pair is taken as it is.
 
     The probabilities are a softmax over the votes of the machines, a class against a class each, in
-    which equal votes are told apart by the machines' margins (scikit-learn's one-against-rest
+    which equal votes are decided by the machines' margins (scikit-learn's one-against-rest
     decision function). They rank the classes; they are not calibrated, which would take more labels
     than there may be. Ours.
 
@@ -216,10 +216,8 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def _check(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Both grids in rising order, if all settings are possible."""
-        if self.folds < 2:
-            raise ConfigurationError(f"folds must be at least 2, got {self.folds}")
-        if not 0 < self.sharpness < math.inf:
-            raise ConfigurationError(f"sharpness must be above 0 and finite, got {self.sharpness}")
+        check_at_least(2, folds=self.folds)
+        check_range("above 0 and finite", sharpness=self.sharpness)
         return _grid("sigmas", self.sigmas), _grid("costs", self.costs)
 
 
@@ -231,13 +229,10 @@ def _grid(name: str, values: Any) -> tuple[float, ...]:
     """Rising values to try, if all of them can be."""
     if isinstance(values, np.ndarray):
         values = values.tolist()
-    plain = isinstance(values, list | tuple) and all(
-        isinstance(value, Real) and not isinstance(value, bool) for value in values
-    )
-    if not plain or not values or not all(0 < value < math.inf for value in values):
-        raise ConfigurationError(
-            f"{name} must be a list of at least one finite number above 0, got {values!r}"
-        )
+    if not isinstance(values, list | tuple) or not values:
+        raise ConfigurationError(f"{name} must be a list of at least one number, got {values!r}")
+    for value in values:
+        check_range("above 0 and finite", **{name: value})
     return tuple(sorted({float(value) for value in values}))
 
 

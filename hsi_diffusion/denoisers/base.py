@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Denoiser(Recorded, nn.Module, ABC):
         self, num_bands: int, *, feature_info: Sequence[FeatureLevel], radius: int
     ) -> None:
         super().__init__()
-        check_at_least_1(num_bands=num_bands)
+        check_at_least(1, num_bands=num_bands)
         self.num_bands = num_bands
         self.feature_info = tuple(feature_info)
         self.radius = radius
@@ -190,12 +190,11 @@ class Denoiser(Recorded, nn.Module, ABC):
         if x_t.ndim != 4 or x_t.shape[1] != self.num_bands:
             raise ConfigurationError(
                 f"x_t must have shape (B, {self.num_bands}, H, W), as num_bands={self.num_bands}, "
-                f"but its shape is {tuple(x_t.shape)}"
+                f"got {tuple(x_t.shape)}"
             )
         if t.shape != x_t.shape[:1]:
             raise ConfigurationError(
-                f"t must have shape ({x_t.shape[0]},), one timestep per image, "
-                f"but its shape is {tuple(t.shape)}"
+                f"t must have shape ({x_t.shape[0]},), one timestep per image, got {tuple(t.shape)}"
             )
 
     def check_indices(self, indices: Sequence[int]) -> None:
@@ -205,6 +204,6 @@ class Denoiser(Recorded, nn.Module, ABC):
         if wrong or not indices:
             levels = ", ".join(f"{i} ({level.name})" for i, level in enumerate(self.feature_info))
             raise ConfigurationError(
-                f"indices must name at least one level of {type(self).__name__}: {levels}; but "
-                f"{list(indices)} was given (--features.levels)"
+                f"indices must name at least one level of {type(self).__name__}: {levels}; got "
+                f"{list(indices)} (--features.levels)"
             )

@@ -44,7 +44,8 @@ def build_denoiser(denoiser: DenoiserPart, num_bands: int) -> Denoiser:
         raise ConfigurationError(
             "denoiser must be a Denoiser, or a class or function of num_bands that makes one, got "
             f"a {type(denoiser).__name__}, which is another nn.Module: derive its class from "
-            "hsi_diffusion.denoisers.Denoiser"
+            "hsi_diffusion.denoisers.Denoiser, or compile it in place (denoiser.compile()) if it "
+            "came from torch.compile"
         )
     network: Denoiser = build_part(
         denoiser,
@@ -55,6 +56,6 @@ def build_denoiser(denoiser: DenoiserPart, num_bands: int) -> Denoiser:
     )
     if network.num_bands != num_bands:
         raise ConfigurationError(
-            f"denoiser must be made for num_bands={num_bands}, but it has {network.num_bands}"
+            f"denoiser must be made for num_bands={num_bands}, got one for {network.num_bands}"
         )
     return network

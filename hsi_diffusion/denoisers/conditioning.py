@@ -13,9 +13,7 @@ from hsi_diffusion.errors import ConfigurationError
 def check_time_channels(channels: int) -> None:
     """Raise a ConfigurationError unless timesteps can be embedded in so many numbers."""
     if channels < 4 or channels % 2:
-        raise ConfigurationError(
-            f"time_channels must be even and at least 4, but {channels} was given"
-        )
+        raise ConfigurationError(f"time_channels must be even and at least 4, got {channels}")
 
 
 def sinusoids(t: Tensor, channels: int) -> Tensor:
@@ -29,7 +27,7 @@ def sinusoids(t: Tensor, channels: int) -> Tensor:
 
     Returns:
         Shape (B, channels), first all sines, then all cosines; float32 whatever the weights of the
-        network are, since half precision can't tell 499 from 500.
+        network are, since half precision can't distinguish 499 from 500.
     """
     count = channels // 2
     # not in the usual dtype, which a Trainer with precision "bf16-true" changes

@@ -71,7 +71,7 @@ def _state_dict(content: object) -> dict[str, Tensor]:
         content = content[found[0]]
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
-            f"expected a state dict (names to tensors), but found {type(content).__name__}"
+            f"expected a state dict (names to tensors), got {type(content).__name__}"
             f"{' without entries' if isinstance(content, Mapping) else ''}"
         )
     others = [key for key, value in content.items() if not isinstance(value, Tensor)]

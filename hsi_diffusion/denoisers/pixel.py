@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP, reset
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.patches import blur_radius
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class PixelDenoiser(Denoiser):
         blurs: Sequence[float] = (0.0, 1.0, 2.0),
         time_channels: int = 64,
     ) -> None:
-        check_at_least_1(channels=channels, layers=layers)
+        check_at_least(1, channels=channels, layers=layers)
         if not blurs or min(blurs) < 0:
             raise ConfigurationError(f"blurs must hold at least one width from 0, got {blurs}")
         info = [FeatureLevel(f"blur{b:g}", channels, radius=blur_radius(b)) for b in blurs]

@@ -11,7 +11,7 @@ from hsi_diffusion.denoisers.conditioning import TimeMLP, reset
 from hsi_diffusion.denoisers.sgsad import SGSAD
 from hsi_diffusion.denoisers.ssad import SSAD
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,11 +90,11 @@ class StagedDenoiser(Denoiser):
             "groups": groups,
             "mlp_ratio": mlp_ratio,
         }
-        check_at_least_1(**sizes)
+        check_at_least(1, **sizes)
         for name, used in (("heads", spatial), ("groups", spectral)):
             if used and channels % sizes[name]:
                 raise ConfigurationError(
-                    f"channels must be a multiple of {name}={sizes[name]}, but {channels} was given"
+                    f"channels must be a multiple of {name}={sizes[name]}, got {channels}"
                 )
         if not (spatial or spectral):
             raise ConfigurationError(

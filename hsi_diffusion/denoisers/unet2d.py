@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import Conditioned, FeedForward, TimeMLP, reset
-from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,7 +144,7 @@ class UNet2D(Denoiser):
     concatenation, a 1x1 head. As the bands are channels, it is cheap: 0.5 million multiply-adds per
     pixel at 200 bands, where the 3-D U-Net has 172 million.
 
-    Feature level 0, "bottleneck", is the output of the coarsest grid; then come the outputs of the
+    Feature level 0, "bottleneck", is the output of the coarsest grid; the others are those of the
     decoder, "up1", "up2", ..., the last one at full resolution. So level i has
     ``channels * multipliers[-1 - i]`` numbers per pixel, side by side in memory, at a reduction of
     ``2 ** (len(multipliers) - 1 - i)``; its radius counts from any of the pixels that a coarse one
@@ -175,8 +174,8 @@ class UNet2D(Denoiser):
         mlp_ratio: int = 2,
         time_channels: int = 64,
     ) -> None:
-        check_at_least_1(channels=channels, blocks=blocks, mlp_ratio=mlp_ratio)
-        _check_multipliers(multipliers)
+        check_at_least(1, channels=channels, blocks=blocks, mlp_ratio=mlp_ratio)
+        check_sizes(multipliers=multipliers)
         widths = [channels * multiplier for multiplier in multipliers]
         coarsest = len(widths) - 1
         levels = [
@@ -267,14 +266,3 @@ def _radius(grid: int, coarsest: int, blocks: int) -> int:
         first, last = first - reach, last + reach
         radius = max(radius, (cell + 1) * size - 1 - first, last - cell * size)
     return radius
-
-
-def _check_multipliers(multipliers: Sequence[int]) -> None:
-    whole = isinstance(multipliers, list | tuple) and all(
-        isinstance(multiplier, int) and multiplier >= 1 for multiplier in multipliers
-    )
-    if not whole or not multipliers:
-        raise ConfigurationError(
-            "multipliers must hold a whole number from 1 for each grid, such as [1, 2, 4], but "
-            f"{multipliers!r} was given"
-        )

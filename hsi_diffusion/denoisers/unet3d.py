@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from hsi_diffusion.convolution import Conv3d, ConvTranspose3d, conv3d
 from hsi_diffusion.denoisers.base import Denoiser, FeatureLevel
 from hsi_diffusion.denoisers.conditioning import check_time_channels, sinusoids
-from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,12 +136,8 @@ class UNet3D(Denoiser):
         *,
         band_padding: BandPadding = "repeat",
     ) -> None:
-        check_at_least_1(base_channels=base_channels, depth=depth)
-        if band_padding not in get_args(BandPadding):
-            raise ConfigurationError(
-                f"band_padding must be one of {', '.join(get_args(BandPadding))}, "
-                f"but {band_padding!r} was given"
-            )
+        check_at_least(1, base_channels=base_channels, depth=depth)
+        check_choice(get_args(BandPadding), band_padding=band_padding)
         padded = math.ceil(num_bands / 2**depth) * 2**depth
         encoder_radius = CONV_RADIUS + depth * BLOCK_RADIUS
         levels = [

@@ -7,7 +7,7 @@ from hsi_diffusion.diffusion.contrast import (
     instance_contrast,
     pool_cells,
 )
-from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, lae
+from hsi_diffusion.diffusion.losses import LOSSES, DenoisingLoss, Loss, lae
 from hsi_diffusion.diffusion.sampling import (
     Reconstruction,
     ddim_step,
@@ -30,6 +30,7 @@ __all__ = [
     "Contrasted",
     "ContrastiveHead",
     "DenoisingLoss",
+    "Loss",
     "NoiseSchedule",
     "NoiseSchedulePart",
     "Reconstruction",

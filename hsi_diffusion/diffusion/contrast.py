@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsi_diffusion.diffusion.losses import at_least_float32, check_scale
+from hsi_diffusion.diffusion.losses import at_least_float32
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least, check_range
 
 
 def instance_contrast(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
@@ -41,7 +42,7 @@ def instance_contrast(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tenso
         ConfigurationError: The shapes differ or are not (N, D), or the temperature is not above 0.
     """
     _check_pair("z1", z1, "z2", z2)
-    check_scale("temperature", temperature)
+    check_range("above 0 and finite", temperature=temperature)
     with torch.autocast(z1.device.type, enabled=False):
         rows = F.normalize(at_least_float32(torch.cat((z1, z2))), dim=1)
         similarity = rows @ rows.T / temperature
@@ -77,10 +78,7 @@ def cluster_contrast(
         ConfigurationError: The shapes differ or are not (N, K), or a setting is out of range.
     """
     _check_pair("p1", p1, "p2", p2)
-    if not 0 <= entropy_weight < math.inf:
-        raise ConfigurationError(
-            f"entropy_weight must be at least 0 and finite, but {entropy_weight} was given"
-        )
+    check_range("at least 0 and finite", entropy_weight=entropy_weight)
     p1, p2 = at_least_float32(p1), at_least_float32(p2)
     contrast = instance_contrast(p1.T, p2.T, temperature)
     # a cluster that lost everything has an infinite gradient at exactly 0
@@ -106,11 +104,10 @@ def pool_cells(features: Tensor, cell: int) -> Tensor:
     Raises:
         ConfigurationError: ``cell`` is negative, or ``features`` has other dimensions.
     """
-    if cell < 0:
-        raise ConfigurationError(f"cell must be at least 0, but {cell} was given")
+    check_at_least(0, cell=cell)
     if features.ndim != 4:
         raise ConfigurationError(
-            f"features must have shape (B, C, h, w), but their shape is {tuple(features.shape)}"
+            f"features must have shape (B, C, h, w), got {tuple(features.shape)}"
         )
     height, width = (min(cell, side) if cell else side for side in features.shape[2:])
     rows, columns = features.shape[2] // height, features.shape[3] // width
@@ -169,15 +166,10 @@ class ContrastiveHead(nn.Module):
         cell: int = 0,
     ) -> None:
         super().__init__()
-        for name, size, least in (
-            ("channels", channels, 1),
-            ("hidden", hidden, 1),
-            ("cell", cell, 0),
-            ("dim", dim, 1),
-            ("clusters", clusters, 2),  # with one cluster every assignment is the same
-        ):
-            if size is not None and size < least:
-                raise ConfigurationError(f"{name} must be at least {least}, but {size} was given")
+        check_at_least(0, cell=cell)
+        check_at_least(1, channels=channels, hidden=hidden, dim=1 if dim is None else dim)
+        # with one cluster every assignment is the same
+        check_at_least(2, clusters=2 if clusters is None else clusters)
         if dim is None and clusters is None:
             raise ConfigurationError("dim and clusters must not both be None")
         self.cell = cell
@@ -213,6 +205,6 @@ def _mlp(channels: int, hidden: int, out: int) -> nn.Sequential:
 def _check_pair(name1: str, x1: Tensor, name2: str, x2: Tensor) -> None:
     if x1.ndim != 2 or x1.shape != x2.shape:
         raise ConfigurationError(
-            f"{name1} and {name2} must have one shape of two dimensions, but {tuple(x1.shape)} and "
-            f"{tuple(x2.shape)} were given"
+            f"{name1} and {name2} must have one shape of two dimensions, got {tuple(x1.shape)} and "
+            f"{tuple(x2.shape)}"
         )

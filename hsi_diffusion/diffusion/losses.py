@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from hsi_diffusion.options import check_range
+from hsi_diffusion.parts import plain_part, refuse_foreign
 
 
 def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
@@ -43,14 +43,17 @@ def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
         >>> round(float(lae(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 5.0]))), 4)  # log(4) / 2
         0.6931
     """
-    check_scale("scale", scale)
+    check_range("above 0 and finite", scale=scale)
     _check_shapes(output, target)
     difference = at_least_float32(output) - at_least_float32(target)
     # log1p keeps the digits of small errors, which 1 + x would lose
     return torch.log1p(difference.abs() / scale).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From output and target to a scalar."""
+
+LOSSES: dict[str, Loss] = {
     "l1": F.l1_loss,
     "l2": F.mse_loss,
     "lae": lae,
@@ -69,7 +72,8 @@ class DenoisingLoss(nn.Module):
 
     Args:
         weights: Weight of each loss by its name in ``LOSSES``; all at least 0, one above 0. A loss
-            with weight 0 is left out.
+            with weight 0 is left out. A loss of your own, a callable ``(output, target) ->
+            scalar``, stands under a name of its own in the place of a weight, and has weight 1.
         lae_scale: The scale of :func:`lae`.
 
     Raises:
@@ -78,6 +82,7 @@ class DenoisingLoss(nn.Module):
 
     Attributes:
         weights: The weights above 0.
+        own: Losses of your own that are modules.
         lae_scale: As given.
         names: Keys of the result: "loss", then every name in ``weights``.
 
@@ -94,27 +99,35 @@ class DenoisingLoss(nn.Module):
             self, output: Tensor, target: Tensor
         ) -> dict[str, Tensor]: ...
 
-    def __init__(self, weights: Mapping[str, float], *, lae_scale: float = 1.0) -> None:
+    def __init__(self, weights: Mapping[str, float | Loss], *, lae_scale: float = 1.0) -> None:
         super().__init__()
-        check_scale("lae_scale", lae_scale)
-        unknown = sorted(set(weights) - set(LOSSES))
-        if unknown:
+        check_range("above 0 and finite", lae_scale=lae_scale)
+        own: dict[str, Loss] = {name: one for name, one in weights.items() if callable(one)}
+        named: dict[str, Any] = {name: one for name, one in weights.items() if name not in own}
+        for name, weight in named.items():
+            if isinstance(weight, Mapping):  # of a checkpoint
+                refuse_foreign(weight, f"losses[{name!r}]")
+        if unknown := sorted(named.keys() - LOSSES.keys()):
             raise ConfigurationError(
-                f"weights may name {', '.join(LOSSES)}, but {', '.join(unknown)} was given"
+                f"weights may name {', '.join(LOSSES)}, got {', '.join(unknown)}"
             )
-        if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()):
+        if taken := sorted(own.keys() & {"loss", *LOSSES}):
             raise ConfigurationError(
-                f"weights must be finite and at least 0, but {dict(weights)} was given"
+                f"a loss of your own needs a name of its own, got {taken[0]!r}, which is taken"
             )
-        self.weights = {name: float(weight) for name, weight in weights.items() if weight > 0}
+        check_range("at least 0 and finite", **{f"weights.{name}": named[name] for name in named})
+        self.weights = {name: 1.0 if name in own else float(named[name]) for name in weights}
+        self.weights = {name: weight for name, weight in self.weights.items() if weight > 0}
         if not self.weights:
             raise ConfigurationError(
                 f"weights must give at least one of {', '.join(LOSSES)} a weight above 0, "
-                f"but {dict(weights)} was given"
+                f"got {dict(weights)}"
             )
-
         self.lae_scale = lae_scale
         self.names = ("loss", *self.weights)
+        self._parts: dict[str, Loss] = {**LOSSES, "lae": partial(lae, scale=lae_scale), **own}
+        # modules move to the device with this one
+        self.own = nn.ModuleDict({n: one for n, one in own.items() if isinstance(one, nn.Module)})
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare.
@@ -131,28 +144,24 @@ class DenoisingLoss(nn.Module):
         """
         _check_shapes(output, target)
         output, target = at_least_float32(output), at_least_float32(target)
-        losses = {
-            name: lae(output, target, self.lae_scale)
-            if name == "lae"
-            else LOSSES[name](output, target)
-            for name in self.weights
-        }
+        losses = {name: self._parts[name](output, target) for name in self.weights}
         total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
 
-def check_scale(name: str, scale: float) -> None:
-    """Raise a ConfigurationError unless ``scale`` is above 0 and finite."""
-    if not 0 < scale < math.inf:
-        raise ConfigurationError(f"{name} must be above 0 and finite, but {scale} was given")
+def plain_losses(weights: Mapping[str, float | Loss] | None) -> dict[str, Any] | None:
+    """Plain data that stands for what a user gave, see :func:`~hsi_diffusion.parts.plain_part`."""
+    if weights is None:
+        return None
+    return {name: plain_part(one, {}) if callable(one) else one for name, one in weights.items()}
 
 
 def _check_shapes(output: Tensor, target: Tensor) -> None:
     """Refuse what would broadcast, each number of one against many of the other."""
     if output.shape != target.shape:
         raise ConfigurationError(
-            f"output and target must have one shape, but {tuple(output.shape)} and "
-            f"{tuple(target.shape)} were given; give one target for every number of the output"
+            f"output and target must have one shape, got {tuple(output.shape)} and "
+            f"{tuple(target.shape)}; give one target for every number of the output"
         )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,11 +73,8 @@ def ddim_step(
         ConfigurationError: A timestep or ``eta`` is outside what is allowed.
     """
     if not -1 <= previous < t:
-        raise ConfigurationError(
-            f"previous must be from -1 to t - 1 = {t - 1}, but {previous} was given"
-        )
-    if not 0 <= eta <= 1:
-        raise ConfigurationError(f"eta must be from 0 to 1, but {eta} was given")
+        raise ConfigurationError(f"previous must be from -1 to t - 1 = {t - 1}, got {previous}")
+    check_range("from 0 to 1", eta=eta)
     here, there = schedule.alpha_bar(t), schedule.alpha_bar(previous)
     sigma = eta * math.sqrt((1 - there) / (1 - here) * (1 - here / there))
     steps = _steps(x_t, t)
@@ -105,14 +103,13 @@ def strided_timesteps(start: int, steps: int | None = None) -> tuple[int, ...]:
     Raises:
         ConfigurationError: There are not so many timesteps.
     """
-    if start < 0:
-        raise ConfigurationError(f"start must be at least 0, but {start} was given")
+    check_at_least(0, start=start)
     if steps is None:
         steps = start + 1
     if not 1 <= steps <= start + 1:
         raise ConfigurationError(
             f"steps must be from 1 to {start + 1}, the number of timesteps from {start} to 0, "
-            f"but {steps} was given"
+            f"got {steps}"
         )
     if steps == 1:
         return (start,)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.parts import Recorded, build_part, by_name
 from hsi_diffusion.types import Prediction
 
@@ -72,16 +72,13 @@ class NoiseSchedule(Recorded, nn.Module):
         rescale: bool = False,
     ) -> None:
         super().__init__()
-        check_at_least_1(timesteps=timesteps)
+        check_at_least(1, timesteps=timesteps)
+        check_choice(get_args(ScheduleKind), kind=kind)
         self.timesteps = timesteps
         if kind == "linear":
             betas = _linear_betas(timesteps, beta_start, beta_end, rescale)
-        elif kind == "cosine":
-            betas = _cosine_betas(timesteps)
         else:
-            raise ConfigurationError(
-                f"kind must be one of {', '.join(get_args(ScheduleKind))}, but {kind!r} was given"
-            )
+            betas = _cosine_betas(timesteps)
 
         alpha_bar = torch.cumprod(1 - betas, dim=0)
         # float64 values that ask for no buffer: single numbers for the samplers
@@ -178,8 +175,7 @@ class NoiseSchedule(Recorded, nn.Module):
         """
         if not 0 <= t < self.timesteps:
             raise ConfigurationError(
-                f"t must be from 0 to {self.timesteps - 1} (timesteps={self.timesteps}), "
-                f"but {t} was given"
+                f"t must be from 0 to {self.timesteps - 1} (timesteps={self.timesteps}), got {t}"
             )
         return t
 
@@ -188,15 +184,15 @@ class NoiseSchedule(Recorded, nn.Module):
         if t.shape not in ((), like.shape[:1]):
             raise ConfigurationError(
                 f"t must have shape ({like.shape[0]},), one timestep per image of shape "
-                f"{tuple(like.shape)}, but its shape is {tuple(t.shape)}"
+                f"{tuple(like.shape)}, got {tuple(t.shape)}"
             )
         if not like.is_floating_point():
             raise ConfigurationError(
-                f"images must hold floating-point numbers, but their dtype is {like.dtype}, in "
-                "which every noise and share would be rounded to 0: convert them (.float())"
+                f"images must hold floating-point numbers, got {like.dtype}, in which "
+                "every noise and share would be rounded to 0: convert them (.float())"
             )
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
-            raise ConfigurationError(f"t must hold integers, but its dtype is {t.dtype}")
+            raise ConfigurationError(f"t must hold integers, got {t.dtype}")
         # on an accelerator this would wait for the device in every training step, and break the
         # graph of a compiled one
         if t.device.type == "cpu" and t.numel() and not torch.compiler.is_compiling():
@@ -204,7 +200,7 @@ class NoiseSchedule(Recorded, nn.Module):
             self.check_step(int(t.max()))
         table: Tensor = getattr(self, name)
         # unlike indexing, which counts -1 from the end, this fails on any wrong timestep by itself;
-        # a CUDA device tells it with the next result that is fetched
+        # a CUDA device reports it with the next result that is fetched
         values = table.gather(0, t.to(table.device, torch.int64).reshape(-1)).to(like)
         return values.reshape(-1, *(1,) * (like.ndim - 1))
 
@@ -238,11 +234,7 @@ def build_schedule(schedule: NoiseSchedulePart) -> NoiseSchedule:
 
 def check_prediction(prediction: str) -> None:
     """Raise a ConfigurationError unless ``prediction`` is a known target."""
-    if prediction not in get_args(Prediction):
-        raise ConfigurationError(
-            f"prediction must be one of {', '.join(get_args(Prediction))}, "
-            f"but {prediction!r} was given"
-        )
+    check_choice(get_args(Prediction), prediction=prediction)
 
 
 def _linear_betas(timesteps: int, start: float, end: float, rescale: bool) -> Tensor:
@@ -251,8 +243,8 @@ def _linear_betas(timesteps: int, start: float, end: float, rescale: bool) -> Te
     if not 0 < first <= last < 1:
         scaled = f" ({first:g} and {last:g} after rescale=True)" if rescale else ""
         raise ConfigurationError(
-            "0 < beta_start <= beta_end < 1 must hold, but "
-            f"beta_start={start:g} and beta_end={end:g} were given{scaled}"
+            "0 < beta_start <= beta_end < 1 must hold, got "
+            f"beta_start={start:g} and beta_end={end:g}{scaled}"
         )
     return torch.linspace(first, last, timesteps, dtype=torch.float64)
 

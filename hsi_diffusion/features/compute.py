@@ -255,7 +255,7 @@ def feature_layout(
     if plain.components > largest:
         raise ConfigurationError(
             f"components must be at most {largest}, since {sum(widths) // parts} channels of "
-            f"{pixels} pixels are reduced, but is {plain.components}"
+            f"{pixels} pixels are reduced, got {plain.components}"
         )
     return FeatureLayout(sum(widths), (plain.components,) * parts, parts)
 

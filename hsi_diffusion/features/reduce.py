@@ -16,7 +16,7 @@ class Reduction:
         scale: How channels are scaled before, see :class:`~hsi_diffusion.patches.StreamingPCA`.
         whiten: Give every component unit variance.
         per_timestep: Reduce the channels of every timestep on their own, to ``components`` each, so
-            that a classifier can still tell the timesteps apart. Otherwise all channels together.
+            that a classifier can still distinguish the timesteps. Otherwise all channels together.
 
     Raises:
         ConfigurationError: If a value is outside what is allowed.

@@ -12,7 +12,7 @@ import torch
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.hardware import Precision
-from hsi_diffusion.options import check_at_least_1, check_options
+from hsi_diffusion.options import check_at_least, check_choice, settings_of
 from hsi_diffusion.tensors import as_tensor, check_valid
 
 if TYPE_CHECKING:
@@ -63,11 +63,8 @@ class FeatureSettings:
         for name in ("timesteps", "levels"):
             object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         for name, allowed in (("noise", get_args(NoiseMode)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in allowed:
-                raise ConfigurationError(
-                    f"{name} must be one of {', '.join(allowed)}, but is {getattr(self, name)!r}"
-                )
-        check_at_least_1(draws=self.draws, tile=self.tile)
+            check_choice(allowed, **{name: getattr(self, name)})
+        check_at_least(1, draws=self.draws, tile=self.tile)
 
     def identity(self) -> dict[str, Any]:
         """The settings on which the features depend, as plain data: no tile, no unused draws."""
@@ -96,7 +93,7 @@ def whole_numbers(name: str, given: object) -> tuple[int, ...]:
     if not whole or not values or len(set(values)) < len(values):
         raise ConfigurationError(
             f"{name} must hold at least one number, whole numbers from 0 only, each once, "
-            f"but is {given}"
+            f"got {given}"
         )
     return tuple(map(int, values))
 
@@ -107,11 +104,7 @@ def feature_settings(given: FeatureSettings | Mapping[str, Any] | None) -> Featu
     Raises:
         ConfigurationError: A key is unknown, or a value impossible.
     """
-    if isinstance(given, FeatureSettings):
-        return given
-    given = given or {}
-    check_options(FeatureSettings, given, "features")
-    return FeatureSettings(**given)
+    return settings_of(FeatureSettings, given, "features")
 
 
 def feature_channels(denoiser: Denoiser, settings: FeatureSettings) -> tuple[int, ...]:
@@ -127,7 +120,7 @@ def check_request(
     if len(shape) != 3 or shape[2] != denoiser.num_bands or 0 in shape:
         raise ConfigurationError(
             f"cube must be (height, width, {denoiser.num_bands}), since the denoiser was made for "
-            f"{denoiser.num_bands} bands, but has shape {tuple(shape)}; apply the band transform "
+            f"{denoiser.num_bands} bands, got {tuple(shape)}; apply the band transform "
             f"that the denoiser was trained with"
         )
     for timestep in settings.timesteps:

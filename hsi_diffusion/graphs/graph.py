@@ -17,7 +17,7 @@ from hsi_diffusion.graphs.neighbours import (
     row_distances,
     square_matrix,
 )
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,11 +64,9 @@ class Graph:
     """
 
     def __init__(self, neighbours: int = 5, *, spatial: float = 3.0, width: float = 2.0) -> None:
-        check_at_least_1(neighbours=neighbours)
-        if not 0 <= spatial < math.inf:
-            raise ConfigurationError(f"spatial must be at least 0 and finite, got {spatial}")
-        if not 0 < width < math.inf:
-            raise ConfigurationError(f"width must be above 0 and finite, got {width}")
+        check_at_least(1, neighbours=neighbours)
+        check_range("at least 0 and finite", spatial=spatial)
+        check_range("above 0 and finite", width=width)
         self.neighbours = neighbours
         self.spatial = spatial
         self.width = width
@@ -202,7 +200,7 @@ def spread(
     Raises:
         ConfigurationError: ``alpha`` is outside what is allowed.
     """
-    check_alpha(alpha)
+    check_range("above 0 and below 1", alpha=alpha)
     with warnings.catch_warnings():  # PyTorch calls sparse matrices a beta
         warnings.simplefilter("ignore", UserWarning)
         matrix = torch.sparse_csr_tensor(
@@ -229,12 +227,6 @@ def _products(alpha: float) -> int:
     """Products with S until the error is small, which is as far as labels go."""
     shrinks = alpha / (1 + math.sqrt(1 - alpha**2))  # what an error is multiplied by each time
     return math.ceil(math.log(TOLERANCE) / math.log(shrinks))
-
-
-def check_alpha(alpha: float, name: str = "alpha") -> None:
-    """Raise a ConfigurationError unless ``alpha`` lies between 0 and 1."""
-    if not 0 < alpha < 1:
-        raise ConfigurationError(f"{name} must lie between 0 and 1, got {alpha}")
 
 
 def check_probabilities(probabilities: NDArray[np.floating[Any]], shape: tuple[int, int]) -> None:

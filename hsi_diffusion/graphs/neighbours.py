@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.tensors import as_tensor, check_valid
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def pixel_rows(
         ConfigurationError: ``neighbours`` is below 1 or not below the number of pixels, or the cube
             has another number of axes or holds nan or infinity, or ``valid`` another shape or type.
     """
-    check_at_least_1(neighbours=neighbours)
+    check_at_least(1, neighbours=neighbours)
     cube = as_tensor(cube)
     if cube.ndim != 3:
         raise ConfigurationError(f"cube must have the shape (H, W, D), got {tuple(cube.shape)}")

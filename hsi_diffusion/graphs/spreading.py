@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import softmax
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.graphs.graph import Graph, check_alpha, check_probabilities, spread
+from hsi_diffusion.graphs.graph import Graph, check_probabilities, spread
+from hsi_diffusion.options import check_choice, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,19 +71,16 @@ class SpreadingSettings:
         object.__setattr__(self, "other_alphas", tuple(self.other_alphas))
         object.__setattr__(self, "own_shares", tuple(self.own_shares))
         self.graph()
-        check_alpha(self.alpha)
+        check_range("above 0 and below 1", alpha=self.alpha, smooth_alpha=self.smooth_alpha)
         for alpha in self.other_alphas:
-            check_alpha(alpha, "other_alphas")
-        check_alpha(self.smooth_alpha, "smooth_alpha")
-        if self.own not in ("restored", "classified"):
-            raise ConfigurationError(f"own must be 'restored' or 'classified', got {self.own!r}")
-        if not self.own_shares or not all(0 <= share <= 1 for share in self.own_shares):
-            raise ConfigurationError(
-                f"own_shares must be one or more numbers from 0 to 1, got {list(self.own_shares)}"
-            )
+            check_range("above 0 and below 1", other_alphas=alpha)
+        for share in self.own_shares:
+            check_range("from 0 to 1", own_shares=share)
         for name in ("label_weight", "probability_weight"):
-            if not 0 <= (weight := getattr(self, name)) < math.inf:
-                raise ConfigurationError(f"{name} must be at least 0 and finite, got {weight}")
+            check_range("at least 0 and finite", **{name: getattr(self, name)})
+        check_choice(("restored", "classified"), own=self.own)
+        if not self.own_shares:
+            raise ConfigurationError("own_shares must hold at least one number, got none")
 
     def graph(self) -> Graph:
         """The scene's graph, not fitted."""

@@ -200,7 +200,7 @@ def _checked(matrix: Tensor | NDArray[Any]) -> Tensor:
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] == 0:
         raise ConfigurationError(
             f"matrix must be a square confusion matrix (classes x classes), "
-            f"but has shape {tuple(counts.shape)}"
+            f"got shape {tuple(counts.shape)}"
         )
     if counts.device.type == "mps":
         counts = counts.cpu()  # Apple's GPUs know no float64

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.metrics.functional import summarise
+from hsi_diffusion.options import check_at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,8 +50,7 @@ class HSIMetrics(Metric):
 
     def __init__(self, num_classes: int, ignore_index: int = -1) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ConfigurationError(f"num_classes must be at least 2, but is {num_classes}")
+        check_at_least(2, num_classes=num_classes)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.add_state(
@@ -98,9 +98,9 @@ class HSIMetrics(Metric):
 
     def _check_kinds(self, preds: Tensor, target: Tensor) -> None:
         if target.is_floating_point() or target.dtype == torch.bool:
-            raise ConfigurationError(f"target must hold integer classes, but is {target.dtype}")
+            raise ConfigurationError(f"target must hold integer classes, got {target.dtype}")
         if preds.dtype == torch.bool:
-            raise ConfigurationError("preds must hold integer classes or logits, but is torch.bool")
+            raise ConfigurationError("preds must hold integer classes or logits, got torch.bool")
         if preds.is_floating_point():
             expected: tuple[int, ...] = (target.numel(), self.num_classes)
             fits = target.ndim == 1 and preds.shape == expected
@@ -111,13 +111,13 @@ class HSIMetrics(Metric):
         if not fits:
             raise ConfigurationError(
                 f"preds of type {preds.dtype} must be {kind}, "
-                f"but preds is {tuple(preds.shape)} and target {tuple(target.shape)}"
+                f"got {tuple(preds.shape)} and a target of {tuple(target.shape)}"
             )
 
     def _check_range(self, name: str, classes: Tensor, also: str) -> None:
         wrong = classes[(classes < 0) | (classes >= self.num_classes)]
         if wrong.numel():
             raise ConfigurationError(
-                f"{name} must hold classes from 0 to {self.num_classes - 1}{also}, but holds "
+                f"{name} must hold classes from 0 to {self.num_classes - 1}{also}, got "
                 f"{sorted(set(wrong.tolist()))[:5]}; label maps count from 1, batches from 0"
             )

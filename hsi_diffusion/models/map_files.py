@@ -19,7 +19,7 @@ from hsi_diffusion.reports import classification_map, save_figure
 from hsi_diffusion.scenes.envi import Header
 from hsi_diffusion.scenes.ground import pixel_sizes
 from hsi_diffusion.scenes.readers import envi_header, file_format, parse_location
-from hsi_diffusion.scenes.writers import ImageFacts, write_image, written_files
+from hsi_diffusion.scenes.writers import ImageFacts, check_place, write_image, written_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,8 @@ def check_written(
 
     Raises:
         OutputExistsError: A file of the image or of the labels would be replaced.
-        ConfigurationError: Two things would be written to one file.
+        ConfigurationError: Two things would be written to one file, or a file can't hold the
+            image's coordinates.
     """
     read = {raster.path.resolve(): f"the image {job.image}"}
     for what, source in (("image", job.image), ("labels", labels)):
@@ -64,6 +65,7 @@ def check_written(
     asked += [(options.get(name, name), file) for name, file in extra.items()]
     for option, file in asked:
         told = f"{option} (--{option}) {file}"
+        check_place(file, raster.georeference)
         for path in (path.resolve() for path in written_files(file)):
             if path in read:
                 raise OutputExistsError(

@@ -115,8 +115,8 @@ def plan_windows(
     if side < GRAIN:
         needed = each * (GRAIN + 2 * reach) ** 2 / SHARE
         raise ConfigurationError(
-            f"memory must be at least {needed / 1e9:.1f} GB for windows of {GRAIN} pixels with the "
-            f"{reach} around them that decide their classes, got {memory / 1e9:g} GB"
+            f"memory must be at least {math.ceil(needed / 1e6)} MB for windows of {GRAIN} pixels "
+            f"with the {reach} around them that decide their classes, got {memory / 1e6:g} MB"
         )
     boxes = tuple(
         (top, min(top + side, height), left, min(left + side, width))

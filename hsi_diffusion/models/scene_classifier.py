@@ -29,7 +29,7 @@ from hsi_diffusion.recipes import (
     preset_for,
     read_preset,
 )
-from hsi_diffusion.scenes import Scene, fill_nodata
+from hsi_diffusion.scenes import Raster, Scene, fill_nodata
 from hsi_diffusion.scenes.vector import Labels
 
 if TYPE_CHECKING:
@@ -265,11 +265,12 @@ class SceneClassifier:
             SceneError: The image has other bands, values that are no numbers, or no data at all.
         """
         known, valid = self.known, None
-        if isinstance(image, str | Path):
+        if isinstance(image, str | Path | Raster | list | tuple):
             raise SceneError(
-                "image must be a Scene or an array of shape (H, W, bands), got the path "
-                f"{str(image)!r}: read it first, load_custom_scene({str(image)!r}), or write its "
-                "map into a file (hsi-diffusion map)"
+                "image must be a Scene or an array of shape (H, W, bands), got "
+                f"{image if isinstance(image, str | Path) else type(image).__name__}: read a file "
+                "first (load_custom_scene) or write its map into a file (map_image, hsi-diffusion "
+                "map), and predict several images one by one"
             )
         if isinstance(image, Scene):
             known.warn_of_unknown_bands(image.info.wavelengths)
@@ -400,9 +401,9 @@ class SceneClassifier:
             revision: Branch, tag or commit on the Hub; None: the newest.
             denoiser: The denoiser, or what makes it, if its class is not the library's.
             schedule: Likewise its noise schedule.
-            network: Likewise the classifier's network.
             transform: The class of the band transforms, if that is not the library's; their
                 settings and statistics are those that were saved.
+            network: Likewise the classifier's network.
             trusted: Full names of classes of a saved estimator that are not scikit-learn's.
             runtime: Where to compute; None: here.
 

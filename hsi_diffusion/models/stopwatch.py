@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+def _silent(_: str) -> None:
+    """Say nothing; a lambda could not be pickled."""
+
+
 @dataclass
 class Stopwatch:
     """Time of each stage, with a line of text where it begins.
@@ -20,7 +24,7 @@ class Stopwatch:
         seconds: Time of the stages that have ended, by their names.
     """
 
-    say: Callable[[str], None] = lambda _: None
+    say: Callable[[str], None] = _silent
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

@@ -18,14 +18,14 @@ from hsi_diffusion.features import FittedReduction, Reduction
 from hsi_diffusion.features.tiles import evaluating
 from hsi_diffusion.metrics import SCALARS, HSIMetrics
 from hsi_diffusion.modules.class_checks import check_classes, class_labels
-from hsi_diffusion.modules.curves import CurveSteps
+from hsi_diffusion.modules.counts import UnbrokenCounts
 from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.optimisation import LearningRateSchedule, Optimisation
 from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.modules.pretrained_data import PretrainedFeaturesDataModule
 from hsi_diffusion.networks import NETWORKS, Ensemble, SpectralTransformer, build_network
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.patches.augment import (
@@ -137,7 +137,7 @@ class FeatureClassifierModule(PlainModule):
             raise ConfigurationError(
                 f"label_smoothing must be from 0 to below 1, got {label_smoothing}"
             )
-        check_at_least_1(members=members)
+        check_at_least(1, members=members)
         if members > 1 and isinstance(classifier, nn.Module):
             raise ConfigurationError(
                 f"members={members} networks start from weights of their own, so classifier must "
@@ -245,6 +245,7 @@ class FeatureClassifierModule(PlainModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start new counts; at the end it would be too early, in another inference mode."""
+        super().on_validation_epoch_start()
         self.val_metrics.reset()
         self.val_loss.reset()
 
@@ -320,8 +321,8 @@ class FeatureClassifierModule(PlainModule):
         return weights.permute(1, 2, 0)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Stop where the loss is no number any more, and count steps, in any Trainer."""
-        return [StopOnDivergence(), CurveSteps()]
+        """Stop where the loss is no number any more, and resume exactly, in any Trainer."""
+        return [StopOnDivergence(), UnbrokenCounts()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what the network was made with, and what was fitted on the scene."""
@@ -334,8 +335,7 @@ class FeatureClassifierModule(PlainModule):
         Raises:
             CheckpointError: The network was made with other arguments, though its weights may fit.
         """
-        if "classifier" in checkpoint:
-            check_same_options(self._made_with, checkpoint["classifier"], "classifier", NETWORKS)
+        check_same_options(self._made_with, checkpoint["classifier"], "classifier", NETWORKS)
         super().on_load_checkpoint(checkpoint)
 
     def on_fit_start(self) -> None:
@@ -387,11 +387,11 @@ class FeatureClassifierModule(PlainModule):
 
     def _checked(self, logits: Tensor, image: Tensor) -> Tensor:
         """Logits, if a network of the user's gives them as it should."""
-        wanted = (len(image), self.num_classes)
+        wanted = (image.shape[0], self.num_classes)  # torch.export would fix len(image)
         if (shape := getattr(logits, "shape", None)) != wanted:
             found = type(logits).__name__ if shape is None else f"shape {tuple(shape)}"
             raise ConfigurationError(
-                f"classifier must give logits of shape {wanted} for {len(image)} patches and "
+                f"classifier must give logits of shape {wanted} for {wanted[0]} patches and "
                 f"num_classes={self.num_classes}, but {type(self.classifier).__name__} gave {found}"
             )
         return logits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from hsi_diffusion.diffusion import ContrastiveHead, cluster_contrast, instance_contrast
 from hsi_diffusion.distributed import gather_rows
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_options
+from hsi_diffusion.options import check_at_least, check_range, settings_of
 from hsi_diffusion.patches import build_two_views
 
 if TYPE_CHECKING:
@@ -68,16 +67,14 @@ class ContrastSettings:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a denoiser."""
-        for name in ("instance", "cluster", "entropy", "cell", "shift"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigurationError(
-                    f"contrast.{name} must be at least 0 and finite, got {getattr(self, name)}"
-                )
-        for name in ("temperature", "cluster_temperature", "dim", "hidden"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigurationError(
-                    f"contrast.{name} must be above 0 and finite, got {getattr(self, name)}"
-                )
+
+        def some(*names: str) -> dict[str, Any]:
+            return {f"contrast.{name}": getattr(self, name) for name in names}
+
+        check_range("at least 0 and finite", **some("instance", "cluster", "entropy"))
+        check_range("above 0 and finite", **some("temperature", "cluster_temperature"))
+        check_at_least(0, **some("cell", "shift"))
+        check_at_least(1, **some("dim", "hidden"))
         if 0 < self.cell < 2 * self.shift:
             raise ConfigurationError(
                 f"contrast.shift must be at most half of contrast.cell, {self.cell // 2} for cells "
@@ -175,12 +172,8 @@ def contrast_settings(given: ContrastSettings | Mapping[str, Any] | None) -> Con
     Raises:
         ConfigurationError: A key is unknown, or a value impossible.
     """
-    if given is None:
-        return ContrastSettings(instance=0.0, cluster=0.0)
-    if isinstance(given, ContrastSettings):
-        return given
-    check_options(ContrastSettings, given, "contrast")
-    return ContrastSettings(**given)
+    none = {"instance": 0.0, "cluster": 0.0}
+    return settings_of(ContrastSettings, none if given is None else given, "contrast")
 
 
 def build_contrast(

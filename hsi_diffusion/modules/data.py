@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from hsi_diffusion.errors import ConfigurationError, NotSetUpError, SceneError, SplitError
 from hsi_diffusion.features import FeatureCube, FeatureSettings, Reduction
 from hsi_diffusion.modules.loader import TrainLoader
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.patches import (
     EvaluationSampler,
     PatchDataset,
@@ -108,7 +108,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
             raise ConfigurationError(f"task must be 'pretrain' or 'classify', got {task!r}")
         if train_on not in ("train", "labelled"):
             raise ConfigurationError(f"train_on must be 'train' or 'labelled', got {train_on!r}")
-        check_at_least_1(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         self._task = task
         self.patch_size = patch_size
         self.batch_size = batch_size
@@ -201,7 +201,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
                 loader.load_state_dict(self._train_loader.state_dict())
             elif self._place is not None and trainer.ckpt_path:
                 loader.load_state_dict(self._place)
-        self._loader_of = trainer
+        loader.trainer = self._loader_of = trainer
         self._train_loader = loader
         return loader
 
@@ -225,7 +225,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         return self._evaluation(self._with_data(pixels), labelled=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many training batches were handed out."""
+        """How many training batches were learned."""
         loader = self._train_loader
         return {} if loader is None else {"train_loader": loader.state_dict()}
 

@@ -53,10 +53,12 @@ class StopOnDivergence(L.Callback):
         bad, self._bad = self._bad, None
         if bad is None or not bool(bad):
             return
+        first = "leave out pixels that hold nan, if there are any; else "
+        hint = "" if trainer.global_step else first
         rates = [f"{group['lr']:.3g}" for one in trainer.optimizers for group in one.param_groups]
         raise DivergenceError(
             f"the {what} of {type(pl_module).__name__} became nan or infinite at step "
-            f"{trainer.global_step} (learning rate {', '.join(rates[:1]) or 'unknown'}): lower "
-            "learning_rate, clip the gradient (gradient_clip, or gradient_clip_val of a Trainer), "
-            "or take precision float32; the last checkpoint is from before"
+            f"{trainer.global_step} (learning rate {', '.join(rates[:1]) or 'unknown'}): "
+            f"{hint}lower learning_rate, clip the gradient (gradient_clip, or gradient_clip_val of "
+            "a Trainer), or take precision float32; the last checkpoint is from before"
         )

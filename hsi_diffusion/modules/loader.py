@@ -12,6 +12,7 @@ from hsi_diffusion.patches import PatchDataset, SeededSampler, collate_batch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import lightning as L
     from torch.utils.data import Sampler
 
     from hsi_diffusion.types import PatchBatch
@@ -27,6 +28,9 @@ class TrainLoader(DataLoader["PatchBatch"]):
     checkpoints, but where the Trainer has counted the batches beforehand, for a learning-rate
     schedule, it does not give it back; so the data module keeps it as well.
 
+    A batch that was handed out but not learned is not in the state, as where an exception ends the
+    step: Lightning repeats that step. To know it, the loader needs the Trainer.
+
     Args:
         dataset: The patches.
         batch_size: Patches of a batch.
@@ -34,15 +38,26 @@ class TrainLoader(DataLoader["PatchBatch"]):
             order has to stay the same (``Trainer(overfit_batches=...)``); with any other than a
             ``SeededSampler``, every iteration starts at the beginning.
         **settings: Further arguments of :class:`torch.utils.data.DataLoader`.
+
+    Attributes:
+        batches: Batches that were handed out.
+        trainer: Who learns them; None: each counts as learned.
     """
+
+    trainer: L.Trainer | None = None
 
     def __init__(
         self, dataset: PatchDataset, batch_size: int, *, sampler: Sampler[int], **settings: Any
     ) -> None:
         super().__init__(
-            dataset, batch_size=batch_size, sampler=sampler, collate_fn=collate_batch, **settings
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            # given already where Lightning makes the loader again
+            **{"collate_fn": collate_batch, **settings},
         )
         self.batches = 0
+        self._learned_before: int | None = None
 
     def __iter__(self) -> Iterator[PatchBatch]:  # type: ignore[override]  # an iterator will do
         """As many batches as an epoch has, from the next one on; across the end of its order.
@@ -60,14 +75,25 @@ class TrainLoader(DataLoader["PatchBatch"]):
             # the last batch may be smaller than the others
             self.sampler.resume_at(min(start * (self.batch_size or 1), len(self.sampler)))
             for batch in islice(super().__iter__(), min(left, length - start)):
+                self._learned_before = self._learned()
                 self.batches += 1
                 left -= 1
                 yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches this process has handed out."""
-        return {"batches": self.batches}
+        """How many batches of this process were learned."""
+        learned = self._learned()
+        in_flight = learned is not None and learned == self._learned_before
+        return {"batches": self.batches - in_flight}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after as many batches as ``state`` says."""
         self.batches = state["batches"]
+        self._learned_before = None
+
+    def _learned(self) -> int | None:
+        """The Trainer's own count, which differs from ours by what it learned before."""
+        if self.trainer is None:
+            return None
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        return int(progress.total.processed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from hsi_diffusion.errors import ConfigurationError, reason
+from hsi_diffusion.options import check_choice, check_range
 from hsi_diffusion.parts import FOREIGN, plain_part
 
 if TYPE_CHECKING:
@@ -81,13 +83,9 @@ class Optimisation:
         optimizer: object = None,
         lr_scheduler: object = None,
     ) -> None:
-        if lr_schedule not in get_args(LearningRateSchedule):
-            allowed = ", ".join(get_args(LearningRateSchedule))
-            raise ConfigurationError(f"lr_schedule must be one of {allowed}, got {lr_schedule!r}")
-        if not 0 <= warmup < 1:
-            raise ConfigurationError(f"warmup must be a fraction from 0 to below 1, got {warmup}")
-        if not weight_decay >= 0:
-            raise ConfigurationError(f"weight_decay must be at least 0, got {weight_decay}")
+        check_choice(get_args(LearningRateSchedule), lr_schedule=lr_schedule)
+        check_range("at least 0 and below 1", warmup=warmup)
+        check_range("at least 0 and finite", weight_decay=weight_decay)
         if lr_scheduler is not None and (lr_schedule != "constant" or warmup > 0):
             raise ConfigurationError(
                 "lr_scheduler takes the place of lr_schedule and warmup, so they must be left at "
@@ -112,8 +110,7 @@ class Optimisation:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        if not 0 < rate < math.inf:
-            raise ConfigurationError(f"learning_rate must be above 0 and finite, got {rate}")
+        check_range("above 0 and finite", learning_rate=rate)
         self._learning_rate = rate
 
     def plain(self) -> dict[str, Any]:
@@ -203,8 +200,9 @@ class Optimisation:
                 "a length, or use lr_schedule='constant' and warmup=0"
             )
         total = int(total_steps) if known else 0
-        return lambda step: learning_rate_factor(
-            step, total=total, schedule=self.schedule, warmup=self.warmup
+        # not a lambda, which a Trainer that spawns processes could not hand to them
+        return partial(
+            learning_rate_factor, total=total, schedule=self.schedule, warmup=self.warmup
         )
 
 
@@ -247,8 +245,7 @@ class ExponentialAverage(nn.Module):
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ConfigurationError(f"ema_decay must be from 0 to below 1, got {decay}")
+        check_range("at least 0 and below 1", ema_decay=decay)
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))

@@ -8,8 +8,10 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
+from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.modules.scene_data import SceneDataModule
 from hsi_diffusion.patches import transform_from_state
@@ -94,6 +96,21 @@ class PlainModule(L.LightningModule):
         data = self.trainer_data()
         if self.transform is None and isinstance(data, SceneDataModule):
             self.learns(data)
+
+    @torch.no_grad()
+    def on_validation_epoch_start(self) -> None:
+        """Have all processes measure the first one's network, which checkpoints hold.
+
+        BatchNorm's means are those of a process's own patches. DDP shares them before it looks at
+        the first batch, but not in the middle of accumulated gradients.
+        """
+        if rank_and_processes()[1] == 1 or self.trainer.world_size == 1:
+            return
+        for buffer in self.buffers():
+            if buffer.is_floating_point():
+                values = buffer.contiguous()
+                dist.broadcast(values, src=0)
+                buffer.copy_(values)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what was fitted on the scene with the module."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -15,15 +16,17 @@ from hsi_diffusion.denoisers import DENOISERS, DenoiserPart, UNet3D, build_denoi
 from hsi_diffusion.diffusion import (
     SCHEDULES,
     DenoisingLoss,
+    Loss,
     NoiseSchedulePart,
     build_schedule,
     check_prediction,
 )
+from hsi_diffusion.diffusion.losses import plain_losses
 from hsi_diffusion.distributed import rank_and_processes
-from hsi_diffusion.errors import CheckpointError
+from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import compute_features, feature_settings, restored_scenes
 from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
-from hsi_diffusion.modules.curves import CurveSteps
+from hsi_diffusion.modules.counts import UnbrokenCounts
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.draws import fixed_draws
 from hsi_diffusion.modules.optimisation import (
@@ -80,7 +83,9 @@ class DiffusionPretrainModule(PlainModule):
             ``{"class_path": "UNet3D", "init_args": {"base_channels": 8}}``.
         schedule: The noise schedule, also as plain data; None: ``NoiseSchedule()``.
         prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
-        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``.
+        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``; or, under a name of
+            its own, a loss of yours, a callable ``(output, target) -> scalar``. See
+            :class:`~hsi_diffusion.diffusion.DenoisingLoss`; None: L1.
         lae_scale: The scale of :func:`~hsi_diffusion.diffusion.lae`.
         contrast: What is contrasted, or some of the settings' keys, such as ``{"instance": 0.1,
             "cluster": 0, "cell": 4}``; ``{}`` has all defaults. None, or both weights 0: no
@@ -96,6 +101,7 @@ class DiffusionPretrainModule(PlainModule):
             steps after every optimiser step where the Trainer has ``max_steps`` alone, else after
             every epoch.
         ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
+            It follows a Trainer's automatic optimisation, and no loop of your own.
         augmentation: Augmentations and their strengths, see
             :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
             ``(images, generator) -> images`` over patches (B, C, P, P).
@@ -124,7 +130,7 @@ class DiffusionPretrainModule(PlainModule):
         denoiser: DenoiserPart = UNet3D,
         schedule: NoiseSchedulePart = None,
         prediction: Prediction = "noise",
-        losses: dict[str, float] | None = None,
+        losses: Mapping[str, float | Loss] | None = None,
         lae_scale: float = 1.0,
         contrast: ContrastSettings | dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
@@ -170,7 +176,7 @@ class DiffusionPretrainModule(PlainModule):
                 "denoiser": plain_part(self.denoiser, DENOISERS, num_bands=num_bands),
                 "schedule": plain_part(self.schedule, SCHEDULES),
                 "prediction": prediction,
-                "losses": losses,
+                "losses": plain_losses(losses),
                 "lae_scale": lae_scale,
                 "contrast": None if contrast is None else asdict(contrast_settings(contrast)),
                 **self.optimisation.plain(),
@@ -224,6 +230,12 @@ class DiffusionPretrainModule(PlainModule):
     def on_fit_start(self) -> None:
         """Keep the band transform of the scene that is learned."""
         super().on_fit_start()
+        if self.average is not None and not self.automatic_optimization:
+            raise ConfigurationError(
+                "ema_decay must be None where automatic_optimization is False: average the weights "
+                "of such a training by a callback of yours, or features would come from weights "
+                f"that were never averaged; got {self.average.decay}"
+            )
         if self.average is not None:  # features were taken: Lightning would warn of its mode
             self.average.train(self.training)
 
@@ -258,6 +270,7 @@ class DiffusionPretrainModule(PlainModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start new means; at the end it would be too early, in another inference mode."""
+        super().on_validation_epoch_start()
         for mean in self.means.values():
             cast("MeanMetric", mean).reset()
 
@@ -310,8 +323,8 @@ class DiffusionPretrainModule(PlainModule):
         return {"index": batch["index"], "restored": restored[:, :, row, column].float()}
 
     def configure_callbacks(self) -> list[Callback]:
-        """Stop where the loss is no number any more, and count steps, in any Trainer."""
-        return [StopOnDivergence(), CurveSteps()]
+        """Stop where the loss is no number any more, and resume exactly, in any Trainer."""
+        return [StopOnDivergence(), UnbrokenCounts()]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (Adam without weight decay) with a schedule per step, or the user's own."""

@@ -24,7 +24,7 @@ from hsi_diffusion.features import (
 from hsi_diffusion.modules.data import PatchDataModule
 from hsi_diffusion.modules.pretrain import DiffusionPretrainModule
 from hsi_diffusion.modules.scene_data import SceneDataModule  # noqa: TC001  # read by LightningCLI
-from hsi_diffusion.options import check_options
+from hsi_diffusion.options import settings_of
 
 if TYPE_CHECKING:
     from hsi_diffusion.patches import BandTransform
@@ -85,11 +85,9 @@ class PretrainedFeaturesDataModule(PatchDataModule):
         super().__init__(**settings)
         self.scene = scene
         self.pretrained = pretrained
-        features = feature_settings(features)
+        self.features = feature_settings(features)
         if isinstance(reduction, Mapping):
-            check_options(Reduction, reduction, "reduction")
-            reduction = Reduction(**reduction)
-        self.features = features
+            reduction = settings_of(Reduction, reduction, "reduction")
         self.store = None if store is None else FeatureStore(Path(store))
         parts: dict[str, Any] = {"denoiser": denoiser, "schedule": schedule}
         self._parts = {name: part for name, part in parts.items() if part is not None}

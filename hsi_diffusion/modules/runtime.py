@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from hsi_diffusion.errors import ConfigurationError, OutputError, reason
 from hsi_diffusion.files import atomic_path

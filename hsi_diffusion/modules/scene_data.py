@@ -165,7 +165,7 @@ class SceneDataModule(PatchDataModule):
         self._apply(transform)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fitted transform, and how many training batches were handed out."""
+        """The fitted transform, and how many training batches were learned."""
         state = super().state_dict()
         if self._transform_ready:
             state["transform"] = self.transform.state_dict()

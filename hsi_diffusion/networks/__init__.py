@@ -89,7 +89,7 @@ def build_network(
         for name, size in sizes.items():
             if (own := getattr(made, name)) != size:
                 raise ConfigurationError(
-                    f"classifier must be made for {name}={size}, but it has {own}"
+                    f"classifier must be made for {name}={size}, got one for {own}"
                 )
     return made
 

@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hsi_diffusion.attention import attend
-from hsi_diffusion.networks.base import check_dropout
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,8 +219,8 @@ class TransformerSizes:
 
     def __post_init__(self) -> None:
         sizes = asdict(self)
-        check_dropout(dropout=sizes.pop("dropout"))
-        check_at_least_1(**sizes)
+        check_range("at least 0 and below 1", dropout=sizes.pop("dropout"))
+        check_at_least(1, **sizes)
 
 
 class TransformerEncoder(nn.ModuleList):

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.parts import Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
 
@@ -34,8 +32,8 @@ class PatchClassifier(Recorded, nn.Module, ABC):
 
     def __init__(self, in_channels: int, num_classes: int, patch_size: int, **sizes: int) -> None:
         super().__init__()
-        check_at_least_1(
-            in_channels=in_channels, num_classes=num_classes, patch_size=patch_size, **sizes
+        check_at_least(
+            1, in_channels=in_channels, num_classes=num_classes, patch_size=patch_size, **sizes
         )
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -73,24 +71,6 @@ class PatchClassifier(Recorded, nn.Module, ABC):
     def centre_spectrum(self, image: Tensor) -> Tensor:
         """The channels of the centre pixel, shape (B, in_channels)."""
         return image[:, :, self.patch_size // 2, self.patch_size // 2]
-
-
-def check_dropout(**rates: float) -> None:
-    """Raise a ConfigurationError for the first rate that is not from 0 to below 1."""
-    for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ConfigurationError(f"{name} must be from 0 to below 1, got {rate}")
-
-
-def check_channels(channels: Sequence[int]) -> None:
-    """Raise a ConfigurationError unless ``channels`` holds whole numbers from 1, at least one."""
-    known = isinstance(channels, (list, tuple)) and all(
-        isinstance(size, int) and not isinstance(size, bool) for size in channels
-    )
-    if not known or not channels or min(channels) < 1:
-        raise ConfigurationError(
-            f"channels must be a list of whole numbers from 1, one per block, got {channels!r}"
-        )
 
 
 def centre_pixel(patch_size: int) -> int:

@@ -18,9 +18,9 @@ class CNN1D(PatchClassifier):
     """Classify a pixel from its own spectrum: the rest of the patch plays no part.
 
     The 1-D CNN of the comparison tables of SpectralDiff (Chen et al., TGRS 2023): one block of
-    convolution, BatchNorm, ReLU and average pooling, then a linear layer. The sizes are our choice,
-    and so is to pool neighbouring bands and not the whole spectrum: where a feature lies in the
-    spectrum tells the classes apart.
+    convolution, BatchNorm, ReLU and average pooling, then a linear layer. The sizes, and the
+    pooling of neighbouring bands instead of the whole spectrum, are our choice: the place of a
+    feature in the spectrum distinguishes the classes.
 
     Args:
         in_channels: Channels of a patch.

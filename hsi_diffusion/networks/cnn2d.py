@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hsi_diffusion.networks.base import PatchClassifier, check_channels
+from hsi_diffusion.networks.base import PatchClassifier
+from hsi_diffusion.options import check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ class CNN2D(PatchClassifier):
         channels: Sequence[int] = (8, 16, 32),
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size)
-        check_channels(channels)
+        check_sizes(channels=channels)
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.convolution import Conv3d
-from hsi_diffusion.networks.base import PatchClassifier, check_channels
+from hsi_diffusion.networks.base import PatchClassifier
+from hsi_diffusion.options import check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ class CNN3D(PatchClassifier):
         channels: Sequence[int] = (8, 16, 32),
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size)
-        check_channels(channels)
+        check_sizes(channels=channels)
         blocks = []
         bands, side = in_channels, patch_size
         for before, after in pairwise((1, *channels)):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hsi_diffusion.networks.attention import Attention, CrossAttention
-from hsi_diffusion.networks.base import centre_pixel, check_dropout
+from hsi_diffusion.networks.base import centre_pixel
+from hsi_diffusion.options import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +54,7 @@ class CTSSFM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_dropout(dropout=dropout)
+        check_range("at least 0 and below 1", dropout=dropout)
         self.centre = centre_pixel(patch_size)
         self.across_timesteps = Attention(dim, max(heads // 2, 1), head_dim)
         self.merge = merge

@@ -14,7 +14,7 @@ from hsi_diffusion.networks.awam import AWAM, WeightedMean
 from hsi_diffusion.networks.ctssfm import CTSSFM
 from hsi_diffusion.networks.patch_transformer import PatchTransformer, pixel_embedding
 from hsi_diffusion.networks.timestep_gate import TimestepGate
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least, check_choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ class FusionClassifier(PatchTransformer):
     The parts are DiffCRN's by name (Zhu and Xu, arXiv 2502.19699, abstract): a choice of timesteps
     from spectral angles, AWAM, CTSSFM. How they are built and joined is our own, see
     :class:`~hsi_diffusion.networks.TimestepGate`, :class:`~hsi_diffusion.networks.AWAM` and
-    :class:`~hsi_diffusion.networks.CTSSFM`; each can be switched off. After the fusion come the
+    :class:`~hsi_diffusion.networks.CTSSFM`; each can be switched off. The fusion is followed by the
     blocks and the head of :class:`~hsi_diffusion.networks.SpectralTransformer`; with one
     timestep and no angles nothing else is left, which makes it the control on raw bands.
 
@@ -142,9 +142,8 @@ class FusionClassifier(PatchTransformer):
         head_dropout: float = 0.1,
         readout: str = "centre",
     ) -> None:
-        check_at_least_1(timesteps=timesteps)
-        if fusion not in FUSIONS:
-            raise ConfigurationError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
+        check_at_least(1, timesteps=timesteps)
+        check_choice(FUSIONS, fusion=fusion)
         if angles and timesteps == 1:
             raise ConfigurationError(
                 "angles=True weighs timesteps against each other, so timesteps must be at least 2, "

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hsi_diffusion.networks.base import PatchClassifier, check_dropout
+from hsi_diffusion.networks.base import PatchClassifier
+from hsi_diffusion.options import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class MiniGCN(PatchClassifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size, channels=channels)
-        check_dropout(dropout=dropout)
+        check_range("at least 0 and below 1", dropout=dropout)
         self.layers = nn.Sequential(
             nn.BatchNorm1d(in_channels),
             nn.Linear(in_channels, channels, bias=False),

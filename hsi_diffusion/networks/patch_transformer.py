@@ -8,9 +8,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.networks.attention import TransformerEncoder, TransformerSizes
-from hsi_diffusion.networks.base import PatchClassifier, centre_pixel, check_dropout
+from hsi_diffusion.networks.base import PatchClassifier, centre_pixel
+from hsi_diffusion.options import check_choice, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +74,8 @@ class PatchTransformer(PatchClassifier):
         encoder: Callable[[TransformerSizes], nn.Module] = TransformerEncoder,
     ) -> None:
         super().__init__(in_channels, num_classes, patch_size)
-        check_dropout(head_dropout=head_dropout)
-        if readout not in ("class", "centre"):
-            raise ConfigurationError(f"readout must be 'class' or 'centre', got {readout!r}")
+        check_range("at least 0 and below 1", head_dropout=head_dropout)
+        check_choice(("class", "centre"), readout=readout)
         self.readout = readout
         dim = sizes.dim
         self.embed = pixel_embedding(in_channels, dim) if embed is None else embed()
@@ -94,7 +93,7 @@ class PatchTransformer(PatchClassifier):
 
     def _logits(self, image: Tensor) -> Tensor:
         pixels = rearrange(self.embed(image), "b d h w -> b (h w) d")
-        tokens = torch.cat([self.class_token.expand(len(pixels), -1, -1), pixels], dim=1)
+        tokens = torch.cat([self.class_token.expand(pixels.shape[0], -1, -1), pixels], dim=1)
         wanted = [0]
         if self.readout == "centre":
             wanted.append(1 + centre_pixel(self.patch_size))

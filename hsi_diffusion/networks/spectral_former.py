@@ -87,7 +87,7 @@ class SpectralFormer(PatchClassifier):
 
     def _logits(self, image: Tensor) -> Tensor:
         bands = self.embed(image.flatten(2).transpose(1, 2)).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(bands), -1, -1), bands], dim=1)
+        tokens = torch.cat([self.class_token.expand(bands.shape[0], -1, -1), bands], dim=1)
         tokens = self.blocks(self.dropout(tokens + self.position), [0])
         logits: Tensor = self.head(tokens[:, 0])
         return logits

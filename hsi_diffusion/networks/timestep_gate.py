@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.options import check_at_least_1
+from hsi_diffusion.options import check_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class TimestepGate(nn.Module):
 
     def __init__(self, timesteps: int, *, keep: int | None = None, hidden: int = 32) -> None:
         super().__init__()
-        check_at_least_1(timesteps=timesteps, hidden=hidden)
+        check_at_least(1, timesteps=timesteps, hidden=hidden)
         if keep is not None and not 1 <= keep <= timesteps:
             raise ConfigurationError(
                 f"keep must be from 1 to timesteps={timesteps}, or None for all, got {keep}"

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_range
 from hsi_diffusion.parts import plain_part, refuse_foreign
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
@@ -58,7 +59,7 @@ class Dihedral:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        _check_probability("share", self.share)
+        check_range("from 0 to 1", share=self.share)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, P, P) to images of the same shape.
@@ -93,7 +94,7 @@ class Gain:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        _check_deviation("deviation", self.deviation)
+        check_range("at least 0 and finite", deviation=self.deviation)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, P, P) to images of the same shape; one draw per patch."""
@@ -115,7 +116,7 @@ class BandNoise:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        _check_deviation("deviation", self.deviation)
+        check_range("at least 0 and finite", deviation=self.deviation)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, P, P) to images of the same shape; one draw per value."""
@@ -137,7 +138,7 @@ class BandDropout:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        _check_probability("probability", self.probability)
+        check_range("from 0 to 1", probability=self.probability)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, P, P) to images of the same shape; one draw per patch and band."""
@@ -221,13 +222,3 @@ def _uniform(shape: tuple[int, ...], images: Tensor, generator: Generator) -> Te
 def _normal(shape: tuple[int, ...], images: Tensor, generator: Generator) -> Tensor:
     draws = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
     return draws.to(images.device)
-
-
-def _check_probability(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigurationError(f"{name} must lie between 0 and 1, got {value}")
-
-
-def _check_deviation(name: str, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise ConfigurationError(f"{name} must be at least 0 and finite, got {value}")

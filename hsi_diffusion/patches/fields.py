@@ -49,7 +49,7 @@ def field_split(
         seed: Names the draw.
         polygons: Number of each pixel's polygon, shape (H, W), to take for the fields; None:
             connected areas of one class.
-        fields: Number of each pixel's field, shape (H, W), where the label map alone doesn't tell,
+        fields: Number of each pixel's field, shape (H, W), where the label map alone doesn't say,
             see :class:`~hsi_diffusion.scenes.Scene`; None: its connected areas.
 
     Returns:

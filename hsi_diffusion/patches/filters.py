@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.options import check_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,10 +41,7 @@ def gaussian_blur(cube: NDArray[Any], sigma: float) -> NDArray[np.float32]:
         SceneError: The cube has another number of axes, no real numbers, or nan or infinity, which
             would spread.
     """
-    if not 0 <= sigma < math.inf:
-        raise ConfigurationError(
-            f"sigma must be at least 0 and finite, in pixels; 0 does not blur; got {sigma}"
-        )
+    check_range("at least 0 and finite (pixels; 0 = no blur)", sigma=sigma)
     if cube.ndim != 3 or cube.dtype.kind not in "biuf":
         raise SceneError(
             f"cube must hold real numbers in shape (H, W, C), got {cube.dtype} in shape "

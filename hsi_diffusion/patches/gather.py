@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.tensors import as_tensor
 from hsi_diffusion.types import PatchBatch
 
@@ -84,12 +85,8 @@ def gather_patches(
 
 def check_patch_settings(patch_size: int, padding: Padding) -> None:
     """Raise a ConfigurationError unless patches of this size and padding exist."""
-    if patch_size < 1:
-        raise ConfigurationError(f"patch_size must be at least 1 pixel, got {patch_size}")
-    if patch_size != int(patch_size):
-        raise ConfigurationError(f"patch_size must be a whole number of pixels, got {patch_size}")
-    if padding not in ("reflect", "zeros"):
-        raise ConfigurationError(f'padding must be "reflect" or "zeros", got {padding!r}')
+    check_at_least(1, patch_size=patch_size)
+    check_choice(("reflect", "zeros"), padding=padding)
 
 
 class PatchDataset(Dataset[PatchBatch]):

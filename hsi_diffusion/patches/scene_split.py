@@ -94,7 +94,7 @@ def scene_split(
 
 
 def kind_of(split: SplitSetting) -> str:
-    """The kind of a split, which decides what of a preset applies.
+    """The kind of a split, which decides which parts of a preset apply.
 
     Args:
         split: What :func:`scene_split` takes.

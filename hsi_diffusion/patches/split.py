@@ -10,8 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from hsi_diffusion.errors import ConfigurationError, FileFormatError, SplitError
+from hsi_diffusion.errors import FileFormatError, SplitError
 from hsi_diffusion.files import atomic_path
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.types import DISJOINT
 
 if TYPE_CHECKING:
@@ -171,8 +172,7 @@ class Split:
         Raises:
             ConfigurationError: ``patch_size`` is below 1.
         """
-        if patch_size < 1:
-            raise ConfigurationError(f"patch_size must be at least 1 pixel, got {patch_size}")
+        check_at_least(1, patch_size=patch_size)
         if len(self.test) == 0:
             return float("nan")
         known = np.zeros(self.shape, dtype=np.uint8)

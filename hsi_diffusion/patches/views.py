@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_at_least
 from hsi_diffusion.patches.augment import Augmentation, Compose, build_augmentation
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class TwoViews:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.shift < 0:
-            raise ConfigurationError(f"shift must be at least 0, got {self.shift}")
+        check_at_least(0, shift=self.shift)
 
     def __call__(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images (N, C, P, P) to two views, each (N, C, P - shift, P - shift).

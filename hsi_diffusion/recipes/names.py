@@ -1,6 +1,6 @@
-"""Names of the settings, read from the source: a wrong flag is told without waiting for torch.
+"""Names of the settings, read from the source: a wrong flag is refused without waiting for torch.
 
-So is a word where a number belongs. All else about values is checked later, by their types.
+Words in place of numbers are refused too. Other values are checked later, by their types.
 """
 
 from __future__ import annotations

@@ -283,7 +283,9 @@ def readable(error: Exception) -> str:
         return f"{where} must be one of {match[1].replace(chr(39), '')}{got}"
     head = re.split(r"(?:Got|Given) value", detail)[0]
     if types := dict.fromkeys(re.findall(r"Expected an? <class '(?:[\w.]+\.)?(\w+)'>", head)):
-        return f"{where} must be of type {' or '.join(_TYPES.get(one, one) for one in types)}{got}"
+        wanted = [_TYPES.get(one, one) for one in types]
+        hint = " (a list looks like '[a, b]')" if "list" in wanted and "," in got else ""
+        return f"{where} must be of type {' or '.join(wanted)}{got}{hint}"
     return f"{where}: {detail}" if where else detail
 
 

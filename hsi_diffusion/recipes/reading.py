@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsi_diffusion.errors import ConfigurationError
+from hsi_diffusion.options import check_choice
 from hsi_diffusion.types import DISJOINT
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ The largest of the field's few-shot protocols, which take 5 to 30: with hundreds
 split is like one by fraction, and wants what the preset has for all."""
 
 SECTIONS = ("scenes", "few_shot", "disjoint")
-"""What of a preset applies to single scenes and kinds of splits, see :func:`preset_for`."""
+"""The parts of a preset that apply to single scenes and kinds of splits, see :func:`preset_for`."""
 
 Location = str | Path
 """Name of a method of the library, or path of a folder of the user's with files like them."""
@@ -74,8 +75,7 @@ def preset_for(preset: Mapping[str, Any], *, scene: str, split: str) -> dict[str
     base = merge(base, (preset.get("scenes") or {}).get(scene, {}))
     if split.isdecimal() and int(split) <= HANDFUL:
         return merge(base, preset.get("few_shot") or {})
-    kind = split.partition(":")[0]  # as in fields:0.2
-    return merge(base, preset.get("disjoint") or {}) if kind in DISJOINT else base
+    return merge(base, preset.get("disjoint") or {}) if split in DISJOINT else base
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,8 +177,7 @@ def preset_file(method: Location, preset: str) -> Path:
             f"method must be one of {', '.join(methods())}, or a folder with recipes of your own, "
             f"got {str(method)!r}"
         )
-    if preset not in PRESETS:
-        raise ConfigurationError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    check_choice(PRESETS, preset=preset)
     for file in (folder / f"{preset}.yaml", folder / "any.yaml"):
         if file.is_file():
             return file

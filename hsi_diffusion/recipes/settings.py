@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 
 # the annotations below are read at run time, by the program's parser
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from hsi_diffusion.features.request import whole_numbers
 from hsi_diffusion.graphs import SpreadingSettings
 from hsi_diffusion.hardware import AnyPrecision, Precision  # noqa: TC001
 from hsi_diffusion.modules import ContrastSettings, LearningRateSchedule
+from hsi_diffusion.options import check_at_least, check_range
 from hsi_diffusion.parts import Recorded
 from hsi_diffusion.patches import MNF, BandTransform, ChannelScale, MinMax
 from hsi_diffusion.types import Padding, Prediction  # noqa: TC001
@@ -75,14 +75,8 @@ class BandSpace:
         """Refuse impossible widths and counts."""
         made = _maker(self.transform, BandTransform, "transform of a space")
         object.__setattr__(self, "transform", made)
-        if not 0 <= self.blur < math.inf:
-            raise ConfigurationError(
-                f"blur must be a width in pixels, at least 0 (0 = no blur), got {self.blur}"
-            )
-        if self.neighbours < 0:
-            raise ConfigurationError(
-                f"neighbours must be at least 0 (0 = none), got {self.neighbours}"
-            )
+        check_range("at least 0 and finite (pixels; 0 = no blur)", blur=self.blur)
+        check_at_least(0, neighbours=self.neighbours)
 
     def __str__(self) -> str:
         """Describe it for reports: transform, components, blur and neighbours."""
@@ -160,13 +154,10 @@ class PretrainSettings:
             object.__setattr__(self, name, _maker(getattr(self, name), kind, f"pretrain.{name}"))
         for name in ("steps", "patch_size", "batch_size", "micro_batch_size"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"pretrain.{name} must be at least 1, got {value}")
-        if not 0 <= self.gradient_clip < math.inf:
-            raise ConfigurationError(
-                "pretrain.gradient_clip must be at least 0 (0 = unlimited), got "
-                f"{self.gradient_clip}"
-            )
+            if value is not None:
+                check_at_least(1, **{f"pretrain.{name}": value})
+        clip = {"pretrain.gradient_clip": self.gradient_clip}
+        check_range("at least 0 and finite (0 = unlimited)", **clip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +229,7 @@ class FeatureStageSettings:
         if self.angles and self.combine != "timesteps":
             raise ConfigurationError(
                 "features.angles needs features.combine=timesteps, so that every timestep has an "
-                f"angle and features of its own, but combine is {self.combine!r}"
+                f"angle and features of its own, got combine={self.combine!r}"
             )
 
     def candidates(self) -> tuple[FeatureCandidate, ...]:
@@ -299,11 +290,7 @@ class ChoiceSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("steps", "folds"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"choice.{name} must be at least 1, got {getattr(self, name)}"
-                )
+        check_at_least(1, **{"choice.steps": self.steps, "choice.folds": self.folds})
 
 
 _NOISE_SCALED = BandSpace(transform=functools.partial(MNF, components=24, scale="noise"))

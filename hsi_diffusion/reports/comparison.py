@@ -76,7 +76,7 @@ def comparison_table(
         deviation is left out where there is a single seed.
 
     Raises:
-        ConfigurationError: If no measurement holds the overall accuracy, or two tell of the same
+        ConfigurationError: If no measurement holds the overall accuracy, or two are of the same
             row, column and seed.
     """
     names = list(dict.fromkeys(m.row for m in measurements))
@@ -112,7 +112,7 @@ def by_seed(
         value: What to take of each; where it is None or NaN, the seed is left out.
 
     Raises:
-        ConfigurationError: If two measurements tell of the same row, column and seed.
+        ConfigurationError: If two measurements are of the same row, column and seed.
     """
     found: Values = {}
     seen = set()
@@ -137,7 +137,7 @@ def fractions(measurements: Sequence[Measurement], figure: str) -> Values:
         figure: Name of a scalar figure.
 
     Raises:
-        ConfigurationError: If there are measurements but none holds the figure, or two tell of the
+        ConfigurationError: If there are measurements but none holds the figure, or two are of the
             same row, column and seed.
     """
     held = dict.fromkeys(name for m in measurements for name in m.figures)
@@ -200,7 +200,7 @@ def per_class_csv(measurements: Sequence[Measurement]) -> str:
 
     Returns:
         Lines of row, column, seed, class (1..K), name, and accuracy as a fraction, which is empty
-        for classes without test pixels; so is every name, as a column may be any scene.
+        for classes without test pixels; every name is empty too, as a column may be any scene.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -39,7 +39,7 @@ def differences_figure(
 
     Raises:
         ConfigurationError: If there is no pair, no measurement holds the overall accuracy, or two
-            tell of the same row, column and seed.
+            are of the same row, column and seed.
     """
     if not pairs:
         raise ConfigurationError("pairs must hold at least one pair of rows, got none")

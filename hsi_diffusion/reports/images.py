@@ -101,7 +101,7 @@ def false_colour_image(
 
     Returns:
         uint8, shape (H, W, 3). The brightest fifth is compressed more and more, so that what is
-        brighter than the 98th percentile is still told apart.
+        brighter than the 98th percentile is still distinguished.
     """
     low, high = colour_limits(cube, info, valid) if limits is None else limits
     bands = cube[..., list(colour_bands(cube.shape[-1], info))].astype(np.float32)

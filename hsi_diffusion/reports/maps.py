@@ -35,7 +35,7 @@ SPLIT_COLOURS = {
     "unlabelled": (0.0, 0.0, 0.0),
     "no data": NO_DATA,
 }
-"""Colours that differ in lightness too, so they are told apart in every kind of colour vision."""
+"""Colours that differ in lightness too, so that every kind of colour vision distinguishes them."""
 
 
 def classification_map(

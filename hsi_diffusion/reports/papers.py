@@ -38,7 +38,7 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
 
     Raises:
         ConfigurationError: If there are no measurements or those of several columns, if a method
-            has another number of classes, or if two measurements tell of the same method and seed.
+            has another number of classes, or if two measurements are of the same method and seed.
     """
     columns = sorted({m.column for m in measurements})
     if len(columns) != 1:

@@ -39,8 +39,8 @@ def reconstruction_images(
 ) -> Figure:
     """The clean, the noised and the restored image at several timesteps, in false colour.
 
-    All are stretched alike, by the clean image's 2nd and 98th percentile. Above each restored
-    image stands the mean spectral angle between it and the clean one.
+    All are stretched alike, by the clean image's 2nd and 98th percentile. The title of each
+    restored image holds its mean spectral angle to the clean one.
 
     Args:
         x0: Clean cube, shape (H, W, C), in the scene's units where C is the number of bands.

@@ -57,7 +57,7 @@ FEW = 0.05
 """Leakage up to which the report speaks of few."""
 
 DISJOINT = (
-    "Disjoint are the labels and the classifier's patches: a denoiser or a blur sees some pixels "
+    "The labels and the classifier's patches are disjoint; a denoiser or a blur sees some pixels "
     "farther, without their labels."
 )
 """What a split into blocks keeps apart, and what not."""
@@ -125,7 +125,7 @@ class ChoiceReport:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """Everything a report tells, as plain data.
+    """Everything that a report says, as plain data.
 
     Attributes:
         title: Headline, such as "spectraldiff on Indian Pines".
@@ -166,7 +166,7 @@ def write_report(path: str | Path, run: RunReport) -> None:
 
     Args:
         path: The Markdown file; it shows those of :data:`IMAGES` that lie beside it.
-        run: What to tell.
+        run: What to report.
 
     Raises:
         ConfigurationError: If values don't fit together.
@@ -180,7 +180,7 @@ def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
     """The text that :func:`write_report` writes.
 
     Args:
-        run: What to tell.
+        run: What to report.
         images: Caption and file, relative to the report, of each image to show.
 
     Raises:
@@ -237,7 +237,7 @@ def leakage_sentence(
     if nearest is not None:
         away = (
             f" The nearest one is {nearest[0]:.3g} pixels away at least, {nearest[1]:.3g} in the "
-            "median; right beside learned pixels figures flatter."
+            "median; figures flatter right beside learned pixels."
         )
     if leakage == 0:
         return f"{seen} never holds a training or validation pixel.{away}"

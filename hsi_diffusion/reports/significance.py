@@ -127,7 +127,7 @@ def significance_table(
 
     Raises:
         ConfigurationError: If a pair names a row that was not measured, no measurement holds
-            ``figure``, or two tell of the same row, column and seed.
+            ``figure``, or two are of the same row, column and seed.
     """
     lines = [
         (
@@ -165,20 +165,20 @@ def verdicts(
         measurements: Measurements of all methods, on one split or several.
         pairs: Names of two rows each; the second one is taken from the first.
         one_split: Columns whose seeds all learn and test the same pixels, so that p-values would
-            speak of the noise of training only: the difference is told, and not judged.
+            speak of the noise of training only: the difference is reported, and not judged.
 
     Raises:
         ConfigurationError: As :func:`significance_table` does.
     """
-    told = []
+    found = []
     for first, second, column, test in _tests(measurements, pairs, "overall_accuracy"):
         if test.pairs:
             seeds = "1 seed" if test.pairs == 1 else f"{test.pairs} seeds"
-            told.append(
+            found.append(
                 f"**{first} against {second}, {column}: {test.mean:+.2f} points** of overall "
                 f"accuracy over {seeds}, {_verdict(test, one_split=column in one_split)}."
             )
-    return told
+    return found
 
 
 def _verdict(test: PairedTest, *, one_split: bool) -> str:

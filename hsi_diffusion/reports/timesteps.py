@@ -38,7 +38,7 @@ def timestep_table(
             :class:`~hsi_diffusion.networks.TimestepGate` gives them in evaluation; 0 where a
             pixel does not keep a timestep.
         timesteps: T steps of the noise schedule.
-        labels: Shape (H, W), 0 = unlabelled, classes 1..K; None tells of the whole scene only.
+        labels: Shape (H, W), 0 = unlabelled, classes 1..K; None: the whole scene only.
         class_names: K names.
 
     Returns:

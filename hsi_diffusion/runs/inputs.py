@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, SplitError, reason
 from hsi_diffusion.modules import DiffusionPretrainModule
 from hsi_diffusion.patches import scene_split
@@ -61,6 +63,15 @@ def read_split(settings: RunSettings, scene: Scene) -> Split:
         )
     if not len(split.test):
         raise SplitError("the split has no test pixels to measure at; leave some out of training")
+    labels = scene.labels.ravel()
+    unknown = np.setdiff1d(labels[split.test], labels[split.labelled])
+    if len(unknown):
+        names = ", ".join(scene.info.class_names[number - 1] for number in unknown)
+        warnings.warn(
+            f"no pixel of {names} is learned, so that all of their test pixels will be wrong; do "
+            "the label files call one class by two names?",
+            stacklevel=2,
+        )
     return split
 
 

@@ -182,7 +182,12 @@ def _log(
     rows = list(zip(result.scene.info.class_names, *accuracies, strict=True))
     logger.table("test/accuracy_of_each_class", columns, rows)
     logger.metrics("validation", validation(result.method))
-    best = result.method.record.best.candidate
+    record = result.method.record
+    if len(record.trials) > 1:  # in the order of their curves, classifier-choice-1 and so on
+        tried = [(str(one.candidate), one.accuracy, one.loss) for one in record.trials]
+        columns = ("candidate", "validation/overall_accuracy", "validation/cross_entropy")
+        logger.table("validation/candidates", columns, tried)
+    best = record.best.candidate
     chosen: dict[str, Any] = {"chosen": str(best)}
     if result.settings.pretrains:
         chosen |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}

@@ -27,9 +27,13 @@ TYPES: Final = {
 }  # fmt: skip
 """NumPy's names of the types of numbers that a header names by a number."""
 _COMPLEX: Final = (6, 9)
+SOUTH_UP: Final = 180.0
+"""The rotation by which GDAL marks images whose first row is the southernmost."""
 ENDINGS: Final = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip")
 """What the name of a file of numbers has in place of its header's ``.hdr``."""
-_FIELD: Final = re.compile(r"^\s*([^=;{}\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.MULTILINE)
+_FIELD: Final = re.compile(
+    r"^\s*([^=;{}\n]+?)[ \t]*=[ \t]*((?:\n\s*)?\{[^}]*\}|[^\n]*)", re.MULTILINE
+)
 
 
 def envi_shape(path: Path) -> tuple[int, ...]:
@@ -138,6 +142,11 @@ class Header:
             raise FileFormatError(
                 f"{path} describes a spectral library; give the header of an image"
             )
+        if header.number("file compression"):
+            raise FileFormatError(
+                f"{path}: 'file compression' must be 0, got {fields['file compression']}; "
+                "uncompress the file of numbers (gunzip), and write 0 there"
+            )
         needed = ("samples", "lines", "bands", "data type", "interleave")
         if missing := [name for name in needed if name not in fields]:
             raise FileFormatError(
@@ -193,17 +202,31 @@ class Header:
         """Where the pixels lie, by ``map info`` and ``coordinate system string``."""
         info = self.items("map info")
         if len(info) < 7:
+            if info:
+                warnings.warn(
+                    f"{self.path}: 'map info' must hold a projection and six numbers, got "
+                    f"{', '.join(info)}, so that the image has no coordinates; correct the header",
+                    stacklevel=4,
+                )
             return None
-        try:
-            column, row, x, y, width, height = map(float, info[1:7])
-        except ValueError as error:
-            raise FileFormatError(
-                f"{self.path}: 'map info' must hold a projection and six numbers, got {info}"
-            ) from error
         turned = next((item for item in info if item.lower().startswith("rotation")), "")
-        angle = np.deg2rad(float(turned.partition("=")[2] or 0))
-        a, b = width * np.cos(angle), height * np.sin(angle)
-        d, e = width * np.sin(angle), -height * np.cos(angle)
+        try:
+            numbers = [float(item) for item in (*info[1:7], turned.partition("=")[2] or 0)]
+        except ValueError:
+            numbers = []
+        column, row, x, y, width, height, degrees = numbers or [0.0] * 7
+        if not np.isfinite(numbers).all() or width == 0 or height == 0:
+            raise FileFormatError(
+                f"{self.path}: 'map info' must hold a projection and six numbers, of which the "
+                f"pixel sizes (the last two) are not 0, got {info}; correct the header"
+            )
+        # as GDAL reads and writes it: for pixels that are not square the sizes are those along x
+        # and y, and 180 degrees stand for rows that go north, not for an image that is turned
+        angle = np.deg2rad(degrees)
+        a, b = width * np.cos(angle), width * np.sin(angle)
+        d, e = height * np.sin(angle), -height * np.cos(angle)
+        if abs(degrees) == SOUTH_UP:
+            a, b, d, e = width, 0.0, 0.0, height
         # the tie point counts pixels from 1, at their corners
         x0, y0 = x - a * (column - 1) - b * (row - 1), y - d * (column - 1) - e * (row - 1)
         return Georeference(self._crs(info), tuple(map(float, (a, b, x0, d, e, y0))))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.raster import Raster
-from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres
+from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres, is_length
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,9 @@ def _spectral(
 
     micrometres = numbers("central_wavelength_um")
     waves = micrometres or numbers("wavelength", "wavelengths", "center_wavelength", "centre")
-    unit = "um" if micrometres else lower[0].get("wavelength_units", lower[0].get("units", ""))
+    values = lower[0].get("units", "")  # may be that of the band's values
+    unit = lower[0].get("wavelength_units", values if is_length(values) else "")
+    unit = "um" if micrometres else unit
     widths = numbers("fwhm_um") if micrometres else numbers("fwhm")
     return {
         "wavelengths": from_texts(names) if waves is None else in_nanometres(waves, unit),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes.gdal import require_rasterio
 from hsi_diffusion.scenes.labels import as_label_map
 from hsi_diffusion.scenes.opening import open_raster
+from hsi_diffusion.scenes.readers import file_format, list_arrays, parse_location
 from hsi_diffusion.scenes.scene import check_same_size
 from hsi_diffusion.scenes.vector import Labels, is_vector, read_vector
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 IGNORED: Final = 255
 """What 8-bit label rasters hold where nothing is known, if they hold a class too."""
+
+UNLABELLED: Final = re.compile(
+    "unclass|unlabel|unknown|undefined|background|empty|mask|ignore|none|void|no.?data",
+    re.IGNORECASE,
+)
+"""What label rasters call the value 0, unless they call a class so."""
 
 MOST_COLOURS: Final = 64
 """A picture of more colours is a photograph."""
@@ -68,10 +76,16 @@ def read_labels(
             f"label_attribute names a column of polygons or points; {source} is a label map: leave "
             "it out"
         )
+    source, several = _of_size(source, image)
     try:
         raster = open_raster(source, ndim=2)
     except (FileFormatError, SceneError) as error:
-        return _of_pictures(source, image, error, axes)
+        if several:
+            raise
+        found = _flat(source, image)
+        if found is None:
+            return _of_pictures(source, image, error, axes)
+        raster = found
     place, target = raster.georeference, image.georeference
     part = slice(0, raster.height), slice(0, raster.width)
     # one of the image's size takes no more memory than the image
@@ -79,14 +93,66 @@ def read_labels(
         part = _covering(raster, place, image, target)
     values, valid = raster.read(*part)
     labels = as_label_map(np.where(valid, values[:, :, 0], 0))
-    ignored = (labels == IGNORED) & (values.dtype == np.uint8)
-    if ignored.any() and (labels[~ignored] > 0).any():
-        warnings.warn(f"labels: {IGNORED} is taken for unlabelled, not for a class", stacklevel=4)
-        labels[ignored] = 0
+    _heed_unlabelled(labels, valid, raster)
     labels = _onto(labels, part, raster, image)
     check_same_size(image.shape, labels, "labels", axes)
     names = {value: name for value, name in (raster.class_names or {}).items() if value > 0}
     return Labels(labels, names, raster.palette or {})
+
+
+def _of_size(source: Any, image: Raster) -> tuple[Any, bool]:
+    """The only array of an image's size in a file of several; and whether it is not clear which."""
+    if not isinstance(source, str | Path):
+        return source, False
+    path, key = parse_location(source)
+    if key is not None or not path.is_file() or file_format(path) not in ("mat", "npz", "hdf5"):
+        return source, False
+    flat = {name: shape for name, shape in list_arrays(path).items() if len(shape) == 2}
+    fitting = [name for name, shape in flat.items() if shape == image.shape[:2]]
+    if len(flat) > 1 and len(fitting) == 1:
+        return f"{path}:{fitting[0]}", False
+    return source, len(flat) > 1
+
+
+def _flat(source: Any, image: Raster) -> Raster | None:
+    """A label map that is stored with a further axis of length 1; None for others."""
+    for axes in (None, "CHW"):
+        with suppress(FileFormatError, SceneError):
+            raster = open_raster(source, axes=axes)
+            if raster.shape == (*image.shape[:2], 1):
+                return raster
+    return None
+
+
+def _heed_unlabelled(labels: NDArray[np.int64], valid: NDArray[np.bool_], raster: Raster) -> None:
+    """Take 255 of 8-bit maps for unlabelled, and tell of pixels of 0 that may be of a class.
+
+    Args:
+        labels: Class values, 0 where there is no data; changed in place.
+        valid: Where there is data.
+        raster: Where they are from.
+    """
+    name = (raster.class_names or {}).get(0, "")
+    zeros = 0 if UNLABELLED.search(name) else int(np.count_nonzero((labels == 0) & valid))
+    small = raster.stored_dtype == np.uint8
+    ignored = (labels == IGNORED) & small
+    ignored &= bool((labels[~ignored] > 0).any())
+    declared = small and raster.nodata == IGNORED and not valid.all()
+    if name and zeros:
+        warnings.warn(
+            f"labels: 0 is taken for unlabelled, so that {zeros} pixels of 0, which the file calls "
+            f"{name!r}, are left out; if that is a class, number the classes from 1",
+            stacklevel=5,
+        )
+    elif ignored.any() or (declared and zeros):
+        told = f"labels: {IGNORED} is taken for unlabelled, not for a class"
+        if zeros:
+            told += (
+                f", and so is 0, which {zeros} pixels hold; if 0 is a class, number the classes "
+                f"from 1: np.where(labels == {IGNORED}, 0, labels + 1)"
+            )
+        warnings.warn(told, stacklevel=5)
+    labels[ignored] = 0
 
 
 def has_coordinates(source: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,13 @@ from hsi_diffusion.scenes.nodata import warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location, read_array
 from hsi_diffusion.scenes.resampling import resample_bands
-from hsi_diffusion.scenes.scene import Scene, check_same_size
+from hsi_diffusion.scenes.scene import Scene, check_same_size, shorten
 from hsi_diffusion.scenes.search import SceneFiles, joined
-from hsi_diffusion.scenes.vector import Labels
-from hsi_diffusion.scenes.wavelengths import read_wavelengths
+from hsi_diffusion.scenes.vector import Labels, is_vector, read_vector
 from hsi_diffusion.scenes.windows import draw_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -126,17 +126,18 @@ def load_custom_scene(
             files, whose images are joined, see :func:`~hsi_diffusion.scenes.join_scenes`.
         labels: A label map, whatever holds one (:func:`~hsi_diffusion.scenes.read_labels`), or
             polygons and points; 0 and nodata are unlabelled. None: a scene without labels, or with
-            those of a torchgeo sample. For several images a list of as many, or one for all that
-            has coordinates: polygons, points or a raster.
+            those of a torchgeo sample. For several images a list of as many, with None for an image
+            without labels, or one for all that has coordinates: polygons, points or a raster.
         name: Short name.
         train_labels: A fixed split: the training pixels, whatever holds labels. Without ``labels``
             it holds their classes.
         test_labels: Likewise the test pixels.
-        label_attribute: For polygons and points: the column that holds the class.
+        label_attribute: For polygons and points: the column that holds the class; label maps beside
+            them have none, and masks beside ``labels`` need none.
         nodata: The value that means "no data here" in the image, if its file doesn't say it.
         axes: Order of the image's axes, such as "CHW"; None: HWC.
-        class_names: One name per class that occurs, or one per value from 1 to the highest; None:
-            those of the label file.
+        class_names: One name per class that occurs in the labels of all images together, or one
+            per value from 1 to the highest; None: those of the label file.
         wavelengths: Band centres in nm or micrometres, or a text file of them; None: those of the
             image file.
         rgb_bands: Bands (from 0) to show as red, green and blue; chosen sensibly by default.
@@ -156,22 +157,24 @@ def load_custom_scene(
         FileFormatError: A file can't be read, or it is not clear which array is meant.
         MissingDependencyError: A format needs another package.
     """
+    facts: dict[str, Any] = {"nodata": nodata, "axes": axes, "rgb_bands": rgb_bands}
     if isinstance(cube, list | tuple) and all(isinstance(one, str | Path) for one in cube):
         if train_labels is not None or test_labels is not None:
             raise SceneError(
                 "train_labels and test_labels belong to one image; for several, give labels, and "
                 "a split such as images"
             )
-        facts = {
-            "label_attribute": label_attribute,
-            "nodata": nodata,
-            "axes": axes,
-            "class_names": class_names,
-            "rgb_bands": rgb_bands,
-            "sample": None if sample is None else max(1, sample // max(1, len(cube))),
-        }
-        return _load_several(cube, labels, wavelengths, facts, resample=resample)
-    raster = open_raster(cube, nodata=nodata, axes=axes)
+        facts["sample"] = None if sample is None else max(1, sample // max(1, len(cube)))
+        return _load_several(
+            cube,
+            labels,
+            facts,
+            attribute=label_attribute,
+            class_names=class_names,
+            wavelengths=wavelengths,
+            resample=resample,
+        )
+    raster = open_raster(cube, nodata=nodata, axes=axes, wavelengths=wavelengths)
     if labels is None and isinstance(cube, Mapping) and "mask" in cube:
         labels = cube
     if (train_labels is None) != (test_labels is None):
@@ -179,66 +182,133 @@ def load_custom_scene(
             "train_labels and test_labels (--train_mask, --test_mask) go together: give both or "
             "neither"
         )
-    found = Labels(np.zeros(raster.shape[:2], dtype=np.int64), {}, {})
-    fixed: list[NDArray[np.int64]] = []
-    if train_labels is not None:
-        attribute = label_attribute if labels is None else None
-        parts = [read_labels(part, raster, attribute, axes) for part in (train_labels, test_labels)]
-        fixed = [part.values for part in parts]
-        if shared := int(np.count_nonzero((fixed[0] > 0) & (fixed[1] > 0))):
-            raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
-        found = _both(*parts)
+    masks = () if train_labels is None else (train_labels, test_labels)
+    found, fixed = _labels_of(
+        raster, labels, masks, attribute=label_attribute, class_names=class_names, axes=axes
+    )
+    if class_names:
+        found = found._replace(names=_names_of(found.names, class_names))
+    return _scene_of(raster, found, fixed, name=name, sample=sample, **facts)
+
+
+def _labels_of(
+    image: Raster,
+    labels: Any,
+    masks: Sequence[Any] = (),
+    *,
+    attribute: str | None,
+    class_names: Sequence[str] | None,
+    axes: str | None,
+) -> tuple[Labels, list[NDArray[np.int64]]]:
+    """Labels and the masks of a fixed split, on the pixels of an image.
+
+    Returns:
+        The labels with a name for each class, "" where the file has none; and a map of the pixels
+        of each mask.
+    """
+    sources = [*masks, *([] if labels is None else [labels])]
+    parts = [
+        # beside labels the classes of masks say nothing
+        read_vector(mask, image, classes=False)
+        if labels is not None and is_vector(mask)
+        else read_labels(mask, image, _attribute_for(mask, sources, attribute), axes)
+        for mask in masks
+    ]
+    fixed = [part.values for part in parts]
+    if parts and (shared := int(np.count_nonzero((fixed[0] > 0) & (fixed[1] > 0)))):
+        raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
     if labels is not None:
-        found = read_labels(labels, raster, label_attribute, axes)
-    if found.polygons is not None or label_attribute is not None:
+        found = read_labels(labels, image, _attribute_for(labels, sources, attribute), axes)
+    elif parts:
+        found = _both(*parts)
+    else:
+        found = Labels(np.zeros(image.shape[:2], dtype=np.int64), {}, {})
+    names = {
+        value: found.names.get(value, "")
+        for value in np.unique(found.values[found.values > 0]).tolist()
+    }
+    if any(map(is_vector, masks if labels is None else [labels])):
         check_class_names(class_names, found.names)
+        names |= found.names
+    return found._replace(names=names), fixed
+
+
+def _attribute_for(source: Any, sources: Sequence[Any], attribute: str | None) -> str | None:
+    """The class column for one of several label files: none for rasters beside polygons."""
+    return attribute if is_vector(source) or not any(map(is_vector, sources)) else None
+
+
+def _scene_of(
+    image: Raster,
+    found: Labels,
+    fixed: Sequence[NDArray[np.int64]],
+    *,
+    name: str,
+    nodata: float | None,
+    axes: str | None,
+    rgb_bands: tuple[int, int, int] | None,
+    sample: int | None,
+) -> Scene:
+    """Read an image, and put it together with its labels."""
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
-    values, valid, maps, fields = _read(raster, maps, sample)
+    values, valid, maps, fields = _read(image, maps, sample)
     if nodata is None:
         warn_of_nodata(values, valid)
-    label_map, polygons = maps[0], None if found.polygons is None else maps[1]
-    masks = [(one > 0) & (label_map > 0) for one in maps[-2:]] if fixed else [None, None]
-    if lost := sum(np.count_nonzero(one) for one in maps[-2:] if fixed) - sum(
-        np.count_nonzero(one) for one in masks if one is not None
-    ):
-        warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=2)
-    class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
-    waves = raster.wavelengths if wavelengths is None else read_wavelengths(wavelengths)
-    if axes is None and waves is None and raster.height < MANY_BANDS < raster.bands:
+    if axes is None and image.wavelengths is None and image.height < MANY_BANDS < image.bands:
         warnings.warn(
-            f"the image has {raster.height} rows and {raster.bands} bands, more than any imaging "
+            f"the image has {image.height} rows and {image.bands} bands, more than any imaging "
             "spectrometer; if its bands come first, give axes='CHW' (--axes CHW)",
-            stacklevel=2,
+            stacklevel=3,
         )
-    own_names = [found.names.get(value, f"Class {value}") for value in class_ids]
-    palette = default_palette(len(class_ids))
-    info = SceneInfo(
-        name=name,
-        title=name,
-        height=values.shape[0],
-        width=values.shape[1],
-        bands=raster.bands,
-        wavelengths=waves,
-        fwhm=raster.fwhm,
-        class_names=_names_of(class_ids, class_names) if class_names else tuple(own_names),
-        class_ids=class_ids,
-        palette=tuple(
-            found.palette.get(value, usual) for value, usual in zip(class_ids, palette, strict=True)
-        ),
-        rgb_bands=default_rgb_bands(raster.bands, waves) if rgb_bands is None else rgb_bands,
-        sensor=raster.sensor,
-        default_split="fixed" if fixed else "0.1",
+    label_map = maps[0]
+    given = [one > 0 for one in maps[len(maps) - len(fixed) :]]
+    train, test = [one & (label_map > 0) for one in given] or (None, None)
+    if lost := sum(int(np.count_nonzero(one & (label_map == 0))) for one in given):
+        warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=3)
+    class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
+    split = "fixed" if fixed else "0.1"
+    info = _facts_of(
+        image, found, class_ids, values.shape[:2], name=name, rgb_bands=rgb_bands, split=split
     )
     return Scene(
         values,
         close_gaps(label_map, class_ids),
         info,
-        fixed_train=masks[0],
-        fixed_test=masks[1],
+        fixed_train=train,
+        fixed_test=test,
         valid=None if valid.all() else valid,
-        georeference=raster.georeference if sample is None else None,
-        polygons=polygons,
+        georeference=image.georeference if sample is None else None,
+        polygons=None if found.polygons is None else maps[1],
         fields=fields,
+    )
+
+
+def _facts_of(
+    image: Raster,
+    found: Labels,
+    class_ids: tuple[int, ...],
+    size: tuple[int, ...],
+    *,
+    name: str,
+    rgb_bands: tuple[int, int, int] | None,
+    split: str,
+) -> SceneInfo:
+    """Facts of a scene of an image's bands and the classes that occur."""
+    palette = zip(class_ids, default_palette(len(class_ids)), strict=True)
+    return SceneInfo(
+        name=name,
+        title=name,
+        height=size[0],
+        width=size[1],
+        bands=image.bands,
+        wavelengths=image.wavelengths,
+        fwhm=image.fwhm,
+        class_names=tuple(found.names[value] or f"Class {value}" for value in class_ids),
+        class_ids=class_ids,
+        palette=tuple(found.palette.get(value, usual) for value, usual in palette),
+        rgb_bands=rgb_bands or default_rgb_bands(image.bands, image.wavelengths),
+        sensor=image.sensor,
+        default_split=split,
     )
 
 
@@ -273,11 +343,27 @@ def _both(train: Labels, test: Labels) -> Labels:
             known, where = np.unique(part.values, return_inverse=True)
             renamed = [numbers[part.names[v]] if v in part.names else v for v in known.tolist()]
             part.values[:] = np.array(renamed)[where].reshape(part.values.shape)
+    if bool(train.names) != bool(test.names):
+        bare, part = ("test", test) if train.names else ("train", train)
+        taken = [f"{value} = {names[value]}" for value in sorted(names) if value in part.values]
+        warnings.warn(
+            f"numbers of {bare}_labels (--{bare}_mask), which names no classes, are taken as "
+            f"{', '.join(taken) or 'further classes'}, the numbers that the other labels' classes "
+            "have; if that is wrong, give labels that name their classes alike",
+            stacklevel=4,
+        )
     return Labels(train.values + test.values, names, test.palette | train.palette)
 
 
 def _load_several(
-    cubes: Sequence[Source], labels: Any, wavelengths: Any, facts: dict[str, Any], *, resample: bool
+    cubes: Sequence[Source],
+    labels: Any,
+    facts: dict[str, Any],
+    *,
+    attribute: str | None,
+    class_names: Sequence[str] | None,
+    wavelengths: Any,
+    resample: bool,
 ) -> Scene:
     labels = list(labels) if isinstance(labels, list | tuple) else [labels]
     shared = len(labels) == 1 < len(cubes) and labels[0] is not None
@@ -293,8 +379,15 @@ def _load_several(
     files = [Path(one).resolve() if isinstance(one, str | Path) else None for one in labels]
     sources = [place if one is None else files.index(one) for place, one in enumerate(files)]
     scenes: list[Scene] = []
+    names: list[dict[int, str]] = []
     for cube, own in zip(cubes, labels, strict=True):
-        raster = open_raster(cube, nodata=facts["nodata"], axes=facts["axes"])
+        further = bool(scenes) and resample
+        raster = open_raster(
+            cube,
+            nodata=facts["nodata"],
+            axes=facts["axes"],
+            wavelengths=None if further else wavelengths,
+        )
         if not located or (shared and raster.georeference is None):
             given = own if isinstance(own, str | Path) else "the label map"
             raise SceneError(
@@ -302,19 +395,56 @@ def _load_several(
                 f"images that have them too, got {given} alone, and "
                 f"{cube if located else 'it'} has none; give labels (--labels) once per image"
             )
-        if scenes and resample:
-            wanted = scenes[0].info.wavelengths
-            if wanted is None:
-                raise SceneError(
-                    f"{cubes[0]} has no wavelengths to which others could be resampled; give them "
-                    "(--wavelengths)"
-                )
-            _refuse_empty_bands(raster)  # resampled, they can't be told any more
-            raster = resample_bands(raster, wanted, scenes[0].info.fwhm)
+        if further:
+            raster = _resampled(raster, scenes[0], cubes[0])
+        column = _attribute_for(own, labels, attribute)
+        found, _ = _labels_of(
+            raster, own, attribute=column, class_names=class_names, axes=facts["axes"]
+        )
+        names.append(found.names)
+        if class_names:  # which are given to the classes of all images at once
+            found = found._replace(names=dict.fromkeys(found.names, ""))
         name = parse_location(cube)[0].stem
-        scenes.append(load_custom_scene(raster, own, name=name, wavelengths=wavelengths, **facts))
-
+        scenes.append(_scene_of(raster, found, (), name=name, **facts))
+    if class_names:
+        known = _names_of({value for one in names for value in one}, class_names)
+        for place, one in enumerate(scenes):
+            own_names = tuple(known[value] for value in one.info.class_ids)
+            scenes[place] = replace(one, info=replace(one.info, class_names=own_names))
+    else:
+        _warn_of_mixed_names([one.name for one in scenes], names)
     return join_and_drop(scenes, sources=sources)
+
+
+def _resampled(image: Raster, first: Scene, source: Source) -> Raster:
+    """A further image with the bands of the first."""
+    if first.info.wavelengths is None:
+        raise SceneError(
+            f"{source} has no wavelengths to which others could be resampled; give them "
+            "(--wavelengths)"
+        )
+    if image.wavelengths is None:
+        raise SceneError(
+            f"{image.path} has no wavelengths, so its bands can't be resampled; wavelengths "
+            "(--wavelengths) are those of the first image, and a further one needs its own in its "
+            "file, such as an ENVI header"
+        )
+    _refuse_empty_bands(image)  # resampled, they can't be told any more
+    return resample_bands(image, first.info.wavelengths, first.info.fwhm)
+
+
+def _warn_of_mixed_names(images: Sequence[str], names: Sequence[dict[int, str]]) -> None:
+    """Warn where some images have class names and others numbers, which are joined as others."""
+    labelled = [(image, own) for image, own in zip(images, names, strict=True) if own]
+    named = [image for image, own in labelled if any(own.values())]
+    bare = [image for image, own in labelled if not any(own.values())]
+    if named and bare:
+        warnings.warn(
+            f"labels of {shorten(bare)} name no classes, and those of {shorten(named)} do, so that "
+            "they are joined as different classes; give class_names (--class_names) for all, or "
+            "labels that name their classes alike",
+            stacklevel=4,
+        )
 
 
 def read_mask(source: Source, shape: tuple[int, int]) -> NDArray[np.bool_] | NDArray[np.int64]:
@@ -360,11 +490,15 @@ def _read_labels(info: SceneInfo, locations: Sequence[Location]) -> list[NDArray
     return [labels, train > 0, test > 0]
 
 
-def _names_of(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+def _names_of(classes: Iterable[int], names: Sequence[str]) -> dict[int, str]:
+    """The user's names of class values: one for each, or one per value from 1 to the highest."""
+    class_ids = sorted(classes)
+    if isinstance(names, str):
+        raise SceneError(f"class_names must be a list such as ['soil', 'maize'], got {names!r}")
     if len(names) == len(class_ids):
-        return tuple(names)
+        return dict(zip(class_ids, names, strict=True))
     if class_ids and len(names) == class_ids[-1]:
-        return tuple(names[class_id - 1] for class_id in class_ids)
+        return {class_id: names[class_id - 1] for class_id in class_ids}
     raise SceneError(
         f"class_names must have {len(class_ids)} entries, one per class that occurs "
         f"({', '.join(map(str, class_ids)) or 'none'}), or one per value from 1 to the highest, "

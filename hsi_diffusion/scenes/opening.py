@@ -29,8 +29,12 @@ from hsi_diffusion.scenes.readers import (
     read_array,
     reading,
 )
+from hsi_diffusion.scenes.roi import read_roi_classes
+from hsi_diffusion.scenes.wavelengths import read_wavelengths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -39,7 +43,12 @@ Source = str | Path
 
 
 def open_raster(
-    source: Any, *, nodata: float | None = None, axes: str | None = None, ndim: int = 3
+    source: Any,
+    *,
+    nodata: float | None = None,
+    axes: str | None = None,
+    ndim: int = 3,
+    wavelengths: Sequence[float] | str | Path | None = None,
 ) -> Raster:
     """Open an image for windows; nothing but its header is read where the format allows it.
 
@@ -60,11 +69,14 @@ def open_raster(
             rows, W for columns, C for bands; None: HWC. ENVI images, what GDAL reads and products
             say themselves where their bands lie: for these HWC is all that may be given.
         ndim: 2 for a label raster, or 3; of several arrays, those with so many axes are meant.
+        wavelengths: Band centres in nm or micrometres, or a text file of them; None: those of the
+            image file.
 
     Raises:
         FileFormatError: A file is missing, damaged or of an unknown format, or it is not clear
             which array is meant.
-        SceneError: The array is no image, or ``axes`` is no order of its axes.
+        SceneError: The array is no image, ``axes`` is no order of its axes, or there is not one
+            wavelength per band.
         MissingDependencyError: The format needs another package.
     """
     if axes is not None and sorted(axes) != sorted("CHW"):
@@ -78,6 +90,13 @@ def open_raster(
         raster = _open_file(source, axes, ndim)
     else:
         raster = raster_of(source, axes, ndim)
+    if wavelengths is not None:
+        given = read_wavelengths(wavelengths)
+        if given is not None and len(given) != raster.bands:
+            raise SceneError(
+                f"wavelengths must have {raster.bands} entries (one per band), got {len(given)}"
+            )
+        raster = replace(raster, wavelengths=given)
     return raster if nodata is None else raster.with_nodata(nodata)
 
 
@@ -104,7 +123,8 @@ def _open_file(source: Source, axes: str | None, ndim: int) -> Raster:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             values = read_array(path, key)
-    return replace(raster_of(values, axes, ndim), path=path)
+    facts = read_roi_classes(path) if found == "roi" else {}
+    return replace(raster_of(values, axes, ndim), path=path, **facts)
 
 
 @isolated

@@ -211,6 +211,7 @@ def _choose(path: Path, arrays: dict[str, Shape], key: str | None, ndim: int | N
     wanted = "array of real numbers" if ndim is None else f"{ndim}-D array of real numbers"
     there = describe_arrays(path, arrays) or "none"
     if key is not None:
+        key = key if key in arrays else key.lstrip("/")  # as HDF5 names its arrays
         if key not in arrays:
             hint = f"; leave out the key {key!r}" if list(arrays) == [UNNAMED] else ""
             raise FileFormatError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 ROI_MAGIC: Final = b"; ENVI Output of ROIs"
 
 _SIZE: Final = re.compile(r"^;\s*File Dimension:\s*(\d+)\s*x\s*(\d+)", re.MULTILINE)
-_NAME: Final = re.compile(r"^;\s*ROI name:", re.MULTILINE)
+_NAME: Final = re.compile(r"^;\s*ROI name:[ \t]*(.*)", re.MULTILINE)
+_COLOUR: Final = re.compile(
+    r"^;\s*ROI rgb value:\s*\{\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\}", re.MULTILINE
+)
 _POINTS: Final = re.compile(r"^;\s*ROI npts:\s*(\d+)", re.MULTILINE)
 
 
@@ -41,9 +44,7 @@ def read_roi(path: str | Path) -> NDArray[np.int64]:
     """
     path = Path(path)
     check_is_file(path)
-    # editors on Windows put a byte order mark in front
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    header = "\n".join(takewhile(lambda line: line.startswith(";"), lines))
+    lines, header = _text(path)
     size, names = _SIZE.search(header), _NAME.findall(header)
     counts = [int(count) for count in _POINTS.findall(header)]
     if not header.encode().startswith(ROI_MAGIC) or size is None or len(names) != len(counts):
@@ -78,6 +79,31 @@ def read_roi(path: str | Path) -> NDArray[np.int64]:
             f"the first at column {x}, row {y}"
         )
     return labels
+
+
+def read_roi_classes(path: str | Path) -> dict[str, Any]:
+    """Names and colours of the regions of an ENVI "Output of ROIs" text.
+
+    Returns:
+        ``class_names`` and ``palette`` of :class:`~hsi_diffusion.scenes.Raster` for the values of
+        :func:`read_roi`; without names that two regions share, and colours that one lacks.
+    """
+    _, header = _text(Path(path))
+    names = [name.strip() for name in _NAME.findall(header)]
+    colours = [(int(red), int(green), int(blue)) for red, green, blue in _COLOUR.findall(header)]
+    found: dict[str, Any] = {}
+    if all(names) and len(set(names)) == len(names):
+        found["class_names"] = dict(enumerate(names, 1))
+    if len(colours) == len(names) and max(map(max, colours), default=0) < 256:
+        found["palette"] = dict(enumerate(colours, 1))
+    return found
+
+
+def _text(path: Path) -> tuple[list[str], str]:
+    """All lines of a file, and the header at their beginning."""
+    # editors on Windows put a byte order mark in front
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return lines, "\n".join(takewhile(lambda line: line.startswith(";"), lines))
 
 
 def check_is_file(path: Path) -> None:

@@ -18,7 +18,7 @@ from hsi_diffusion.scenes.labels import warn_of_case
 from hsi_diffusion.scenes.scene import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,12 +62,15 @@ def is_vector(source: Any) -> bool:
     return isinstance(source, str | Path) and Path(source).suffix.lower() in (*VECTOR, ".csv")
 
 
-def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -> Labels:
+def read_vector(
+    path: str | Path, image: Raster, attribute: str | None = None, *, classes: bool = True
+) -> Labels:
     """Draw polygons and points into the pixels of an image.
 
     A pixel belongs to the polygon that holds its centre, and to the point that lies in it. Pixels
     that two classes claim are left unlabelled, with a warning, and shapes without a class are left
-    out, with another. Names are taken without blanks at their ends.
+    out, with another; so are those of class 0, which is unlabelled in label maps too. Names are
+    taken without blanks at their ends.
 
     Args:
         path: GeoPackage, GeoJSON, shapefile or the like, in any coordinate system; or CSV with a
@@ -76,6 +79,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
         image: The image; it needs coordinates unless the labels are pixels.
         attribute: The column that holds the class, numbers from 1 or names; needed where it is not
             clear.
+        classes: False for a mask: every shape is 1, and no column is looked at.
 
     Raises:
         SceneError: Image and labels have no coordinates in common, or the column is not clear or
@@ -85,7 +89,7 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        return _read_csv(path, image, attribute)
+        return _read_csv(path, image, attribute, classes=classes)
     reference = _reference(image, path)
     try:
         import geopandas  # noqa: PLC0415  (an extra)
@@ -106,11 +110,10 @@ def read_vector(path: str | Path, image: Raster, attribute: str | None = None) -
             stacklevel=3,
         )
     table = table[~(table.geometry.is_empty | table.geometry.isna())]
-    column = _column(path, [name for name in table.columns if name != "geometry"], attribute)
-    table = table.iloc[_with_class(path, column, table[column].tolist())]
-    classes, names = _classes(path, column, table[column].tolist())
-    names = names or _names_beside(classes, table.drop(columns=column))
-    values, polygons = _draw(path, image, reference, list(table.geometry), classes)
+    cells = {name: table[name].tolist() for name in table.columns if name != "geometry"}
+    places, numbers, names = _classes(path, cells if classes else len(table), attribute)
+    table = table.iloc[places]
+    values, polygons = _draw(path, image, reference, list(table.geometry), numbers)
     areal = bool((table.geometry.area > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
 
@@ -178,7 +181,7 @@ def _draw(
     return lookup[last], last
 
 
-def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
+def _read_csv(path: Path, image: Raster, attribute: str | None, *, classes: bool) -> Labels:
     text = _text(path)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -197,10 +200,9 @@ def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
             f"{path} must have a header line with row and column, x and y, or lon and lat, got "
             f"{', '.join(map(str, given)) or 'no rows'}"
         )
-    rest = [name for key, name in lower.items() if key not in pair]
-    column = _column(path, rest, attribute)
-    rows = [rows[place] for place in _with_class(path, column, [row[column] for row in rows])]
-    classes, names = _classes(path, column, [row[column] for row in rows])
+    rest = {name: [row[name] for row in rows] for key, name in lower.items() if key not in pair}
+    places, numbers, names = _classes(path, rest if classes else len(rows), attribute)
+    rows = [rows[place] for place in places]
     try:
         first, second = (np.array([float(row[lower[key]]) for row in rows]) for key in pair)
     except (TypeError, ValueError) as error:
@@ -224,8 +226,8 @@ def _read_csv(path: Path, image: Raster, attribute: str | None) -> Labels:
             stacklevel=4,
         )
     values = np.zeros((image.height, image.width), dtype=np.int64)
-    values[row[~outside], place[~outside]] = classes[~outside]
-    clash = values[row[~outside], place[~outside]] != classes[~outside]
+    values[row[~outside], place[~outside]] = numbers[~outside]
+    clash = values[row[~outside], place[~outside]] != numbers[~outside]
     if clash.any():
         raise SceneError(
             f"{path}: a pixel must have one class, got {int(clash.sum())} points beside one of "
@@ -273,16 +275,39 @@ def _column(path: Path, names: list[str], attribute: str | None) -> str:
     )
 
 
-def _names_beside(classes: NDArray[np.int64], table: Any) -> dict[int, str]:
+def _classes(
+    path: Path, table: Mapping[str, list[Any]] | int, attribute: str | None
+) -> tuple[list[int], NDArray[np.int64], dict[int, str]]:
+    """Places of the shapes and points that have a class, their classes, and names of these.
+
+    Args:
+        path: The file.
+        table: Columns of the file; or how many shapes it has, all of which are 1.
+        attribute: The column that holds the class, if it is known.
+    """
+    if isinstance(table, int):
+        return list(range(table)), np.ones(table, dtype=np.int64), {}
+    column = _column(path, list(table), attribute)
+    kept = _with_class(path, column, table[column])
+    numbers, names = _numbered(path, column, [table[column][place] for place in kept])
+    kept = [place for place, number in zip(kept, numbers, strict=True) if number]
+    numbers = numbers[numbers > 0]
+    rest = {
+        name: [cells[place] for place in kept] for name, cells in table.items() if name != column
+    }
+    return kept, numbers, names or _names_beside(numbers, rest)
+
+
+def _names_beside(numbers: NDArray[np.int64], table: Mapping[str, list[Any]]) -> dict[int, str]:
     """Names of numbered classes from a usual column of texts that has one for each."""
-    for column in (name for name in table.columns if str(name).lower() in (*_USUAL, "name")):
+    for column in (name for name in table if str(name).lower() in (*_USUAL, "name")):
         pairs = {
             (number, name.strip())
-            for number, name in zip(classes.tolist(), table[column].tolist(), strict=True)
+            for number, name in zip(numbers.tolist(), table[column], strict=True)
             if isinstance(name, str) and name.strip()
         }
         names = dict(pairs)
-        if len(pairs) == len(set(names.values())) == len(set(classes.tolist())):
+        if len(pairs) == len(set(names.values())) == len(set(numbers.tolist())):
             return names
     return {}
 
@@ -304,13 +329,15 @@ def _with_class(path: Path, column: str, found: list[Any]) -> list[int]:
         warnings.warn(
             f"{path}: {len(found) - len(kept)} of {len(found)} shapes or points have no class in "
             f"column {column!r} and are left out",
-            stacklevel=4,
+            stacklevel=5,
         )
     return kept
 
 
-def _classes(path: Path, column: str, found: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Class values from 1, and their names where they are texts."""
+def _numbered(
+    path: Path, column: str, found: list[Any]
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Class values, 0 for unlabelled, and their names where they are texts."""
     try:
         numbers = np.array([float(value) for value in found])
     except ValueError:
@@ -319,10 +346,10 @@ def _classes(path: Path, column: str, found: list[Any]) -> tuple[NDArray[np.int6
         warn_of_case(names, f"column {column!r} of {path}")
         lookup = {name: value for value, name in enumerate(names, 1)}
         return np.array([lookup[text] for text in texts]), dict(enumerate(names, 1))
-    wrong = numbers[(numbers != np.floor(numbers)) | (numbers < 1)]
-    if len(wrong):
+    wrong = numbers[(numbers != np.floor(numbers)) | (numbers < 0)]
+    if len(wrong) or not numbers.any():
         raise SceneError(
-            f"{path}: column {column!r} must hold names, or whole numbers from 1, got "
-            f"{shorten(np.unique(wrong).tolist())}"
+            f"{path}: column {column!r} must hold names, or whole numbers from 1 (0 is "
+            f"unlabelled), got {shorten(np.unique(wrong if len(wrong) else numbers).tolist())}"
         )
     return numbers.astype(np.int64), {}

@@ -21,6 +21,8 @@ MICROMETRES_BELOW: Final = 100.0
 TOLERANCE: Final = 1.0
 """Nanometres by which the band centres of two images of one sensor may differ."""
 
+_NANOMETRES: Final = ("nano", "nm")
+_MICROMETRES: Final = ("micro", "um", "µm", "μm")
 _WAVELENGTH: Final = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|µm|μm|micromet\w+)\b", re.IGNORECASE
 )
@@ -46,16 +48,19 @@ def in_nanometres(
     if not len(found) or not np.isfinite(found).all() or found.max() <= 0:
         return None
     unit = units.strip().lower()
-    if unit.startswith(("micro", "um", "µm", "μm")):
-        factor = 1000.0
-    elif unit.startswith(("nano", "nm")):
-        factor = 1.0
+    if is_length(unit):
+        factor = 1.0 if unit.startswith(_NANOMETRES) else 1000.0
     elif unit and not unit.startswith(("unknown", "wavelength")):
         return None  # indices, wave numbers, GHz
     else:
         factor = 1000.0 if judged.max() < MICROMETRES_BELOW else 1.0
     # 0.45 micrometres are 450 nm, not 449.99999999999994
     return tuple(np.round(found * factor, 6).tolist())
+
+
+def is_length(units: str) -> bool:
+    """Whether a text is a unit of wavelengths that is read."""
+    return units.strip().lower().startswith(_NANOMETRES + _MICROMETRES)
 
 
 def check_wavelengths(
@@ -98,6 +103,8 @@ def from_texts(names: Sequence[str]) -> tuple[float, ...] | None:
 def read_wavelengths(source: Sequence[float] | str | Path) -> tuple[float, ...] | None:
     """Wavelengths in nm, of numbers in nm or micrometres, or of a text file of them.
 
+    A first line of the file that begins with a letter is taken for its heading.
+
     Raises:
         FileFormatError: The file can't be read as numbers.
     """
@@ -105,6 +112,7 @@ def read_wavelengths(source: Sequence[float] | str | Path) -> tuple[float, ...] 
         return in_nanometres(source) or tuple(source)
     try:
         text = Path(source).read_text(encoding="utf-8-sig")
+        text = re.sub(r"^\W*[^\W\d][^\n]*\n", "", text)
         return in_nanometres([float(word) for word in re.split(r"[\s,;]+", text.strip())])
     except (OSError, ValueError) as error:
         raise FileFormatError(

@@ -17,7 +17,7 @@ import tifffile
 
 from hsi_diffusion.errors import ConfigurationError, MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
-from hsi_diffusion.scenes.envi import TYPES
+from hsi_diffusion.scenes.envi import SOUTH_UP, TYPES
 from hsi_diffusion.scenes.gdal import require_rasterio
 
 if TYPE_CHECKING:
@@ -237,6 +237,28 @@ def _listed(values: Iterable[object]) -> str:
     return f"{{{', '.join(texts)}}}"
 
 
+def check_place(path: Path, place: Georeference | None) -> None:
+    """Raise a ConfigurationError unless a file can hold the coordinates of an image."""
+    if place is not None and path.suffix.lower() == ".hdr":
+        _rotation(place)
+
+
+def _rotation(place: Georeference) -> float:
+    """The angle in degrees by which a header says that an image is turned."""
+    a, b, _, d, e, _ = place.transform
+    sizes = math.hypot(a, b), math.hypot(d, e)
+    south_up = a > 0 and e > 0 and b == d == 0
+    rotation = SOUTH_UP if south_up else math.degrees(math.atan2(b, a))
+    turned = math.isclose(a * d + b * e, 0, abs_tol=1e-9 * sizes[0] * sizes[1])
+    if not south_up and (not turned or a * e - b * d > 0 or abs(rotation) == SOUTH_UP):
+        raise ConfigurationError(
+            "an ENVI header can't hold the coordinates of an image that is sheared, mirrored from "
+            "left to right, turned by 180 degrees, or turned with pixels that are not square; "
+            "write .tif"
+        )
+    return rotation
+
+
 def _map_info(place: Georeference) -> dict[str, str]:
     """The entries of a header that say where the pixels lie.
 
@@ -244,12 +266,7 @@ def _map_info(place: Georeference) -> dict[str, str]:
     know them too.
     """
     a, b, c, d, e, f = place.transform
-    rotation = math.degrees(math.atan2(d, a))
-    sizes = math.hypot(a, d), math.hypot(b, e)
-    if not math.isclose(a * b + d * e, 0, abs_tol=1e-9 * sizes[0] * sizes[1]) or a * e - b * d > 0:
-        raise ConfigurationError(
-            "an ENVI header can't hold the coordinates of a sheared or mirrored image; write .tif"
-        )
+    sizes, rotation = (math.hypot(a, b), math.hypot(d, e)), _rotation(place)
     crs = place.crs or ""
     zone = UTM.search(crs)
     world = crs == "EPSG:4326"

@@ -496,6 +496,11 @@ def test_an_own_image_needs_no_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert benchmark([*given, "--splits", "10"]) == 0
     (changed,) = figures(tmp_path / "out")[1:]
     assert changed[3] != run[3]
+    np.save(tmp_path / "other.npy", simulate_scene(24, 24, 20, 3, image=1).cube)
+    more = ["--cube", str(tmp_path / "other.npy"), "--labels", files[1], "--splits", "images"]
+    assert benchmark([*given, *more]) == 0
+    (both,) = figures(tmp_path / "out")[1:]
+    assert both[1] == "custom, images"
     for wrong in ([*given, "--scenes", "salinas"], ["few_shot", *own], given[:4] + own[2:]):
         capsys.readouterr()
         assert benchmark(wrong) == 2

@@ -176,10 +176,14 @@ def test_a_constant_channel_says_nothing() -> None:
 def test_wrong_use_is_told() -> None:
     with pytest.raises(ConfigurationError, match="sharpness must be above 0"):
         SupportVectorMachine(sharpness=0.0)
-    impossible: tuple[Any, ...] = ([], [0.0], [-1, 2], "4", 4, ["1e2"], [True], [float("inf")])
-    for values in impossible:
-        for name in ("sigmas", "costs"):
+    none: tuple[Any, ...] = ([], "4", 4)
+    wrong: tuple[Any, ...] = ([0.0], [-1, 2], ["1e2"], [True], [float("inf")])
+    for name in ("sigmas", "costs"):
+        for values in none:
             with pytest.raises(ConfigurationError, match=f"{name} must be a list of at least one"):
+                SupportVectorMachine(**{name: values})
+        for values in wrong:
+            with pytest.raises(ConfigurationError, match=f"{name} must be .*above 0 and finite"):
                 SupportVectorMachine(**{name: values})
     arrays: Any = {"sigmas": np.logspace(0, 2, 3, base=2), "costs": [np.float32(5)]}
     given = SupportVectorMachine(**arrays)

@@ -65,10 +65,10 @@ def test_levels_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("shape", "t_shape", "message"),
     [
-        ((2, 4, 5, 5), (2,), r"\(B, 3, H, W\).*its shape is \(2, 4, 5, 5\)"),
-        ((3, 5, 5), (3,), r"\(B, 3, H, W\).*its shape is \(3, 5, 5\)"),
-        ((2, 3, 5, 5), (1,), r"t must have shape \(2,\).*its shape is \(1,\)"),
-        ((2, 3, 5, 5), (), r"t must have shape \(2,\).*its shape is \(\)"),
+        ((2, 4, 5, 5), (2,), r"\(B, 3, H, W\).*got \(2, 4, 5, 5\)"),
+        ((3, 5, 5), (3,), r"\(B, 3, H, W\).*got \(3, 5, 5\)"),
+        ((2, 3, 5, 5), (1,), r"t must have shape \(2,\).*got \(1,\)"),
+        ((2, 3, 5, 5), (), r"t must have shape \(2,\).*got \(\)"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(

@@ -63,7 +63,7 @@ def test_every_name_builds_with_its_defaults(name: str) -> None:
         ),
         ({"class_path": "UNet3D", "init_args": {"depth": 0}}, "depth must be at least 1"),
         ({"class_path": "other.UNet3D"}, "denoiser must be one of UNet3D"),
-        (small(7), "denoiser must be made for num_bands=8, but it has 7"),
+        (small(7), "denoiser must be made for num_bands=8, got one for 7"),
         (print, "denoiser must make a Denoiser, but gave a NoneType"),
         (3, "denoiser must be a Denoiser"),
     ],

@@ -43,7 +43,7 @@ def test_neighbouring_timesteps_stay_apart_in_half_precision() -> None:
 
 @pytest.mark.parametrize("channels", [0, 2, 7])
 def test_sizes_that_cannot_be_embedded_are_named(channels: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"time_channels must be even .* but {channels}"):
+    with pytest.raises(ConfigurationError, match=f"time_channels must be even .* got {channels}"):
         TimeMLP(channels)
 
 

@@ -123,8 +123,8 @@ def bent(state: State) -> object:
         (lambda state: {"fc.weight": torch.zeros(2)}, r"conv0\.weight, .* missing .* fc\.weight"),
         (lambda state: state | {"epoch": 3}, "no tensors: epoch"),
         (lambda state: {}, "dict without entries"),
-        (lambda state: {"model": [1, 2]}, "found list"),
-        (lambda state: torch.zeros(3), "found Tensor"),
+        (lambda state: {"model": [1, 2]}, "got list"),
+        (lambda state: torch.zeros(3), "got Tensor"),
         (lambda state: {f"layer{i}": torch.zeros(1) for i in range(99)}, r"layer9, .* \[\.\.\.\]$"),
     ],
 )

@@ -377,8 +377,8 @@ def test_learns_to_predict_x0_in_a_few_steps(name: str) -> None:
     ("settings", "message"),
     [
         ({"num_bands": 0}, "num_bands must be at least 1, got 0"),
-        ({"time_channels": 5}, "time_channels must be even and at least 4, but 5"),
-        ({"time_channels": 2}, "time_channels must be even and at least 4, but 2"),
+        ({"time_channels": 5}, "time_channels must be even and at least 4, got 5"),
+        ({"time_channels": 2}, "time_channels must be even and at least 4, got 2"),
     ],
 )
 def test_impossible_sizes_are_named(name: str, settings: dict[str, Any], message: str) -> None:

@@ -72,8 +72,8 @@ def test_default_costs_a_million_multiply_adds_per_pixel() -> None:
     ("settings", "message"),
     [
         ({"spatial": False, "spectral": False}, "spatial and spectral must not both be False"),
-        ({"channels": 30}, "channels must be a multiple of heads=4, but 30"),
-        ({"channels": 30, "spatial": False}, "channels must be a multiple of groups=8, but 30"),
+        ({"channels": 30}, "channels must be a multiple of heads=4, got 30"),
+        ({"channels": 30, "spatial": False}, "channels must be a multiple of groups=8, got 30"),
         *[
             ({name: 0}, f"{name} must be at least 1, got 0")
             for name in ("channels", "stages", "window", "heads", "groups", "mlp_ratio")

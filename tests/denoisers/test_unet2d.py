@@ -121,7 +121,7 @@ def test_default_costs_half_a_million_multiply_adds_per_pixel(bands: int, cost: 
             for name in ("channels", "blocks", "mlp_ratio")
         ],
         *[
-            ({"multipliers": wrong}, "multipliers must hold a whole number from 1 for each grid")
+            ({"multipliers": wrong}, "multipliers must be a list of whole numbers from 1")
             for wrong in ([], [1, 0], [1, 1.5], 3, "12")
         ],
     ],

@@ -158,7 +158,7 @@ def test_half_precision_weights_do_not_blur_the_timesteps() -> None:
     [
         ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
         ({"depth": 0}, "depth must be at least 1, got 0"),
-        ({"band_padding": "mirror"}, "repeat, zeros, but 'mirror'"),
+        ({"band_padding": "mirror"}, "repeat, zeros, got 'mirror'"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -> None:

@@ -210,8 +210,8 @@ def test_head_without_a_part_has_no_weights_for_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dim": 0}, "dim must be at least 1, but 0"),
-        ({"clusters": 1}, "clusters must be at least 2, but 1"),
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"clusters": 1}, "clusters must be at least 2, got 1"),
         ({"hidden": 0}, "hidden must be at least 1"),
         ({"cell": -1}, "cell must be at least 0"),
         ({"channels": 0}, "channels must be at least 1"),
@@ -233,7 +233,7 @@ def test_impossible_arguments_are_named() -> None:
         instance_contrast(z, z, 0.0)
     with pytest.raises(ConfigurationError, match="entropy_weight must be at least 0"):
         cluster_contrast(z, z, entropy_weight=-1.0)
-    with pytest.raises(ConfigurationError, match="cell must be at least 0, but -1"):
+    with pytest.raises(ConfigurationError, match="cell must be at least 0, got -1"):
         pool_cells(torch.ones(1, 1, 2, 2), -1)
-    with pytest.raises(ConfigurationError, match=r"\(B, C, h, w\), but their shape is \(3, 2\)"):
+    with pytest.raises(ConfigurationError, match=r"\(B, C, h, w\), got \(3, 2\)"):
         pool_cells(z, 1)

@@ -251,19 +251,19 @@ def test_impossible_requests_are_named() -> None:
     def model(x_t: Tensor, t: Tensor) -> Tensor:
         return x_t
 
-    with pytest.raises(ConfigurationError, match="previous must be from -1 to t - 1 = 4, but 5"):
+    with pytest.raises(ConfigurationError, match="previous must be from -1 to t - 1 = 4, got 5"):
         ddim_step(schedule, x, x, 5, 5)
-    with pytest.raises(ConfigurationError, match="eta must be from 0 to 1, but 2"):
+    with pytest.raises(ConfigurationError, match="eta must be from 0 to 1, got 2"):
         ddim_step(schedule, x, x, 5, 4, eta=2.0)
     with pytest.raises(ConfigurationError, match="t must be from 0 to 9"):
         ddim_step(schedule, x, x, 10, 4)
     with pytest.raises(ConfigurationError, match="t must be from 0 to 9"):
         reconstruct(model, schedule, x, 10)
-    with pytest.raises(ConfigurationError, match=r"steps must be from 1 to 10, .* but 11"):
+    with pytest.raises(ConfigurationError, match=r"steps must be from 1 to 10, .* got 11"):
         sample(model, schedule, (1, 2), steps=11)
     with pytest.raises(ConfigurationError, match="start must be at least 0"):
         strided_timesteps(-1)
-    with pytest.raises(ConfigurationError, match="noise, x0, v, but 'euler'"):
+    with pytest.raises(ConfigurationError, match="noise, x0, v, got 'euler'"):
         sample(model, schedule, (1, 2), prediction=wrong)
 
 

@@ -146,7 +146,7 @@ def test_tables_stay_float32_and_out_of_the_state_dict() -> None:
     ("settings", "message"),
     [
         ({"timesteps": 0}, "timesteps must be at least 1, got 0"),
-        ({"kind": "sigmoid"}, "kind must be one of linear, cosine, but 'sigmoid'"),
+        ({"kind": "sigmoid"}, "kind must be one of linear, cosine, got 'sigmoid'"),
         ({"beta_start": 0.0}, "beta_start=0"),
         ({"beta_start": 0.03}, "beta_start <= beta_end"),
         ({"beta_end": 1.0}, "beta_end=1"),
@@ -161,11 +161,11 @@ def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        (torch.tensor([0, 500]), "from 0 to 499 .* but 500"),
-        (torch.tensor([-1, 0]), "from 0 to 499 .* but -1"),
-        (torch.tensor([1.0, 2.0]), "dtype is torch.float32"),
-        (torch.tensor([True, False]), "dtype is torch.bool"),
-        (torch.tensor([1, 2, 3]), r"shape \(2,\).* its shape is \(3,\)"),
+        (torch.tensor([0, 500]), "from 0 to 499 .* got 500"),
+        (torch.tensor([-1, 0]), "from 0 to 499 .* got -1"),
+        (torch.tensor([1.0, 2.0]), "integers, got torch.float32"),
+        (torch.tensor([True, False]), "integers, got torch.bool"),
+        (torch.tensor([1, 2, 3]), r"shape \(2,\).* got \(3,\)"),
     ],
 )
 def test_wrong_timesteps_are_named(t: torch.Tensor, message: str) -> None:
@@ -214,9 +214,9 @@ def test_wrong_single_timesteps_and_predictions_are_named() -> None:
     with pytest.raises(ConfigurationError, match="from 0 to 9"):
         schedule.alpha_bar(10)
     for method in (schedule.predict_x0, schedule.predict_noise):
-        with pytest.raises(ConfigurationError, match="noise, x0, v, but 'epsilon'"):
+        with pytest.raises(ConfigurationError, match="noise, x0, v, got 'epsilon'"):
             method(x, t, x, wrong)
-    with pytest.raises(ConfigurationError, match="noise, x0, v, but 'epsilon'"):
+    with pytest.raises(ConfigurationError, match="noise, x0, v, got 'epsilon'"):
         schedule.target(x, x, t, wrong)
 
 

@@ -128,7 +128,7 @@ def test_wrong_use_is_named() -> None:
     graph = Graph().fit(scene())
     with pytest.raises(ConfigurationError, match="shape of the scene"):
         graph.spread_labels(np.ones((2, 2), int), np.array([0]), 2)
-    with pytest.raises(ConfigurationError, match=r"alpha must lie between 0 and 1, got 1\.0"):
+    with pytest.raises(ConfigurationError, match=r"alpha must be above 0 and below 1, got 1\.0"):
         graph.spread_labels(np.ones((7, 6), int), np.array([0]), 2, alpha=1.0)
 
 

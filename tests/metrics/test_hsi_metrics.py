@@ -154,7 +154,7 @@ def test_works_in_a_collection() -> None:
 
 
 def test_refuses_fewer_than_two_classes() -> None:
-    with pytest.raises(ConfigurationError, match="num_classes must be at least 2, but is 1"):
+    with pytest.raises(ConfigurationError, match="num_classes must be at least 2, got 1"):
         HSIMetrics(1)
 
 
@@ -168,10 +168,10 @@ def test_two_classes_are_enough_and_more_is_better() -> None:
 @pytest.mark.parametrize(
     ("preds", "target", "message"),
     [
-        (torch.tensor([0, 3]), torch.tensor([0, 1]), r"preds must hold classes.*holds \[3\]"),
-        (torch.tensor([0, -1]), torch.tensor([0, 1]), r"preds must hold classes.*holds \[-1\]"),
+        (torch.tensor([0, 3]), torch.tensor([0, 1]), r"preds must hold classes.*got \[3\]"),
+        (torch.tensor([0, -1]), torch.tensor([0, 1]), r"preds must hold classes.*got \[-1\]"),
         (torch.tensor([0, 1]), torch.tensor([0, 3]), r"target must hold classes.*or -1.*\[3\]"),
-        (torch.tensor([0, 1]), torch.tensor([0, -2]), r"target must hold classes.*holds \[-2\]"),
+        (torch.tensor([0, 1]), torch.tensor([0, -2]), r"target must hold classes.*got \[-2\]"),
         (torch.zeros(2, 4), torch.tensor([0, 1]), r"of shape \(B, 3\)"),
         (torch.zeros(3, 3), torch.tensor([0, 1]), r"of shape \(B, 3\)"),
         (torch.tensor([0, 1, 2]), torch.tensor([0, 1]), "shape of target"),

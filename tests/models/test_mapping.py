@@ -21,7 +21,7 @@ from hsi_diffusion.scenes import Georeference, Raster, open_raster, resample_ban
 from tests.models.tiny import KINDS, recipe, scene, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.models.conftest import Saved
@@ -33,7 +33,9 @@ PLACE = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 LOCAL = [kind for kind, plain in KINDS.items() if "spreading" not in plain and "blur" not in kind]
 
 
-def write_image(path: Path, valid: np.ndarray[Any, Any] | None = None) -> Path:
+def write_image(
+    path: Path, valid: np.ndarray[Any, Any] | None = None, place: Sequence[float] = PLACE
+) -> Path:
     """The image as a GeoTIFF in UTM zone 32, with -9999 where it holds no data."""
     values = IMAGE.cube.astype(np.float32)
     if valid is not None:
@@ -41,7 +43,7 @@ def write_image(path: Path, valid: np.ndarray[Any, Any] | None = None) -> Path:
     height, width, bands = values.shape
     with rasterio.open(
         path, "w", driver="GTiff", height=height, width=width, count=bands, dtype="float32",
-        nodata=-9999, crs="EPSG:32632", transform=rasterio.Affine(*PLACE),
+        nodata=-9999, crs="EPSG:32632", transform=rasterio.Affine(*place),
     ) as file:  # fmt: skip
         file.write(values.transpose(2, 0, 1))
     return path
@@ -186,7 +188,7 @@ def test_too_little_memory_and_other_images_are_refused(
 ) -> None:
     saved = fitted(LOCAL[1])
     np.save(tmp_path / "image.npy", IMAGE.cube)
-    with pytest.raises(ConfigurationError, match="memory must be at least"):
+    with pytest.raises(ConfigurationError, match=r"at least \d+ MB .*, got 0.001 MB"):
         map_image(saved.folder, tmp_path / "image.npy", [tmp_path / "map.npy"], memory=1000)
     np.save(tmp_path / "image.npy", IMAGE.cube[:, :, 1:])
     with pytest.raises(HsiDiffusionError, match="must have shape"):
@@ -301,6 +303,16 @@ def test_no_file_is_replaced_that_is_read_or_written_too(
     with pytest.raises(error, match=told):
         map_image(saved.folder, image, [here / file for file in given["out"]], **files)
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_coordinates_that_a_file_cannot_hold_are_refused_first(
+    fitted: Callable[[str], Saved], tmp_path: Path
+) -> None:
+    turned = (-10, 0, 600000, 0, 10, 5299600)
+    write_image(tmp_path / "in.tif", place=turned)
+    with pytest.raises(ConfigurationError, match=r"turned by 180 degrees.*write \.tif"):
+        map_image(fitted(LOCAL[0]).folder, tmp_path / "in.tif", [tmp_path / "map.hdr"])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
 def test_names_of_what_is_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -203,8 +204,10 @@ def test_other_bands_wavelengths_and_values_are_refused(fitted: Callable[[str], 
             one.predict(broken)
         with pytest.raises(SceneError, match=r"got \(24, 22\)"):
             one.predict(other.cube[:, :, 0])
-        with pytest.raises(SceneError, match=r"got the path 'next.tif'.*load_custom_scene"):
+        with pytest.raises(SceneError, match=r"got next.tif: .*load_custom_scene"):
             one.predict("next.tif")  # type: ignore[arg-type]
+        with pytest.raises(SceneError, match=r"got list: .*several images one by one"):
+            one.predict([other.cube, other.cube[:5]])  # type: ignore[arg-type]
         with pytest.raises(SceneError, match="its mask hides a band or more of every pixel"):
             one.predict(np.ma.masked_array(other.cube, mask=True))
 
@@ -393,6 +396,13 @@ def test_changes_of_settings_win_over_what_a_preset_says_of_a_split() -> None:
     model = SceneClassifier.from_recipe("svm", "cpu", changes={"classifer": {}})
     with pytest.raises(ConfigurationError, match="did you mean classifier"):
         model.fit(scene(), split())
+
+
+def test_a_fitted_model_can_be_pickled(fitted: Callable[[str], Saved]) -> None:
+    model, _ = fitted("network, no reduction")
+    again = pickle.loads(pickle.dumps(model))
+    expected = model.predict(scene(1)).probabilities
+    np.testing.assert_array_equal(again.predict(scene(1)).probabilities, expected)
 
 
 def test_a_model_tells_what_it_has_learned(fitted: Callable[[str], Saved]) -> None:

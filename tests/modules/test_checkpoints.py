@@ -43,11 +43,13 @@ def stored() -> dict[str, Any]:
     module = DiffusionPretrainModule(
         16, denoiser=partial(UNet3D, base_channels=2, depth=1), schedule=NoiseSchedule(50)
     )
-    return {
+    content: dict[str, Any] = {
         "hyper_parameters": dict(module.hparams),
         "state_dict": module.state_dict(),
         "pytorch-lightning_version": "2.6.6",
     }
+    module.on_save_checkpoint(content)
+    return content
 
 
 def assert_nothing_happened(folder: Path) -> None:

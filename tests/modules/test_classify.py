@@ -274,3 +274,13 @@ def test_networks_that_treat_timesteps_apart_are_told_how_many_there_are() -> No
         for one in (module, again):
             assert isinstance(one.classifier, FusionClassifier)
             assert one.classifier.init_args["timesteps"] == expected
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_is_exported_for_any_number_of_patches(members: int) -> None:
+    module = FeatureClassifierModule(16, 4, 5, classifier="CNN2D", members=members).eval()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    given = (torch.randn(3, 16, 5, 5),)
+    exported = torch.export.export(module, given, dynamic_shapes=({0: batch},)).module()
+    images = torch.randn(7, 16, 5, 5)
+    torch.testing.assert_close(exported(images), module(images))

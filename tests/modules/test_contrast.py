@@ -209,7 +209,7 @@ def test_resume_is_bit_exact_and_features_do_without_the_head(
         ({"temperature": 0.0}, r"contrast\.temperature must be above 0"),
         ({"cluster_temperature": 0.0}, r"contrast\.cluster_temperature must be above 0"),
         ({"entropy": -0.5}, r"contrast\.entropy must be at least 0"),
-        ({"dim": 0}, r"contrast\.dim must be above 0"),
+        ({"dim": 0}, r"contrast\.dim must be at least 1"),
         ({"clusters": 1}, r"contrast\.clusters must be at least 2, got 1"),
         ({"cell": 2.5}, r"contrast\.cell must be of type int, got 2.5"),
         ({"shift": -1}, r"contrast\.shift must be at least 0"),

@@ -6,13 +6,26 @@ import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import pytest
+import torch
 
-from tests.modules.ddp_worker import main
+from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
+from hsi_diffusion.networks import CNN2D
+from tests.modules.ddp_worker import SCENE, main
 from tests.processes import together
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
 
 
 def work(rank: int, devices: int, out: Path) -> None:
@@ -40,3 +53,35 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     assert (one["steps"], two["steps"], three["steps"]) == (6, 3, 2)
     assert {value for row in one["map"] for value in row} <= {1, 2, 3, 4}
     assert 0 not in {value for row in one["map"] for value in row}
+
+
+def learn_with_batch_norm(rank: int, folder: Path) -> None:
+    """Note what two processes measure in the middle of accumulated gradients; overfit as well."""
+
+    class Note(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
+            trainer.save_checkpoint(folder / "note.ckpt")
+            if rank == 0:
+                measured = float(trainer.callback_metrics["val/loss"])
+                (folder / "found.json").write_text(json.dumps(measured))
+
+    ddp: dict[str, Any] = {**QUIET, "devices": 2, "strategy": "ddp"}
+    torch.manual_seed(0)
+    module = FeatureClassifierModule(16, 4, 5, classifier=CNN2D)
+    L.Trainer(
+        **ddp, max_epochs=1, limit_train_batches=4, accumulate_grad_batches=4,
+        val_check_interval=3, callbacks=[Note()],
+    ).fit(module, SimulatedSceneDataModule(**SCENE, patch_size=5, batch_size=4))  # fmt: skip
+    trainer = L.Trainer(**ddp, max_epochs=2, overfit_batches=2)
+    trainer.fit(module, SimulatedSceneDataModule(**SCENE, patch_size=5, batch_size=4))
+    assert trainer.global_step == 4
+
+
+def test_processes_measure_the_network_of_the_checkpoint(tmp_path: Path) -> None:
+    """With BatchNorm, whose means each process takes of its own patches."""
+    together(learn_with_batch_norm, 2, tmp_path)
+    module = FeatureClassifierModule.load_from_checkpoint(tmp_path / "note.ckpt")
+    data = SimulatedSceneDataModule(**SCENE, patch_size=5)
+    (measured,) = L.Trainer(**QUIET).validate(module, data, verbose=False)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found == pytest.approx(measured["val/loss"], rel=1e-6)

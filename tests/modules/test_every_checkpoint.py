@@ -112,3 +112,96 @@ def test_every_checkpoint_goes_on_exactly(
             if not later:
                 break
             start = later[0]
+
+
+class Course(L.Callback):
+    """Notes epoch, step and batch of the epoch of every batch, and the hooks of epochs."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int | str, ...]] = []
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self.found.append((trainer.current_epoch, "start"))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.found.append((trainer.current_epoch, "end"))
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        self.found.append((trainer.current_epoch, trainer.global_step, batch_idx))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limit_val_batches": 0, "accumulate_grad_batches": 3},
+        {"val_check_interval": 3, "check_val_every_n_epoch": None},
+        {},
+    ],
+)
+def test_end_of_an_epoch_with_and_without_validation(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    settings: dict[str, Any],
+) -> None:
+    """The next batch is the first one of the next epoch, also in a training that ends by steps."""
+
+    def train(start: Path | None, steps: int = 7) -> tuple[Module, list[tuple[int | str, ...]]]:
+        module, data = build(small_scene, "classify", [])
+        course = Course()
+        trainer = quiet_trainer(
+            max_epochs=-1, max_steps=steps, callbacks=[course, Keep(tmp_path)], **settings
+        )
+        trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"after-{steps}.ckpt")
+        return module, course.found
+
+    each = 2 if "accumulate_grad_batches" in settings else 4
+    train(None, each)
+    whole, found = train(None)
+    for name in (f"step={each}-batch", f"step={each}-epoch", f"after-{each}"):
+        resumed, rest = train(tmp_path / f"{name}.ckpt")
+        assert rest == found[found.index((1, "start")) :], name
+        for key, value in whole.state_dict().items():
+            assert torch.equal(value, resumed.state_dict()[key]), (name, key)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 6])
+def test_an_exception_in_the_middle_of_a_step(
+    small_scene: Callable[..., SimulatedSceneDataModule],
+    quiet_trainer: Callable[..., L.Trainer],
+    tmp_path: Path,
+    batch: int,
+) -> None:
+    """The step is repeated with its own batch."""
+    path = tmp_path / "exception.ckpt"
+
+    class Fail(L.Callback):
+        def on_after_backward(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step == batch - 1:
+                raise RuntimeError("out of memory")
+
+        def on_exception(self, trainer: L.Trainer, *_: Any) -> None:
+            trainer.save_checkpoint(path)
+
+    def train(*callbacks: L.Callback, start: Path | None = None) -> tuple[Module, list[list[int]]]:
+        seen: list[list[int]] = []
+        module, data = build(small_scene, "pretrain", seen)
+        quiet_trainer(max_epochs=3, callbacks=list(callbacks)).fit(
+            module, data, ckpt_path=start, weights_only=True
+        )
+        return module, seen
+
+    whole, seen = train()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(Fail())
+    saved = torch.load(path, weights_only=True)
+    learned = [{"batches": batch - 1}]
+    assert saved["loops"]["fit_loop"]["state_dict"]["combined_loader"] == learned
+    assert [saved["SimulatedSceneDataModule"]["train_loader"]] == learned
+    resumed, rest = train(start=path)
+    assert rest == seen[batch - 1 :]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key

@@ -139,6 +139,30 @@ def test_an_own_augmentation(
     assert loaded.augment is given
 
 
+def angle(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """A loss of a user's own: one minus the cosine of the spectral angle."""
+    return 1 - torch.nn.functional.cosine_similarity(output, target).mean()
+
+
+@pytest.mark.parametrize("own", [angle, torch.nn.SmoothL1Loss()])
+def test_an_own_loss(
+    own: Callable[..., torch.Tensor], quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    losses: dict[str, Any] = {"l1": 0.5, "own": own}
+    module = DiffusionPretrainModule(16, denoiser="PixelDenoiser", losses=losses)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, pretraining_data())
+    shown = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in module.loss.names}
+    assert shown["loss"] == pytest.approx(0.5 * shown["l1"] + shown["own"], rel=1e-5)
+    save(trainer, tmp_path / "own.ckpt")
+    with pytest.raises(ConfigurationError, match=r"losses\['own'\] was an object of class"):
+        DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", losses=losses)
+    assert loaded.loss.names == ("loss", "l1", "own")
+    with pytest.raises(ConfigurationError, match="a name of its own, got 'l2'"):
+        DiffusionPretrainModule(16, denoiser="PixelDenoiser", losses={"l2": own})
+
+
 @pytest.mark.parametrize("form", ["class", "object", "partial"])
 def test_an_own_denoiser(
     own: Any, form: str, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path

@@ -287,10 +287,10 @@ def test_learning_rate_closed_form(
         ({"lr_schedule": "step"}, "lr_schedule must be one of constant, cosine"),
         ({"warmup": 1.0}, "warmup"),
         ({"learning_rate": 0.0}, "learning_rate"),
-        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0 and finite, got -0.1"),
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"denoiser": "UNet4D"}, "denoiser must be one of UNet3D"),
-        ({"denoiser": UNet3D(8, 2, 1)}, "denoiser must be made for num_bands=16, but it has 8"),
+        ({"denoiser": UNet3D(8, 2, 1)}, "denoiser must be made for num_bands=16, got one for 8"),
         (
             {"denoiser": {"class_path": "UNet3D", "init_args": {"colour": 1}}},
             r"unknown setting denoiser\.colour",
@@ -322,3 +322,18 @@ def test_a_schedule_without_an_end_is_refused(
     module = build(**settings)
     with pytest.raises(ConfigurationError, match="max_steps"):
         quiet_trainer(max_epochs=-1).fit(module, data)
+
+
+class Manual(DiffusionPretrainModule):
+    """Steps by itself, as with several optimisers."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(16, denoiser="PixelDenoiser", **settings)
+        self.automatic_optimization = False
+
+
+def test_an_average_that_nothing_would_follow_is_refused(
+    small_scene: Callable[..., SimulatedSceneDataModule], quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"ema_decay must be None .* got 0\.9"):
+        quiet_trainer(max_steps=1).fit(Manual(ema_decay=0.9), small_scene(patch_size=5))

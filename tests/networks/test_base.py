@@ -15,7 +15,7 @@ from hsi_diffusion.networks import (
     WeightedMean,
     build_network,
 )
-from hsi_diffusion.networks.base import centre_pixel, check_channels
+from hsi_diffusion.networks.base import centre_pixel
 
 
 class Bare(PatchClassifier):
@@ -48,19 +48,12 @@ def test_sizes_below_1_are_named(name: str) -> None:
         Bare(**sizes)
 
 
-@pytest.mark.parametrize("channels", [(), [8, 0], [8, 1.5], [True], 8, "88"])
-def test_channels_are_whole_numbers(channels: object) -> None:
-    check_channels([8, 16])
-    with pytest.raises(ConfigurationError, match=r"channels must be a list of whole numbers from"):
-        check_channels(channels)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("sizes", [(5, 2, 5), (4, 3, 5), (4, 2, 7)])
 def test_a_network_made_for_other_sizes_is_named(sizes: tuple[int, int, int]) -> None:
     build_network(Bare(4, 2, 5), 4, 2, 5)
     for given in (Bare(4, 2, 5), lambda *_: Bare(4, 2, 5)):
         with pytest.raises(
-            ConfigurationError, match=r"classifier must be made for \w+=[537], but it has [425]"
+            ConfigurationError, match=r"classifier must be made for \w+=[537], got one for [425]"
         ):
             build_network(given, *sizes)
 
@@ -71,13 +64,13 @@ def test_a_network_made_for_other_sizes_is_named(sizes: tuple[int, int, int]) ->
                 SpectralTransformer],
 )  # fmt: skip
 def test_dropout_that_leaves_nothing_is_named(network: type[PatchClassifier], rate: float) -> None:
-    with pytest.raises(ConfigurationError, match="dropout must be from 0 to below 1, got"):
+    with pytest.raises(ConfigurationError, match="dropout must be at least 0 and below 1, got"):
         network(6, 2, 3, dropout=rate)  # type: ignore[arg-type]
     if network not in (MiniGCN, SpectralFormer):
-        with pytest.raises(ConfigurationError, match="head_dropout must be from 0 to below 1"):
+        with pytest.raises(ConfigurationError, match="head_dropout must be at least 0 and below 1"):
             network(6, 2, 3, head_dropout=rate)  # type: ignore[arg-type]
 
 
 def test_dropout_of_the_fusion_is_checked_too() -> None:
-    with pytest.raises(ConfigurationError, match=r"dropout must be from 0 to below 1, got 1\.5"):
+    with pytest.raises(ConfigurationError, match=r"at least 0 and below 1, got 1\.5"):
         CTSSFM(8, 3, WeightedMean(), dropout=1.5)

@@ -52,7 +52,7 @@ def test_is_the_spectral_transformer_around_other_blocks(readout: str) -> None:
         ({"depth": 2}, "depth must be at least 3 with cross-layer fusion.*, got 2"),
         ({"depth": 0}, "depth must be at least 1, got 0"),
         ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
-        ({"readout": "mean"}, "'class' or 'centre', got 'mean'"),
+        ({"readout": "mean"}, "one of class, centre, got 'mean'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:

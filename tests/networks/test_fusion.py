@@ -168,7 +168,7 @@ def test_is_built_by_name() -> None:
         ({"dim": 0}, "dim must be at least 1, got 0"),
         ({"timesteps": 0}, "timesteps must be at least 1, got 0"),
         ({"fusion": "sum"}, r"fusion must be one of awam\+ctssfm, awam, ctssfm, mean, got 'sum'"),
-        ({"readout": "mean"}, "'class' or 'centre', got 'mean'"),
+        ({"readout": "mean"}, "one of class, centre, got 'mean'"),
         ({"in_channels": 13}, r"in_channels must be T \* D with T = timesteps = 3 .*got 13"),
         ({"in_channels": 3, "angles": True}, r"in_channels must be T \* D \+ T.*got 3"),
         ({"timesteps": 1, "angles": True}, "timesteps must be at least 2, got 1"),

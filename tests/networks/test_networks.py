@@ -73,6 +73,15 @@ def test_any_number_of_channels_and_any_side(name: str, channels: int, side: int
 
 
 @every_network
+def test_is_exported_for_any_number_of_patches(name: str) -> None:
+    network = build(name).eval()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    exported = torch.export.export(network, (toy(3, 0)[0],), dynamic_shapes=({0: batch},))
+    images = toy(7, 1)[0]
+    torch.testing.assert_close(exported.module()(images), network(images), rtol=1e-4, atol=1e-5)
+
+
+@every_network
 def test_learns_under_autocast_with_all_its_weights(name: str) -> None:
     network = build(name)
     image, label = toy(24, seed=1)

@@ -36,7 +36,7 @@ def test_published_size() -> None:
     [
         ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
         ({"depth": 0}, "depth must be at least 1, got 0"),
-        ({"readout": "mean"}, "'class' or 'centre', got 'mean'"),
+        ({"readout": "mean"}, "one of class, centre, got 'mean'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:

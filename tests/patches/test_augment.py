@@ -146,14 +146,14 @@ def test_names_give_augmentations_in_a_fixed_order() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"must name dihedral, gain, .*, got blur, turn"):
         build_augmentation({"turn": 1, "gain": 0.1, "blur": 2})
-    with pytest.raises(ConfigurationError, match=r"share must lie between 0 and 1, got 1\.1"):
+    with pytest.raises(ConfigurationError, match=r"share must be from 0 to 1, got 1\.1"):
         build_augmentation({"dihedral": 1.1})
     for strength in (-0.1, float("inf"), float("nan")):
         with pytest.raises(ConfigurationError, match="deviation must be at least 0 and finite"):
             build_augmentation({"gain": strength})
         with pytest.raises(ConfigurationError, match="deviation must be at least 0 and finite"):
             build_augmentation({"band_noise": strength})
-        with pytest.raises(ConfigurationError, match="probability must lie between 0 and 1"):
+        with pytest.raises(ConfigurationError, match="probability must be from 0 to 1"):
             build_augmentation({"band_dropout": strength})
     with pytest.raises(ConfigurationError, match="dihedral needs square patches, got 3 x 5"):
         Dihedral()(torch.zeros(1, 1, 3, 5), generator(0))

@@ -87,9 +87,9 @@ def test_no_centres_give_no_patches() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     cube, index = torch.zeros(4, 5, 3), torch.tensor([0])
-    with pytest.raises(ConfigurationError, match="patch_size must be at least 1 pixel, got 0"):
+    with pytest.raises(ConfigurationError, match="patch_size must be at least 1, got 0"):
         gather_patches(cube, index, 0)
-    with pytest.raises(ConfigurationError, match='padding must be "reflect" or "zeros"'):
+    with pytest.raises(ConfigurationError, match="padding must be one of reflect, zeros"):
         gather_patches(cube, index, 3, "edge")  # type: ignore[arg-type]
     with pytest.raises(SceneError, match=r"shape \(H, W, C\), got \(4, 5\)"):
         gather_patches(cube[..., 0], index, 3)
@@ -165,7 +165,7 @@ def test_dataset_names_wrong_arguments(dataset: PatchDataset) -> None:
         PatchDataset(cube, np.array([30]), None, 3)
     with pytest.raises(ConfigurationError, match="patch_size"):
         PatchDataset(cube, index, None, -3)
-    with pytest.raises(ConfigurationError, match=r"a whole number of pixels, got 3\.5"):
+    with pytest.raises(ConfigurationError, match=r"a whole number and at least 1, got 3\.5"):
         PatchDataset(cube, index, None, 3.5)  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="cube"):
         PatchDataset(cube[0], index, None, 3)

@@ -172,5 +172,5 @@ def test_random_pixels_leak_on_a_real_scene(indian_pines_labels: NDArray[np.uint
 
 
 def test_leakage_names_a_wrong_patch_size() -> None:
-    with pytest.raises(ConfigurationError, match="patch_size must be at least 1 pixel, got 0"):
+    with pytest.raises(ConfigurationError, match="patch_size must be at least 1, got 0"):
         make().leakage(0)

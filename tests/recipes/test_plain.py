@@ -94,6 +94,7 @@ LIBRARY = "UNet3D, StagedDenoiser, UNet2D, PixelDenoiser"
         ({"pretrain": None}, "pretrain must be a mapping of settings, got None"),
         ({"raw_bands": [3]}, r"raw_bands\[0\] must be a mapping of settings, got 3"),
         ({"raw_bands": {}}, r"raw_bands must be of type list, got \{\}"),
+        ({"features": {"levels": "0,1"}}, r"levels must be .*got '0,1' \(a list looks like"),
         ({"pretrain": {"steps": None}}, r"pretrain\.steps needs a value, got null"),
         ({"pretrain": {"steps": "many"}}, r"pretrain\.steps must be of type int, got 'many'"),
         ({"pretrain": {"steps": 1.5}}, r"pretrain\.steps must be of type int, got 1\.5"),

@@ -78,7 +78,6 @@ def test_unknown_methods_and_presets_are_named(tmp_path: Path) -> None:
         ("salinas", "0.1", 2, "zeros"),
         ("custom", "blocks", 5, "zeros"),
         ("salinas", "fields", 5, "zeros"),
-        ("custom", "fields:0.2", 5, "zeros"),
         ("custom", "polygons", 5, "zeros"),
         ("custom", "images", 5, "zeros"),
         ("custom", "fixed", 1, "zeros"),

@@ -59,7 +59,7 @@ def test_a_space_is_named_by_all_that_is_done_in_it() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (BandSpace, {"blur": -1.0}, r"blur must be .* at least 0 .*, got -1\.0"),
+        (BandSpace, {"blur": -1.0}, r"blur must be at least 0 .*, got -1\.0"),
         (BandSpace, {"neighbours": -1}, "neighbours must be at least 0"),
         (PretrainSettings, {"steps": 0}, r"pretrain\.steps must be at least 1, got 0"),
         (PretrainSettings, {"batch_size": 0}, r"pretrain\.batch_size must be at least 1, got 0"),
@@ -68,8 +68,8 @@ def test_a_space_is_named_by_all_that_is_done_in_it() -> None:
         (FeatureStageSettings, {"levels": ()}, r"features\.levels must hold at least one number"),
         (FeatureStageSettings, {"timesteps": (5, 5)}, r"features\.timesteps must hold .*each once"),
         (FeatureStageSettings, {"angles": True}, r"needs features\.combine=timesteps"),
-        (PropagationSettings, {"alpha": 2.0}, r"spreading\.alpha must lie .*, got 2\.0"),
-        (PropagationSettings, {"own_shares": ()}, r"spreading\.own_shares must be one or more"),
+        (PropagationSettings, {"alpha": 2.0}, r"spreading\.alpha must be .*, got 2\.0"),
+        (PropagationSettings, {"own_shares": ()}, r"spreading\.own_shares must hold at least one"),
         (Recipe, {"pretrain": PretrainSettings(denoiser=None), "raw_bands": ()}, "give raw_bands"),
     ],
 )

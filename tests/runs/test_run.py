@@ -154,12 +154,12 @@ def test_steps_in_parts_are_as_many_and_see_as_many_patches(tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"features": {"timesteps": [700]}}, "t must be from 0 to 499 .*700"),
-        ({"features": {"levels": [9]}}, r"0 \(\w+\).* 9|\[9\] was given"),
+        ({"features": {"levels": [9]}}, r"0 \(\w+\).* 9|got \[9\]"),
         ({"features": {"tile": 0}}, "tile must be at least 1"),
         ({"pretrain": {"losses": {"l3": 1.0}}}, "l3"),
         ({"pretrain": {"batch_size": 10, "devices": 1}}, r"unknown setting pretrain\.devices"),
         ({"pretrain": {"batch_size": 5}, "devices": 3, "nodes": 1}, "a multiple of 3, got 5; give"),
-        ({"classifier": {"warmup": 2.0}}, "warmup must be a fraction"),
+        ({"classifier": {"warmup": 2.0}}, "warmup must be at least 0 and below 1"),
         ({"classifier": {"members": 0}}, "members must be"),
         (
             {"spreading": {"label_weight": 1.0, "neighbours": 576}},

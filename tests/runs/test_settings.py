@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hsi_diffusion.cli import run_settings
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import read_yaml
+from hsi_diffusion.run_command import run_settings
 from hsi_diffusion.runs import RunSettings, default_folder
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from spectral.io import envi
 
 from hsi_diffusion.errors import FileFormatError
@@ -184,3 +185,53 @@ def test_a_zone_that_there_is_not(tmp_path: Path) -> None:
     place = open_raster(header).georeference
     assert place is not None
     assert place.crs is None
+
+
+ANGLES = [0, 30, -12.5, 90, 150, 179.99, 180, -180, 270, 540]
+
+
+@pytest.mark.parametrize("sizes", ["10, 10", "10, 5"])
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.filterwarnings("ignore:.*no geotransform")
+def test_turned_images_lie_where_gdal_sees_them(sizes: str, angle: float, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    header = write_by_hand(tmp_path, "bsq", 0)
+    place = f"UTM, 1, 1, 600000, 5300000, {sizes}, 32, North, WGS-84, rotation={angle}"
+    header.write_text(f"{header.read_text()}map info = {{{place}}}\n")
+    found = open_raster(header).georeference
+    assert found is not None
+    with rasterio.open(tmp_path / "scene.img") as file:
+        assert_allclose(found.transform, tuple(file.transform)[:6], atol=1e-9)
+
+
+def test_what_of_map_info_makes_no_sense(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    text = header.read_text()
+    header.write_text(f"{text}map info = {{UTM, 1, 1, 600000}}\n")
+    with pytest.warns(UserWarning, match=r"scene\.hdr: 'map info' must hold .* has no coordinates"):
+        assert open_raster(header).georeference is None
+    for wrong in ("0, 2, 32", "2, 0, 32", "nan, 2, 32", "2, 2, 32, rotation=north"):
+        header.write_text(f"{text}map info = {{UTM, 1, 1, 600000, 5300000, {wrong}, North}}\n")
+        with pytest.raises(FileFormatError, match=r"scene\.hdr: 'map info' .* are not 0, got"):
+            open_raster(header)
+
+
+def test_a_list_may_begin_on_the_next_line(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    waves = ",\n ".join(f"{450 + 10 * band}" for band in range(7))
+    header.write_text(
+        f"{header.read_text()}sensor type =\nwavelength =\n{{{waves}}}\ndata ignore value = 3\n"
+    )
+    raster = open_raster(header)
+    assert raster.wavelengths == tuple(450 + 10 * band for band in range(7))
+    assert (raster.sensor, raster.nodata) == ("", 3)
+
+
+def test_compressed_numbers_are_refused(tmp_path: Path) -> None:
+    header = write_by_hand(tmp_path, "bsq", 0)
+    text = header.read_text()
+    header.write_text(f"{text}file compression = 0\n")
+    assert np.array_equal(read_array(header), CUBE)
+    header.write_text(f"{text}file compression = 1\n")
+    with pytest.raises(FileFormatError, match=r"'file compression' must be 0, got 1; uncompress"):
+        open_raster(header)

@@ -6,13 +6,15 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.io import savemat
 
-from hsi_diffusion.errors import SceneError
+from hsi_diffusion.errors import FileFormatError, SceneError
 from hsi_diffusion.scenes import Georeference, Raster, open_raster, read_labels
-from tests.scenes.formats import CUBE, HEIGHT, PLACE, WIDTH, write_tiff
+from tests.scenes.formats import CUBE, ENVI, HEIGHT, PLACE, WIDTH, write_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +140,78 @@ def test_the_nodata_of_a_picture_is_unlabelled(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "b.tif", PICTURES["colours"], nodata=0)
     with pytest.warns(UserWarning, match="picture of 3 colours"):
         assert_array_equal(read_labels(path, image).values, MEANT["colours"])
+
+
+def test_pixels_of_0_in_maps_that_may_count_from_0_are_told(tmp_path: Path) -> None:
+    image = Raster.of(CUBE)
+    from_0 = np.where(MAP == 0, 255, MAP - 1).astype(np.uint8)
+    zeros = np.count_nonzero(from_0 == 0)
+    told = f"255 is taken for unlabelled.* so is 0, which {zeros} pixels hold.*number the classes"
+    with pytest.warns(UserWarning, match=told) as found:
+        assert set(np.unique(read_labels(from_0, image).values)) == {0, 1, 2}
+    assert len(found) == 1
+    with pytest.warns(UserWarning, match=r"not for a class$"):  # without 0 nothing is lost
+        read_labels(np.where(from_0 == 255, from_0, from_0 + 1), image)
+    declared = write_tiff(tmp_path / "a.tif", from_0[:, :, None], nodata=255)
+    with pytest.warns(UserWarning, match=told):
+        read_labels(declared, open_raster(write_tiff(tmp_path / "b.tif")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_labels(from_0.astype(np.int16), image)
+        read_labels(MAP.astype(np.uint8), image)
+
+
+@pytest.mark.parametrize("name", ["Unclassified", "background", "Masked Pixels", "No data", "oats"])
+def test_a_class_called_0_is_told(name: str, tmp_path: Path) -> None:
+    header = tmp_path / "map.hdr"
+    fields = f"file type = ENVI Classification\nclass names = {{{name}, rye, soil, maize}}\n"
+    header.write_text(
+        ENVI.format(interleave="bsq").replace("bands = 5", "bands = 1").replace("= 2\n", "= 1\n")
+        + fields
+    )
+    MAP.astype(np.uint8).tofile(tmp_path / "map.img")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = read_labels(header, Raster.of(CUBE))
+    assert found.names == {1: "rye", 2: "soil", 3: "maize"}
+    zeros = np.count_nonzero(MAP == 0)
+    expected = [f"{zeros} pixels of 0, which the file calls 'oats'"] if name == "oats" else []
+    assert [text in str(one.message) for text in expected for one in told] == [True] * len(told)
+    assert len(told) == len(expected)
+
+
+@pytest.mark.parametrize("kind", ["mat", "npz", "h5"])
+def test_the_map_of_the_images_size_is_taken_of_a_file(kind: str, tmp_path: Path) -> None:
+    path, image = tmp_path / f"a.{kind}", Raster.of(CUBE)
+    arrays: dict[str, Any] = {"cube": CUBE, "gt": MAP, "wavelengths": np.arange(5.0)[None]}
+
+    def write(**arrays: NDArray[Any]) -> None:
+        if kind == "npz":
+            np.savez(path, **arrays)  # type: ignore[arg-type]
+        elif kind == "mat":
+            savemat(path, arrays)
+        else:
+            with h5py.File(path, "w") as file:
+                for name, array in arrays.items():
+                    file[name] = array
+
+    write(**arrays)
+    assert_array_equal(read_labels(path, image).values, MAP)
+    write(**arrays, other=MAP)
+    with pytest.raises(FileFormatError, match=r"several arrays, .*:gt .*:other"):
+        read_labels(path, image)
+    write(cube=CUBE, gt=MAP[1:], wavelengths=np.arange(5.0)[None])
+    with pytest.raises(FileFormatError, match="several arrays"):
+        read_labels(path, image)
+
+
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH, 1), (1, HEIGHT, WIDTH)])
+def test_a_further_axis_of_length_1_changes_nothing(shape: tuple[int, ...], tmp_path: Path) -> None:
+    labels = MAP.reshape(shape)
+    np.save(tmp_path / "a.npy", labels)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["gt"] = labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for source in (labels, tmp_path / "a.npy", tmp_path / "a.h5"):
+            assert_array_equal(read_labels(source, Raster.of(CUBE)).values, MAP)

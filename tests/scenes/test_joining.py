@@ -252,3 +252,67 @@ def test_one_label_map_of_several_images_needs_coordinates(tmp_path: Path) -> No
     with pytest.raises(SceneError, match=r"same.tif alone, and .*first.npy has none"):
         load_custom_scene(arrays, same)
     assert not load_custom_scene(arrays).labels.any()
+
+
+def test_class_names_are_given_to_the_classes_of_all_images(tmp_path: Path) -> None:
+    ids = np.arange(20).reshape(4, 5) % 4
+    first, second = np.array([0, 2, 3, 9])[ids], np.array([0, 2, 3, 0])[ids]
+    images = [str(tmp_path / f"{name}.npy") for name in "ab"]
+    for path in images:
+        np.save(path, np.random.default_rng(0).random((4, 5, 6)))
+    names = {2: "maize", 3: "soil", 9: "wheat"}
+    every = [names.get(value, f"unused {value}") for value in range(1, 10)]
+    for order in ([first, second], [second, first]):
+        for given in (list(names.values()), every):
+            scene = load_custom_scene(images, order, class_names=given)
+            assert scene.info.class_names == ("maize", "soil", "wheat")
+            assert scene.info.class_ids == (2, 3, 9)
+            assert scene.images is not None
+            for place, labels in zip(scene.images.values(), order, strict=True):
+                assert_array_equal(np.array([0, 2, 3, 9])[scene.labels[place]], labels)
+    with pytest.raises(SceneError, match=r"must have 3 entries, .* \(2, 3, 9\).* got 2"):
+        load_custom_scene(images, [first, second], class_names=["maize", "soil"])
+    with pytest.raises(SceneError, match=r"list such as \['soil', 'maize'\], got 'a,b,c'"):
+        load_custom_scene(images, [first, second], class_names="a,b,c")
+
+
+def test_images_with_names_and_images_with_numbers_are_told(tmp_path: Path) -> None:
+    images = [str(tmp_path / f"{name}.npy") for name in "ab"]
+    for path in images:
+        np.save(path, np.random.default_rng(0).random((4, 5, 6)))
+    points = tmp_path / "points.csv"
+    points.write_text("row,column,class\n0,0,soil\n1,1,maize\n")
+    numbers = np.eye(4, 5, dtype=int) + np.eye(4, 5, 1, dtype=int) * 2
+    with pytest.warns(UserWarning, match="labels of b name no classes, and those of a do"):
+        assert load_custom_scene(images, [points, numbers]).num_classes == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        scene = load_custom_scene(images, [points, numbers], class_names=["maize", "soil"])
+        load_custom_scene(images, [points, None])
+        load_custom_scene(images, [points, np.zeros((4, 5), dtype=int)])
+    assert scene.info.class_names == ("maize", "soil")
+    assert scene.images is not None
+    assert_array_equal(scene.labels[scene.images["b"]], numbers)
+
+
+def test_the_class_column_is_that_of_the_images_with_points(tmp_path: Path) -> None:
+    images = [str(tmp_path / f"{name}.npy") for name in "ab"]
+    for path in images:
+        np.save(path, np.random.default_rng(0).random((4, 5, 6)))
+    points, numbers = tmp_path / "points.csv", np.eye(4, 5, dtype=int)
+    points.write_text("row,column,crop,owner\n0,0,2,A\n1,1,1,B\n")
+    scene = load_custom_scene(images, [points, numbers], label_attribute="crop")
+    assert scene.info.class_ids == (1, 2)
+    assert np.count_nonzero(scene.labels) == 2 + numbers.sum()
+    with pytest.raises(SceneError, match="label_attribute names a column of polygons or points"):
+        load_custom_scene(images, [numbers, numbers], label_attribute="crop")
+
+
+def test_a_further_image_without_wavelengths_is_not_resampled(tmp_path: Path) -> None:
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((4, 5, 6)))
+    given = [450.0 + 90 * band for band in range(6)]
+    with pytest.raises(SceneError, match=r"b\.npy has no wavelengths.* needs its own in its file"):
+        load_custom_scene(
+            [tmp_path / "a.npy", tmp_path / "b.npy"], wavelengths=given, resample=True
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,3 +173,62 @@ def test_class_order_of_the_real_split_of_indian_pines(shared_data: Path) -> Non
     older = tifffile.imread(folder / "19920612_AVIRIS_IndianPine_Site3_gr.tif")
     assert info.split_class_order is not None
     assert np.array_equal(np.array([0, *info.split_class_order])[train + test], older)
+
+
+def write_points(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_numbers_of_one_mask_are_told_beside_names_of_the_other(tmp_path: Path) -> None:
+    points = write_points(
+        tmp_path / "train.csv", "row,column,class\n0,0,soil\n1,1,maize\n2,2,rye\n"
+    )
+    test = np.zeros(SHAPE[:2], dtype=int)
+    test[3, :2] = 1, 3
+    told = r"numbers of test_labels \(--test_mask\), .* are taken as 1 = maize, 3 = soil, the numb"
+    with pytest.warns(UserWarning, match=told):
+        scene = load_custom_scene(CUBE, train_labels=points, test_labels=test)
+    assert scene.info.class_names == ("maize", "rye", "soil")
+    with pytest.warns(UserWarning, match=r"numbers of train_labels .* taken as further classes"):
+        load_custom_scene(CUBE, train_labels=test * 5, test_labels=points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load_custom_scene(CUBE, train_labels=test, test_labels=test[::-1])
+
+
+def test_the_class_column_belongs_to_points_alone(tmp_path: Path) -> None:
+    points = write_points(tmp_path / "p.csv", "row,column,crop,owner\n0,1,1,A\n0,2,2,B\n")
+    test = np.zeros(SHAPE[:2], dtype=int)
+    test[3, :2] = 1, 2
+    scene = load_custom_scene(CUBE, train_labels=points, test_labels=test, label_attribute="crop")
+    assert scene.info.class_ids == (1, 2)
+    # beside labels the mask needs no class
+    bare = write_points(tmp_path / "bare.csv", "row,column,owner,plot\n0,1,A,\n0,2,B,x\n")
+    scene = load_custom_scene(CUBE, LABELS, train_labels=bare, test_labels=test)
+    assert scene.fixed_train is not None
+    assert np.argwhere(scene.fixed_train).tolist() == [[0, 1], [0, 2]]
+    other = np.zeros(SHAPE[:2], dtype=bool)
+    other[0, 2] = True
+    write_points(bare, "row,column\n0,1\n")
+    load_custom_scene(CUBE, points, train_labels=bare, test_labels=other, label_attribute="crop")
+    with pytest.raises(SceneError, match="label_attribute names a column of polygons or points"):
+        load_custom_scene(CUBE, LABELS, label_attribute="crop")
+    with pytest.raises(SceneError, match="names a column of polygons or points"):
+        load_custom_scene(CUBE, train_labels=test, test_labels=test * 0, label_attribute="crop")
+
+
+def test_class_names_are_those_of_the_label_file_also_where_no_pixel_shows_one() -> None:
+    cube = CUBE.astype(float)
+    cube[3] = np.nan
+    labels = np.repeat([[1], [2], [2], [3]], SHAPE[1], axis=1)
+    scene = load_custom_scene(cube, labels, class_names=["a", "b", "c"])
+    assert scene.info.class_names == ("a", "b")
+
+
+def test_points_name_their_classes_themselves(tmp_path: Path) -> None:
+    points = write_points(tmp_path / "p.csv", "row,column,class\n0,1,soil\n0,2,maize\n")
+    with pytest.raises(SceneError, match="the label file names its classes: maize, soil"):
+        load_custom_scene(CUBE, points, class_names=["soil", "maize"])
+    scene = load_custom_scene(CUBE, points, class_names=["maize", "soil"])
+    assert scene.info.class_names == ("maize", "soil")

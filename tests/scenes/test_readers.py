@@ -12,7 +12,7 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError
-from hsi_diffusion.scenes import list_arrays, parse_location, read_array
+from hsi_diffusion.scenes import list_arrays, open_raster, parse_location, read_array
 from hsi_diffusion.scenes.readers import file_format
 from tests.scenes.mat73 import write_mat73
 
@@ -338,3 +338,11 @@ def test_real_maps_of_one_split_agree(shared_data: Path) -> None:
     for key, stem in (("houston_gt_tr", "Samples_TR"), ("houston_gt_te", "Samples_VA")):
         image = read_array(folder / f"2013_IEEE_GRSS_DF_Contest_{stem}.tif", ndim=2)
         assert np.array_equal(read_array(packed, key), image)
+
+
+def test_a_key_of_hdf5_may_begin_with_a_slash(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["group/cube"], file["other"] = np.ones((2, 3, 4)), np.zeros((2, 3, 4))
+    path = f"{tmp_path / 'a.h5'}:/group/cube"
+    assert open_raster(path).read()[0].all()
+    assert read_array(*parse_location(path)).all()

@@ -7,7 +7,13 @@ import pytest
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError
-from hsi_diffusion.scenes import read_array, read_roi
+from hsi_diffusion.scenes import (
+    load_custom_scene,
+    open_raster,
+    read_array,
+    read_labels,
+    read_roi,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +99,16 @@ def test_houston_test_pixels_are_those_of_the_published_map(shared_data: Path) -
     stem = shared_data / "houston2013" / "2013_IEEE_GRSS_DF_Contest_Samples_VA"
     labels = read_roi(stem.with_suffix(".txt"))
     assert np.array_equal(labels, tifffile.imread(stem.with_suffix(".tif")))
+
+
+def test_regions_keep_their_names_and_colours(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).random((3, 4, 5))
+    labels = read_labels(write(tmp_path, TEXT), open_raster(cube))
+    assert labels.names == {1: "grass healthy", 2: "water"}
+    assert labels.palette == {1: (0, 205, 0), 2: (0, 255, 255)}
+    info = load_custom_scene(cube, write(tmp_path, TEXT)).info
+    assert (info.class_names, info.palette[1]) == (("grass healthy", "water"), (0, 255, 255))
+    for text in (TEXT.replace("water", "grass healthy"), TEXT.replace(" water", "")):
+        assert read_labels(write(tmp_path, text), open_raster(cube)).names == {}
+    text = TEXT.replace("; ROI rgb value: {0, 205, 0}\n", "")
+    assert read_labels(write(tmp_path, text), open_raster(cube)).palette == {}

@@ -151,3 +151,28 @@ def test_names_of_the_file_are_never_replaced_by_position(tmp_path: Path) -> Non
         load_custom_scene(
             image, labels, label_attribute="class", class_names=["grain", "sweet corn"]
         )
+
+
+def test_class_0_is_unlabelled(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", "row,column,class,name\n0,0,0,none\n1,1,2,soil\n")
+    found = read_labels(path, open_raster(CUBE))
+    assert found.names == {2: "soil"}
+    assert np.count_nonzero(found.values) == 1
+    write_csv(path, "row,column,class\n0,0,0\n")
+    with pytest.raises(SceneError, match=r"numbers from 1 \(0 is unlabelled\), got 0"):
+        read_labels(path, open_raster(CUBE))
+    path = write_polygons(tmp_path / "a.gpkg", [0, 3], [(0, 4), (2, 5)])
+    found = read_labels(path, open_raster(write_tiff(tmp_path / "a.tif")))
+    assert_array_equal(found.values, [[0, 0, 3, 3, 3, 0]] * HEIGHT)
+    assert found.polygons is not None
+    assert_array_equal(found.polygons > 0, found.values > 0)
+
+
+def test_polygons_of_a_mask_need_no_class_beside_labels(tmp_path: Path) -> None:
+    image = write_tiff(tmp_path / "a.tif")
+    mask = write_polygons(tmp_path / "mask.gpkg", [None, "b"], [(0, 2), (2, 3)])
+    test = np.zeros((HEIGHT, WIDTH), dtype=int)
+    test[:, 5] = 1
+    labels = np.ones_like(test)
+    scene = load_custom_scene(image, labels, train_labels=mask, test_labels=test)
+    assert_array_equal(scene.fixed_train, [[True] * 3 + [False] * 3] * HEIGHT)

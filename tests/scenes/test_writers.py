@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
+from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.scenes import Georeference, open_raster
 from hsi_diffusion.scenes.writers import ImageFacts, write_image
 
@@ -92,3 +93,39 @@ def test_overviews_of_a_map_hold_its_classes_alone(tmp_path: Path) -> None:
         write_image(tmp_path / "a.tif", facts, [(slice(0, 600), slice(0, 600), values)])
     with rasterio.open(tmp_path / "a.tif", overview_level=0) as file:
         assert set(np.unique(file.read(1))) <= {70_001, 90_001}
+
+
+TURNED = {
+    "north-up": (10.0, 0.0, 0.0, -5.0),
+    "south-up": (10.0, 0.0, 0.0, 5.0),
+    "30 degrees": (8.660254037844387, 5.0, 5.0, -8.660254037844387),
+    "-150 degrees": (-8.660254037844387, -5.0, -5.0, 8.660254037844387),
+    "90 degrees, 10 x 5": (0.0, 5.0, 10.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_a_turned_envi_map_lies_where_gdal_sees_it(name: str, tmp_path: Path) -> None:
+    a, b, d, e = TURNED[name]
+    place = Georeference("EPSG:32632", (a, b, 600_000.0, d, e, 5_300_000.0))
+    path = write(tmp_path / "map.hdr", (1, 2), place)
+    own = open_raster(path, ndim=2).georeference
+    assert own is not None
+    assert_allclose(own.transform, place.transform, atol=1e-9)
+    with rasterio.open(path.with_suffix(".img")) as file:
+        assert_allclose(tuple(file.transform)[:6], place.transform, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        (-10.0, 0.0, 0.0, 10.0),  # by 180 degrees, which GDAL takes for south-up
+        (-10.0, 0.0, 0.0, -10.0),
+        (10.0, 3.0, 0.0, -10.0),
+        (8.660254037844387, 2.5, 5.0, -4.330127018922194),  # 10 x 5 by 30 degrees
+    ],
+)
+def test_places_that_an_envi_header_cannot_hold(turned: tuple[float, ...], tmp_path: Path) -> None:
+    a, b, d, e = turned
+    with pytest.raises(ConfigurationError, match=r"can't hold the coordinates of .*write \.tif"):
+        write(tmp_path / "map.hdr", (1, 2), Georeference("EPSG:32632", (a, b, 6e5, d, e, 5e6)))

@@ -321,7 +321,7 @@ def pixel_blocks(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.fl
 
 
 def _is_constant(cube: Array, mask: NDArray[np.bool_]) -> bool:
-    """Whether all spectra are the same; as a rule the first block tells that they are not."""
+    """Whether all spectra are the same; as a rule the first block shows that they are not."""
     first: NDArray[np.float64] | None = None
     for block in pixel_blocks(cube, mask):
         first = block[0] if first is None else first

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from scipy.linalg import eigh
 
-from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.options import check_choice, check_range
 from hsi_diffusion.patches.transforms.base import (
     Array,
     LinearTransform,
@@ -82,10 +83,8 @@ class MNF(LinearTransform):
         self, components: int | None = None, *, scale: Scale = "unit", keep: float = 0.5
     ) -> None:
         super().__init__(components)
-        if scale not in ("unit", "noise"):
-            raise ConfigurationError(f'scale must be "unit" or "noise", got {scale!r}')
-        if not 0 < keep <= 1:
-            raise ConfigurationError(f"keep must be above 0 and at most 1, got {keep}")
+        check_choice(("unit", "noise"), scale=scale)
+        check_range("above 0 and at most 1", keep=keep)
         self.scale: Scale = scale
         self.keep = float(keep)
 

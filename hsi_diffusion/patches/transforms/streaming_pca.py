@@ -10,6 +10,7 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
+from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.patches.transforms.base import same_signs
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class StreamingPCA:
         if block.ndim != 2 or block.shape[1] < self.components:
             raise ConfigurationError(
                 f"block must be (rows, channels) with at least as many channels as "
-                f"components={self.components}, but has shape {block.shape}"
+                f"components={self.components}, got shape {block.shape}"
             )
         if len(block) == 0:
             return self
@@ -193,7 +194,7 @@ class StreamingPCA:
         if pca.directions.shape != (len(pca.mean), pca.components):
             raise CheckpointError(
                 f"directions in state must have shape {(len(pca.mean), pca.components)}, "
-                f"but have {pca.directions.shape}"
+                f"got {pca.directions.shape}"
             )
         pca._fitted = True
         return pca
@@ -261,16 +262,12 @@ def _pieces(block: NDArray[np.floating[Any]]) -> list[slice]:
 
 def check_pca_settings(components: int, scale: str) -> None:
     """Raise a ConfigurationError unless a :class:`StreamingPCA` takes these settings."""
-    if components < 1:
-        raise ConfigurationError(f"components must be at least 1, but is {components}")
-    if scale not in get_args(ChannelScale):
-        raise ConfigurationError(
-            f"scale must be one of {', '.join(get_args(ChannelScale))}, but is {scale!r}"
-        )
+    check_at_least(1, components=components)
+    check_choice(get_args(ChannelScale), scale=scale)
 
 
 def _check_channels(block: NDArray[np.floating[Any]], channels: int) -> None:
     if block.ndim != 2 or block.shape[1] != channels:
         raise ConfigurationError(
-            f"block must be (rows, {channels}) like the blocks before, but has shape {block.shape}"
+            f"block must be (rows, {channels}) like the blocks before, got shape {block.shape}"
         )

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
-from hsi_diffusion.errors import ConfigurationError, SceneError
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.patches.transforms.base import (
     Array,
     LinearTransform,
@@ -53,10 +54,10 @@ class RelevantComponents(LinearTransform):
     Args:
         components: Number of components, at most; fewer bands give as many as there are bands, and
             so does None.
-        superpixels: How many superpixels the scene is cut into, about; at most one for every 16
-            pixels.
         scale: ``"unit"`` gives each component unit variance over the fitted pixels; ``"within"``
             gives it unit variance inside superpixels, so that the first ones are the largest.
+        superpixels: How many superpixels the scene is cut into, about; at most one for every 16
+            pixels.
         normalise: Give each spectrum unit Euclidean norm first, which takes brightness away. The
             inverse then gives spectra of that norm.
 
@@ -82,10 +83,8 @@ class RelevantComponents(LinearTransform):
         normalise: bool = True,
     ) -> None:
         super().__init__(components)
-        if superpixels < 2:
-            raise ConfigurationError(f"superpixels must be at least 2, got {superpixels}")
-        if scale not in ("unit", "within"):
-            raise ConfigurationError(f'scale must be "unit" or "within", got {scale!r}')
+        check_at_least(2, superpixels=superpixels)
+        check_choice(("unit", "within"), scale=scale)
         self.scale: Literal["unit", "within"] = scale
         self.superpixels = superpixels
         self.normalise = normalise

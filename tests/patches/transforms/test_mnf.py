@@ -158,7 +158,7 @@ def test_real_scene_with_eight_bits(shared_data: Path) -> None:
 
 def test_wrong_arguments_are_named() -> None:
     cube, _ = noisy_fields(20, 5)
-    with pytest.raises(ConfigurationError, match='scale must be "unit" or "noise"'):
+    with pytest.raises(ConfigurationError, match="scale must be one of unit, noise"):
         MNF(scale="whiten")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="keep must be above 0 and at most 1, got 0"):
         MNF(keep=0)

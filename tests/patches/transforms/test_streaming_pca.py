@@ -163,7 +163,7 @@ def test_order_of_calls_is_checked() -> None:
     [
         (np.zeros((4, 5)), r"block must be \(rows, 6\)"),
         (np.zeros((4, 2)), "at least as many channels as components=3"),
-        (np.zeros(6), r"has shape \(6,\)"),
+        (np.zeros(6), r"got shape \(6,\)"),
         (np.full((2, 6), np.nan), "block must be finite"),
         (np.full((2, 6), np.inf), "block must be finite"),
     ],
@@ -176,7 +176,7 @@ def test_refuses_blocks_that_don_t_fit(block: NDArray[Any], message: str) -> Non
 
 @pytest.mark.parametrize("kind", [StreamingPCA, Reduction])
 def test_refuses_settings(kind: Any) -> None:
-    with pytest.raises(ConfigurationError, match="components must be at least 1, but is 0"):
+    with pytest.raises(ConfigurationError, match="components must be at least 1, got 0"):
         kind(0)
     with pytest.raises(ConfigurationError, match="scale must be one of minmax, standard, none"):
         kind(3, "range")
