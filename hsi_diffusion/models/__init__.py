@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
-from hsi_diffusion.models.map_windows import plan_windows
 from hsi_diffusion.models.mapping import map_image
 from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
@@ -20,5 +19,4 @@ __all__ = [
     "SceneClassifier",
     "Stopwatch",
     "map_image",
-    "plan_windows",
 ]

@@ -20,7 +20,7 @@ from hsi_diffusion.modules.catalogue import (
     scene_data_module,
 )
 from hsi_diffusion.modules.classify import FeatureClassifierModule
-from hsi_diffusion.modules.contrast import ContrastSettings, ViewContrast
+from hsi_diffusion.modules.contrast import ContrastSettings
 from hsi_diffusion.modules.data import FeatureDataModule, PatchDataModule
 from hsi_diffusion.modules.lightning_cli import SceneCLI
 from hsi_diffusion.modules.optimisation import LearningRateSchedule
@@ -52,7 +52,6 @@ __all__ = [
     "SceneCLI",
     "SceneDataModule",
     "SimulatedSceneDataModule",
-    "ViewContrast",
     "log_figure",
     "scene_data_module",
 ]

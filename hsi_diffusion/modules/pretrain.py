@@ -38,7 +38,7 @@ from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.patches.augment import AugmentationPart, plain_augmentation
-from hsi_diffusion.seeding import generator, joint_batch, own_rows
+from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
@@ -250,7 +250,9 @@ class DiffusionPretrainModule(PlainModule):
             x0 = torch.cat(self.contrast.views(x0, random))
         t = torch.randint(self.schedule.timesteps, (len(x0),), generator=random, device=self.device)
         noise = torch.randn(x0.shape, generator=random, device=self.device, dtype=x0.dtype)
-        parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
+        # the dropout of a denoiser of the user's, for the rows that this process sees
+        with seeded_layers("denoiser-dropout", *place, self.global_rank, device=self.device):
+            parts = self._training_parts(*(own_rows(values, *share) for values in (x0, t, noise)))
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in parts.items()},
             prog_bar=self.device.type == "cpu",  # it is read at every step: a card would wait

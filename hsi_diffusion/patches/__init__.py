@@ -43,7 +43,6 @@ from hsi_diffusion.patches.transforms import (
     TransformPart,
     build_transform,
     check_pca_settings,
-    noise_covariance,
     superpixels,
     transform_from_state,
 )
@@ -91,7 +90,6 @@ __all__ = [
     "in_labelled_fields",
     "kind_of",
     "make_split",
-    "noise_covariance",
     "per_class_split",
     "pretraining_pixels",
     "scene_split",

@@ -29,8 +29,6 @@ from hsi_diffusion.reports.report import (
     ChoiceReport,
     RunReport,
     SplitReport,
-    leakage_sentence,
-    render_report,
     write_report,
 )
 from hsi_diffusion.reports.significance import PairedTest, paired, significance_table, verdicts
@@ -46,7 +44,6 @@ from hsi_diffusion.reports.tables import (
     TextTable,
     class_table,
     results_table,
-    split_table,
 )
 from hsi_diffusion.reports.timesteps import timestep_map, timestep_table
 
@@ -74,7 +71,6 @@ __all__ = [
     "feature_maps",
     "grid_table",
     "label_image",
-    "leakage_sentence",
     "learning_curves",
     "map_gallery",
     "measurements_csv",
@@ -84,13 +80,11 @@ __all__ = [
     "read_measurements",
     "reconstruction_images",
     "reconstruction_spectra",
-    "render_report",
     "results_table",
     "save_both",
     "save_figure",
     "significance_table",
     "split_map",
-    "split_table",
     "spread",
     "timestep_map",
     "timestep_table",

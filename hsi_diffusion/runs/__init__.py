@@ -1,6 +1,5 @@
 """One run: a folder with a model, figures, maps and a report, out of typed settings."""
 
-from hsi_diffusion.runs.folder import check_output, prepare_output
 from hsi_diffusion.runs.inputs import read_scene, read_split
 from hsi_diffusion.runs.loggers import RunLogger
 from hsi_diffusion.runs.outputs import show_result, write_outputs
@@ -15,9 +14,7 @@ __all__ = [
     "RunSettings",
     "SimulatedSettings",
     "check",
-    "check_output",
     "default_folder",
-    "prepare_output",
     "pretrain_alone",
     "process_rank",
     "read_scene",

@@ -14,11 +14,12 @@ from hsi_diffusion import (
     SimulatedSceneDataModule,
     UNet3D,
 )
+from hsi_diffusion.denoisers import Denoiser, FeatureLevel
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.modules.optimisation import ExponentialAverage, learning_rate_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import lightning as L
@@ -337,3 +338,32 @@ def test_an_average_that_nothing_would_follow_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"ema_decay must be None .* got 0\.9"):
         quiet_trainer(max_steps=1).fit(Manual(ema_decay=0.9), small_scene(patch_size=5))
+
+
+class Dropping(Denoiser):
+    """A denoiser of a user's own, with dropout."""
+
+    def __init__(self, num_bands: int) -> None:
+        level = FeatureLevel("all", num_bands, radius=0)
+        super().__init__(num_bands, feature_info=[level], radius=0)
+        convolution = torch.nn.Conv2d(num_bands, num_bands, 1)
+        self.layer = torch.nn.Sequential(convolution, torch.nn.Dropout())
+
+    def forward_levels(
+        self, x_t: torch.Tensor, t: torch.Tensor, indices: Sequence[int], *, output: bool
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        hidden = self.layer(x_t)
+        return hidden if output else None, [hidden] * len(indices)
+
+
+def test_dropout_of_an_own_denoiser_follows_the_seed(
+    small_scene: Callable[..., SimulatedSceneDataModule], quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    weights = []
+    for elsewhere in (1, 2):
+        torch.manual_seed(0)
+        module = DiffusionPretrainModule(16, denoiser=Dropping, learning_rate=0.01)
+        torch.manual_seed(elsewhere)
+        quiet_trainer(max_steps=4).fit(module, small_scene(patch_size=5))
+        weights.append(module.denoiser.state_dict()["layer.0.weight"].clone())
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
