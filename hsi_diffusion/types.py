@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 Padding = Literal["reflect", "zeros"]
 """What stands outside the scene where a patch reaches over its border."""
 
-Task = Literal["pretrain", "classify"]
+TrainingTask = Literal["pretrain", "classify"]
 """What training batches are for: learning the scene, or its classes."""
 
-Prediction = Literal["noise", "x0", "v"]
+PredictionKind = Literal["noise", "x0", "v"]
 """What a denoiser's output means."""
 
 DISJOINT = ("blocks", "fields", "polygons", "images")

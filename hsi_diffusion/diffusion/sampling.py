@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsi_diffusion.diffusion.schedule import NoiseSchedule
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
     Model = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,7 +47,7 @@ def ddim_step(
     t: int,
     previous: int,
     *,
-    prediction: Prediction = "noise",
+    prediction: PredictionKind = "noise",
     eta: float = 0.0,
     clip: float | None = None,
     generator: torch.Generator | None = None,
@@ -123,7 +123,7 @@ def sample(
     shape: Sequence[int],
     *,
     steps: int | None = None,
-    prediction: Prediction = "noise",
+    prediction: PredictionKind = "noise",
     eta: float = 1.0,
     clip: float | None = None,
     generator: torch.Generator | None = None,
@@ -164,7 +164,7 @@ def reconstruct(
     t: int,
     *,
     steps: int | None = 1,
-    prediction: Prediction = "noise",
+    prediction: PredictionKind = "noise",
     generator: torch.Generator | None = None,
 ) -> Reconstruction:
     """Noise images to timestep t, and let the model clean them.

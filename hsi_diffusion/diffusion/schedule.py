@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.parts import Recorded, build_part, by_name
-from hsi_diffusion.types import Prediction
+from hsi_diffusion.types import PredictionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,7 +118,7 @@ class NoiseSchedule(Recorded, nn.Module):
         )
 
     def predict_x0(
-        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: Prediction = "noise"
+        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: PredictionKind = "noise"
     ) -> Tensor:
         """The clean image that a network's ``output`` at (x_t, t) implies.
 
@@ -142,7 +142,7 @@ class NoiseSchedule(Recorded, nn.Module):
         return signal * x_t - noise * output
 
     def predict_noise(
-        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: Prediction = "noise"
+        self, x_t: Tensor, t: Tensor, output: Tensor, prediction: PredictionKind = "noise"
     ) -> Tensor:
         """The noise that a network's ``output`` at (x_t, t) implies; see :meth:`predict_x0`."""
         check_prediction(prediction)
@@ -155,7 +155,7 @@ class NoiseSchedule(Recorded, nn.Module):
         return noise * x_t + signal * output
 
     def target(
-        self, x0: Tensor, noise: Tensor, t: Tensor, prediction: Prediction = "noise"
+        self, x0: Tensor, noise: Tensor, t: Tensor, prediction: PredictionKind = "noise"
     ) -> Tensor:
         """What a network's output should be, given the clean image and the noise put on it."""
         check_prediction(prediction)
@@ -234,7 +234,7 @@ def build_schedule(schedule: NoiseSchedulePart) -> NoiseSchedule:
 
 def check_prediction(prediction: str) -> None:
     """Raise a ConfigurationError unless ``prediction`` is a known target."""
-    check_choice(get_args(Prediction), prediction=prediction)
+    check_choice(get_args(PredictionKind), prediction=prediction)
 
 
 def _linear_betas(timesteps: int, start: float, end: float, rescale: bool) -> Tensor:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.store import FeatureStore
     from hsi_diffusion.features.tiles import Tile
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 
 def compute_features(
@@ -39,7 +39,7 @@ def compute_features(
     settings: FeatureSettings,
     *,
     reduction: Reduction | FittedReduction | None = None,
-    angles: Prediction | None = None,
+    angles: PredictionKind | None = None,
     valid: NDArray[np.bool_] | None = None,
     store: FeatureStore | None = None,
     device: str | torch.device | None = None,
@@ -91,7 +91,7 @@ def compute_together(
     cube: Tensor | NDArray[Any],
     wanted: Sequence[tuple[FeatureSettings, Reduction | FittedReduction | None]],
     *,
-    angles: Prediction | None = None,
+    angles: PredictionKind | None = None,
     valid: NDArray[np.bool_] | None = None,
     store: FeatureStore | None = None,
     device: str | torch.device | None = None,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.tiles import Tile
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 
 def iter_feature_tiles(
@@ -34,7 +34,7 @@ def iter_feature_tiles(
     cube: Tensor | NDArray[Any],
     settings: FeatureSettings,
     *,
-    angles: Prediction | None = None,
+    angles: PredictionKind | None = None,
     device: str | torch.device | None = None,
 ) -> Generator[Tile]:
     """Compute the features of a scene, one tile at a time, row by row of tiles.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 
 def restored_scenes(
@@ -30,7 +30,7 @@ def restored_scenes(
     cube: Tensor | NDArray[Any],
     settings: FeatureSettings,
     *,
-    prediction: Prediction = "noise",
+    prediction: PredictionKind = "noise",
     valid: NDArray[np.bool_] | None = None,
     device: str | torch.device | None = None,
 ) -> Tensor:
@@ -98,7 +98,7 @@ class Restored:
     """
 
     def __init__(
-        self, schedule: NoiseSchedule, prediction: Prediction, device: str | torch.device
+        self, schedule: NoiseSchedule, prediction: PredictionKind, device: str | torch.device
     ) -> None:
         check_prediction(prediction)
         self.schedule = copy.deepcopy(schedule).to(device)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.denoisers import Denoiser
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 FORMAT = 2
 """Part of every key: raised when the same request gives other features than before."""
@@ -190,7 +190,7 @@ def feature_key(
     settings: FeatureSettings,
     reduction: Reduction | FittedReduction | None = None,
     *,
-    angles: Prediction | None = None,
+    angles: PredictionKind | None = None,
     valid: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Everything on which a feature cube depends, as plain data.

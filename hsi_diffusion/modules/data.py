@@ -27,7 +27,7 @@ from hsi_diffusion.patches import (
     collate_batch,
     pretraining_pixels,
 )
-from hsi_diffusion.types import Padding, Task
+from hsi_diffusion.types import Padding, TrainingTask
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -92,7 +92,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
     def __init__(
         self,
         *,
-        task: Task | None = None,
+        task: TrainingTask | None = None,
         patch_size: int = 16,
         batch_size: int = 64,
         eval_batch_size: int = 512,
@@ -104,7 +104,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        if task is not None and task not in get_args(Task):
+        if task is not None and task not in get_args(TrainingTask):
             raise ConfigurationError(f"task must be 'pretrain' or 'classify', got {task!r}")
         if train_on not in ("train", "labelled"):
             raise ConfigurationError(f"train_on must be 'train' or 'labelled', got {train_on!r}")
@@ -148,7 +148,7 @@ class PatchDataModule(L.LightningDataModule, ABC):
         """Channels C of the patches, known before ``setup``."""
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TrainingTask:
         """What the training batches are for."""
         if self._task is not None:
             return self._task
@@ -354,7 +354,7 @@ class FeatureDataModule(PatchDataModule):
         split: Split | None,
         info: SceneInfo,
         *,
-        task: Task | None = "classify",
+        task: TrainingTask | None = "classify",
         **settings: Any,
     ) -> None:
         super().__init__(task=task, **settings)

@@ -39,7 +39,7 @@ from hsi_diffusion.parts import check_same_options, plain_part
 from hsi_diffusion.patches import build_augmentation
 from hsi_diffusion.patches.augment import AugmentationPart, plain_augmentation
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
-from hsi_diffusion.types import Prediction, Task  # noqa: TC001  (read by the command line's parser)
+from hsi_diffusion.types import PredictionKind, TrainingTask  # noqa: TC001  (read by the command line's parser)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         FittedReduction,
         Reduction,
     )
-    from hsi_diffusion.types import PatchBatch, Task
+    from hsi_diffusion.types import PatchBatch, TrainingTask
 
 
 class DiffusionPretrainModule(PlainModule):
@@ -118,7 +118,7 @@ class DiffusionPretrainModule(PlainModule):
         wavelengths: Band centres in nm of that scene; None where unknown. Saved likewise.
     """
 
-    task: ClassVar[Task] = "pretrain"
+    task: ClassVar[TrainingTask] = "pretrain"
     """What a data module's training batches are for, unless its ``task`` is given."""
 
     learner: ClassVar[str] = "this denoiser"
@@ -129,7 +129,7 @@ class DiffusionPretrainModule(PlainModule):
         *,
         denoiser: DenoiserPart = UNet3D,
         schedule: NoiseSchedulePart = None,
-        prediction: Prediction = "noise",
+        prediction: PredictionKind = "noise",
         losses: Mapping[str, float | Loss] | None = None,
         lae_scale: float = 1.0,
         contrast: ContrastSettings | dict[str, Any] | None = None,
@@ -153,7 +153,7 @@ class DiffusionPretrainModule(PlainModule):
             lr_scheduler=lr_scheduler,
         )
         check_prediction(prediction)
-        self.prediction: Prediction = prediction
+        self.prediction: PredictionKind = prediction
         self.seed = seed
         self.denoiser = build_denoiser(denoiser, num_bands)
         self.average = None if ema_decay is None else ExponentialAverage(self.denoiser, ema_decay)

@@ -23,7 +23,7 @@ from hsi_diffusion.modules import ContrastSettings, LearningRateSchedule
 from hsi_diffusion.options import check_at_least, check_range
 from hsi_diffusion.parts import Recorded
 from hsi_diffusion.patches import MNF, BandTransform, ChannelScale, MinMax
-from hsi_diffusion.types import Padding, Prediction  # noqa: TC001
+from hsi_diffusion.types import Padding, PredictionKind  # noqa: TC001
 
 DenoiserFactory = Callable[[int], Denoiser]
 """Makes a denoiser from the number of bands: a class, or ``functools.partial`` of one."""
@@ -129,7 +129,7 @@ class PretrainSettings:
     denoiser: DenoiserFactory | None = UNet3D
     transform: TransformFactory = MinMax
     schedule: ScheduleFactory = NoiseSchedule
-    prediction: Prediction = "noise"
+    prediction: PredictionKind = "noise"
     losses: dict[str, float] = field(default_factory=lambda: {"l1": 1.0})
     contrast: ContrastSettings = ContrastSettings(instance=0.0, cluster=0.0)  # noqa: RUF009
     augmentation: dict[str, float] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from hsi_diffusion.diffusion import (
     strided_timesteps,
 )
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.types import Prediction
+from hsi_diffusion.types import PredictionKind
 from tests.usual import usual_dtype
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-PREDICTIONS = get_args(Prediction)
+PREDICTIONS = get_args(PredictionKind)
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -40,7 +40,7 @@ def seeded(seed: int) -> torch.Generator:
 class PerfectModel:
     """Knows the clean image."""
 
-    def __init__(self, schedule: NoiseSchedule, x0: Tensor, prediction: Prediction) -> None:
+    def __init__(self, schedule: NoiseSchedule, x0: Tensor, prediction: PredictionKind) -> None:
         self.schedule, self.x0, self.prediction = schedule, x0, prediction
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -61,7 +61,9 @@ def gaussian_model(schedule: NoiseSchedule, mean: float, std: float) -> Callable
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
-def test_ddim_with_a_perfect_model_recovers_the_image(prediction: Prediction, steps: int) -> None:
+def test_ddim_with_a_perfect_model_recovers_the_image(
+    prediction: PredictionKind, steps: int
+) -> None:
     schedule = NoiseSchedule(100)
     x0 = numbers(2, 3, 4, 4)
     model = PerfectModel(schedule, x0, prediction)

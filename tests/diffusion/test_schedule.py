@@ -14,10 +14,10 @@ import torch
 
 from hsi_diffusion.diffusion import NoiseSchedule, ScheduleKind, build_schedule
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.types import Prediction
+from hsi_diffusion.types import PredictionKind
 
 KINDS = get_args(ScheduleKind)
-PREDICTIONS = get_args(Prediction)
+PREDICTIONS = get_args(PredictionKind)
 
 
 def linear_betas(timesteps: int, start: float = 1e-4, end: float = 0.02) -> list[float]:
@@ -62,7 +62,9 @@ def test_marginal_is_that_of_step_by_step_noising() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_targets_lead_back_to_image_and_noise(kind: ScheduleKind, prediction: Prediction) -> None:
+def test_targets_lead_back_to_image_and_noise(
+    kind: ScheduleKind, prediction: PredictionKind
+) -> None:
     schedule = NoiseSchedule(400, kind)
     t = torch.tensor([0, 1, 50, 200, 390])
     x0, noise = numbers(5, 4, 3, 2), numbers(5, 4, 3, 2, seed=1)

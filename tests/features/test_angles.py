@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsi_diffusion.denoisers import Denoiser
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 SCHEDULE = NoiseSchedule(timesteps=50)
 
@@ -59,7 +59,7 @@ def angle_maps(
     denoiser: Denoiser,
     settings: FeatureSettings,
     *,
-    prediction: Prediction = "noise",
+    prediction: PredictionKind = "noise",
     cube: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
@@ -121,7 +121,7 @@ def test_angle_has_a_finite_gradient_even_at_equal_spectra() -> None:
 
 
 @pytest.mark.parametrize("prediction", ["noise", "x0", "v"])
-def test_maps_hold_what_one_pass_of_the_network_says(prediction: Prediction) -> None:
+def test_maps_hold_what_one_pass_of_the_network_says(prediction: PredictionKind) -> None:
     net, cube, timesteps = unet().eval(), scene(), (3, 20)
     found = angle_maps(net, FeatureSettings(timesteps=timesteps), prediction=prediction)
     assert found.dtype == torch.float32

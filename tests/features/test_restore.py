@@ -18,7 +18,7 @@ from tests.features.networks import BANDS, unet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hsi_diffusion.types import Prediction
+    from hsi_diffusion.types import PredictionKind
 
 SCHEDULE = NoiseSchedule(timesteps=50)
 SETTINGS = FeatureSettings(timesteps=(3,))
@@ -30,7 +30,7 @@ def scene(height: int = 23, width: int = 30) -> Tensor:
 
 @pytest.mark.parametrize("prediction", ["noise", "x0", "v"])
 @pytest.mark.parametrize("tile", [7, 64])
-def test_is_what_one_pass_of_the_network_predicts(prediction: Prediction, tile: int) -> None:
+def test_is_what_one_pass_of_the_network_predicts(prediction: PredictionKind, tile: int) -> None:
     net, cube, timesteps = unet().eval(), scene(), (3, 20)
     found = restored_scenes(
         net, SCHEDULE, cube, FeatureSettings(timesteps=timesteps, tile=tile), prediction=prediction
