@@ -102,11 +102,12 @@ class DenoisingLoss(nn.Module):
     def __init__(self, weights: Mapping[str, float | Loss], *, lae_scale: float = 1.0) -> None:
         super().__init__()
         check_range("above 0 and finite", lae_scale=lae_scale)
-        own: dict[str, Loss] = {name: one for name, one in weights.items() if callable(one)}
-        named: dict[str, Any] = {name: one for name, one in weights.items() if name not in own}
-        for name, weight in named.items():
-            if isinstance(weight, Mapping):  # of a checkpoint
-                refuse_foreign(weight, f"losses[{name!r}]")
+        given: Mapping[str, Any] = weights
+        own: dict[str, Loss] = {name: one for name, one in given.items() if callable(one)}
+        for name, one in given.items():
+            if isinstance(one, Mapping):  # the note of a checkpoint, whose network can be used
+                own[name] = partial(_missing, one, name)
+        named = {name: one for name, one in given.items() if name not in own}
         if unknown := sorted(named.keys() - LOSSES.keys()):
             raise ConfigurationError(
                 f"weights may name {', '.join(LOSSES)}, got {', '.join(unknown)}"
@@ -147,6 +148,13 @@ class DenoisingLoss(nn.Module):
         losses = {name: self._parts[name](output, target) for name in self.weights}
         total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
+
+
+def _missing(note: Mapping[str, Any], name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Stands for a loss that a checkpoint could not keep; raises a ConfigurationError."""
+    del target
+    refuse_foreign(note, f"losses[{name!r}]")
+    return output.new_zeros(())
 
 
 def plain_losses(weights: Mapping[str, float | Loss] | None) -> dict[str, Any] | None:

@@ -321,8 +321,10 @@ def _known(where: str) -> str:
         "network": NETWORKS,
         "transform": TRANSFORMS,
     }
-    own = "the path of a class, such as my_package.MyClass"
-    found = tables.get(where.rpartition(".")[2])
+    own, name = "the path of a class, such as my_package.MyClass", where.rpartition(".")[2]
+    if name == "losses":
+        return "a number for each, or the path of a function, such as my_package.my_loss"
+    found = tables.get(name)
     return own if found is None else f"one of {', '.join(found)}, or {own}"
 
 

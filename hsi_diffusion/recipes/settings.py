@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 
 # the annotations below are read at run time, by the program's parser
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
 
@@ -101,7 +102,8 @@ class PretrainSettings:
             works too, whose arguments make another one for each fit.
         schedule: Noise schedule; likewise.
         prediction: What the network predicts: ``"noise"``, ``"x0"`` or ``"v"``.
-        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``.
+        losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``; or, under a name of
+            its own, a function ``(output, target) -> scalar`` of yours.
         contrast: Contrast between views, added to the denoising loss; none if both weights are 0.
         augmentation: Augmentations of the patches and their strengths.
         learning_rate: Highest learning rate.
@@ -130,7 +132,7 @@ class PretrainSettings:
     transform: TransformFactory = MinMax
     schedule: ScheduleFactory = NoiseSchedule
     prediction: PredictionKind = "noise"
-    losses: dict[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    losses: dict[str, float | Callable[..., Any]] = field(default_factory=lambda: {"l1": 1.0})
     contrast: ContrastSettings = ContrastSettings(instance=0.0, cluster=0.0)  # noqa: RUF009
     augmentation: dict[str, float] = field(default_factory=dict)
     learning_rate: float = 1e-4
@@ -156,6 +158,12 @@ class PretrainSettings:
             value = getattr(self, name)
             if value is not None:
                 check_at_least(1, **{f"pretrain.{name}": value})
+        for name, loss in self.losses.items():
+            if not isinstance(loss, int | float) and not inspect.isroutine(loss):
+                raise ConfigurationError(
+                    f"pretrain.losses.{name} must be a number or a function (output, target) -> "
+                    f"scalar, which a file can name, got {loss!r}; call the object in a function"
+                )
         clip = {"pretrain.gradient_clip": self.gradient_clip}
         check_range("at least 0 and finite (0 = unlimited)", **clip)
 

@@ -155,10 +155,12 @@ def test_an_own_loss(
     shown = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in module.loss.names}
     assert shown["loss"] == pytest.approx(0.5 * shown["l1"] + shown["own"], rel=1e-5)
     save(trainer, tmp_path / "own.ckpt")
+    loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    assert loaded.extract_features(torch.zeros(4, 4, 16), timesteps=(5,)).array.shape[:2] == (4, 4)
     with pytest.raises(ConfigurationError, match=r"losses\['own'\] was an object of class"):
-        DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
+        quiet_trainer().validate(loaded, pretraining_data(), verbose=False)
     loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", losses=losses)
-    assert loaded.loss.names == ("loss", "l1", "own")
+    quiet_trainer().validate(loaded, pretraining_data(), verbose=False)
     with pytest.raises(ConfigurationError, match="a name of its own, got 'l2'"):
         DiffusionPretrainModule(16, denoiser="PixelDenoiser", losses={"l2": own})
 

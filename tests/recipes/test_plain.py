@@ -101,7 +101,7 @@ LIBRARY = "UNet3D, StagedDenoiser, UNet2D, PixelDenoiser"
         ({"pretrain": {"steps": True}}, r"pretrain\.steps must be of type int, got True"),
         ({"pretrain": {"steps": 0}}, r"pretrain\.steps must be at least 1, got 0"),
         ({"pretrain": {"ema_decay": "slow"}}, r"ema_decay must be of type float or null, got 'slo"),
-        ({"pretrain": {"losses": {"l1": "much"}}}, r"losses must be of type float, got 'much'"),
+        ({"pretrain": {"losses": {"l1": "much"}}}, r"losses must be a number for each, .*'much'"),
         ({"pretrain": {"losses": [1]}}, r"pretrain\.losses must be of type mapping, got \[1\]"),
         ({"pretrain": {"prediction": "x1"}}, r"prediction must be one of noise, x0, v, got 'x1'"),
         ({"features": {"timesteps": 5}}, r"features\.timesteps must be of type list, got 5"),
@@ -290,3 +290,14 @@ def test_flags_are_read_as_people_write_them(arguments: list[str], plain: dict[s
 def test_what_is_no_flag_is_named(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         from_flags(Recipe, arguments)
+
+
+def test_a_loss_of_ones_own_is_a_function() -> None:
+    plain = {"pretrain": {"losses": {"l1": 0.5, "own": "torch.nn.functional.huber_loss"}}}
+    made = from_plain(Recipe, plain)
+    assert made.pretrain.losses == {"l1": 0.5, "own": torch.nn.functional.huber_loss}
+    assert from_plain(Recipe, to_plain(made)).pretrain == made.pretrain
+    huber = {"class_path": "torch.nn.HuberLoss", "init_args": {"delta": 2.0}}
+    for loss in (huber, torch.nn.L1Loss()):
+        with pytest.raises(ConfigurationError, match=r"losses\.own must be a number or a function"):
+            from_plain(Recipe, {"pretrain": {"losses": {"own": loss}}})
