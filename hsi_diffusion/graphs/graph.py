@@ -151,7 +151,9 @@ class Graph:
             alpha: Part of a pixel's scores that comes from its neighbours, in (0, 1).
 
         Returns:
-            Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives.
+            Probabilities, shape (H, W, K), of sum 1; equal ones where no label arrives. The scores
+            are right to a ten-millionth of the largest, so that the shares of a pixel which hardly
+            anything joins to the labels may be off.
 
         Raises:
             NotFittedError: :meth:`fit` was not called.
