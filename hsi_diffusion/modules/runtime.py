@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
@@ -137,7 +138,8 @@ class Runtime:
                 )
             )
         plugins: list[Any] = [_WholeCheckpoints()]
-        if SLURMEnvironment.detect():
+        # torchrun inside of a job goes first, as in Lightning
+        if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
             # its own checkpoints would be taken for those of the next stage
             plugins.append(SLURMEnvironment(auto_requeue=False))
         on_card = self.device.type == "cuda"

@@ -52,11 +52,29 @@ class Signalled(L.Callback):
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
+SLURM = {
+    "JOB_ID": "4711", "JOB_NAME": "job", "NTASKS": "1", "PROCID": "0", "LOCALID": "0",
+    "NODEID": "0", "NNODES": "1", "NODELIST": "localhost",
+}  # fmt: skip
+TORCHRUN = {
+    "RANK": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+    "TORCHELASTIC_RUN_ID": "none",
+}  # fmt: skip
+
+
+def test_torchrun_inside_of_a_job_of_slurm_says_which_process_this_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in ({f"SLURM_{key}": one for key, one in SLURM.items()} | TORCHRUN).items():
+        monkeypatch.setenv(name, value)
+    trainer = Runtime(accelerator="cpu", devices=2).make_trainer(steps=1, together=True)
+    assert (trainer.world_size, trainer.global_rank) == (2, 1)
+
+
 def test_a_job_of_slurm_leaves_no_checkpoint_for_the_next_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {"JOB_ID": "4711", "JOB_NAME": "job", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}
-    for name, value in (names | {"NODEID": "0", "NNODES": "1", "NODELIST": "localhost"}).items():
+    for name, value in SLURM.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
