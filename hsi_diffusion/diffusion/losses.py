@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_range
-from hsi_diffusion.parts import plain_part, refuse_foreign
+from hsi_diffusion.parts import FOREIGN, plain_part, refuse_foreign
 
 
 def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
@@ -105,7 +105,8 @@ class DenoisingLoss(nn.Module):
         given: Mapping[str, Any] = weights
         own: dict[str, Loss] = {name: one for name, one in given.items() if callable(one)}
         for name, one in given.items():
-            if isinstance(one, Mapping):  # the note of a checkpoint, whose network can be used
+            # the note of a checkpoint, whose network can be used without the loss
+            if isinstance(one, Mapping) and FOREIGN in one:
                 own[name] = partial(_missing, one, name)
         named = {name: one for name, one in given.items() if name not in own}
         if unknown := sorted(named.keys() - LOSSES.keys()):
@@ -150,11 +151,10 @@ class DenoisingLoss(nn.Module):
         return {"loss": total} | {name: loss.detach() for name, loss in losses.items()}
 
 
-def _missing(note: Mapping[str, Any], name: str, output: Tensor, target: Tensor) -> Tensor:
+def _missing(note: Mapping[str, Any], name: str, *_: Tensor) -> Tensor:
     """Stands for a loss that a checkpoint could not keep; raises a ConfigurationError."""
-    del target
     refuse_foreign(note, f"losses[{name!r}]")
-    return output.new_zeros(())
+    raise AssertionError(f"{note} must name a class")  # it does: __init__ has looked
 
 
 def plain_losses(weights: Mapping[str, float | Loss] | None) -> dict[str, Any] | None:

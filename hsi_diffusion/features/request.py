@@ -132,6 +132,13 @@ def finite_cube(cube: Tensor, valid: NDArray[np.bool_] | None) -> Tensor:
     """The cube without values that would pass into the features of all pixels around them.
 
     Pixels without data become 0 where they hold nan or infinity; elsewhere these are refused.
+
+    Args:
+        cube: Shape (H, W, bands); it stays as it is.
+        valid: Which pixels hold data, shape (H, W); None: all.
+
+    Raises:
+        ConfigurationError: A pixel with data holds nan or infinity; the first one is named.
     """
     check_valid(valid, cube.shape[:2])
     # row by row, so that no mask of the cube's size is needed

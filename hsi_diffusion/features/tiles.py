@@ -52,7 +52,13 @@ class Reach(NamedTuple):
 
 
 def reach_of(denoiser: Denoiser, levels: Sequence[int], *, output: bool) -> Reach:
-    """How far the levels of a denoiser look, and its output if that is asked for too."""
+    """How far the levels of a denoiser look, in pixels.
+
+    Args:
+        denoiser: The network.
+        levels: Numbers of levels in its ``feature_info``; none where the output is all.
+        output: Its output is asked for, too.
+    """
     asked = [denoiser.feature_info[level] for level in levels]
     # the output comes through all grids of the network
     grids = denoiser.feature_info if output else asked

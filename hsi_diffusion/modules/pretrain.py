@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         FittedReduction,
         Reduction,
     )
-    from hsi_diffusion.types import PatchBatch, TrainingTask
+    from hsi_diffusion.types import PatchBatch
 
 
 class DiffusionPretrainModule(PlainModule):

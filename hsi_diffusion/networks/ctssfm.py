@@ -26,8 +26,8 @@ class CTSSFM(nn.Module):
     3. The spectral tokens gather from the spatial ones, then the spatial ones from those: each
        pixel learns what the centre is over the timesteps.
 
-    Each step is added to what was there. A pixel takes
-    nothing from its timesteps of prior weight 0.
+    Each step is added to what was there. A pixel takes nothing from its timesteps of prior weight
+    0, but that a merge such as AWAM may weigh by means over the patch, which hold them.
 
     Args:
         dim: Channels C of a token.

@@ -111,6 +111,7 @@ def test_half_precision_is_compared_in_float32() -> None:
     ("weights", "message"),
     [
         ({"huber": 1.0}, "l1, l2, lae, got huber"),
+        ({"own": {"class_path": "my_parts.loss"}}, "l1, l2, lae, got own"),
         ({"l1": -1.0}, r"weights\.l1 must be at least 0 and finite, got -1\.0"),
         ({"l1": float("nan")}, "finite"),
         ({}, "above 0"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -398,11 +399,11 @@ def test_changes_of_settings_win_over_what_a_preset_says_of_a_split() -> None:
         model.fit(scene(), split())
 
 
-def test_a_fitted_model_can_be_pickled(fitted: Callable[[str], Saved]) -> None:
+def test_a_fitted_model_works_in_a_process_that_is_spawned(fitted: Callable[[str], Saved]) -> None:
     model, _ = fitted("network, no reduction")
-    again = pickle.loads(pickle.dumps(model))
-    expected = model.predict(scene(1)).probabilities
-    np.testing.assert_array_equal(again.predict(scene(1)).probabilities, expected)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        found = processes.submit(model.predict, scene(1)).result()
+    np.testing.assert_array_equal(found.probabilities, model.predict(scene(1)).probabilities)
 
 
 def test_a_model_tells_what_it_has_learned(fitted: Callable[[str], Saved]) -> None:

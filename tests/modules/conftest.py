@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 
 from hsi_diffusion import SimulatedSceneDataModule
+from tests.modules.ddp_worker import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,15 +33,6 @@ def quiet_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
     """Builds Trainers that compute on the CPU and say nothing."""
 
     def build(**settings: Any) -> L.Trainer:
-        defaults: dict[str, Any] = {
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "num_sanity_val_steps": 0,
-            "default_root_dir": tmp_path,
-        }
-        return L.Trainer(**{**defaults, **settings})
+        return L.Trainer(**{**QUIET, "default_root_dir": tmp_path, **settings})
 
     return build

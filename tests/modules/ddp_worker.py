@@ -23,21 +23,23 @@ from hsi_diffusion.networks import SpectralTransformer
 if TYPE_CHECKING:
     from pathlib import Path
 
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+"""Settings of a Trainer that computes on the CPU and says nothing."""
+
 SCENE = {"height": 40, "width": 36, "bands": 16, "num_classes": 4}
 
 
 def main(devices: int, out: Path) -> None:
     """Measure fixed models on ``devices`` processes; train a little as well."""
-    quiet: dict[str, Any] = {
-        "accelerator": "cpu",
-        "devices": devices,
-        "strategy": "ddp" if devices > 1 else "auto",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+    strategy = "ddp" if devices > 1 else "auto"
+    quiet: dict[str, Any] = {**QUIET, "devices": devices, "strategy": strategy}
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = SimulatedSceneDataModule(**SCENE, patch_size=5, split="0.3", eval_batch_size=7)

@@ -12,20 +12,11 @@ import torch
 
 from hsi_diffusion import FeatureClassifierModule, SimulatedSceneDataModule
 from hsi_diffusion.networks import CNN2D
-from tests.modules.ddp_worker import SCENE, main
+from tests.modules.ddp_worker import QUIET, SCENE, main
 from tests.processes import together
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
 
 
 def work(rank: int, devices: int, out: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,4 +129,5 @@ def test_data_can_be_handed_to_processes_after_a_training(
     data: SimulatedSceneDataModule, quiet_trainer: Callable[..., L.Trainer]
 ) -> None:
     quiet_trainer(max_steps=1).fit(pretraining(lr_schedule="cosine"), data)
-    assert pickle.loads(pickle.dumps(data)).num_classes == data.num_classes
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        assert processes.submit(attrgetter("num_classes"), data).result() == data.num_classes
