@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _global_state_stays() -> Iterator[None]:
-    """A process group, threads or a seed that a test leaves would change every test after it.
+    """A process group, rank, threads or seed that a test leaves would change every one after it.
 
     Every test begins with the same seeds: which tests run before it must not matter.
 
@@ -73,6 +74,8 @@ def _global_state_stays() -> Iterator[None]:
     yield
     assert not torch.distributed.is_initialized()
     assert torch.get_num_threads() == 1
+    # a Trainer that was told to be another process; later runs would write nothing
+    assert getattr(rank_zero_only, "rank", 0) == 0
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from hsi_diffusion.modules import Runtime
@@ -67,6 +68,7 @@ def test_torchrun_inside_of_a_job_of_slurm_says_which_process_this_is(
 ) -> None:
     for name, value in ({f"SLURM_{key}": one for key, one in SLURM.items()} | TORCHRUN).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # which the Trainer sets
     trainer = Runtime(accelerator="cpu", devices=2).make_trainer(steps=1, together=True)
     assert (trainer.world_size, trainer.global_rank) == (2, 1)
 
