@@ -154,6 +154,43 @@ def plain_part(part: object, known: Mapping[str, Callable[..., Any]], **given: o
     return {"class_path": name, "init_args": {key: _plain(item) for key, item in kept.items()}}
 
 
+def plain_values(given: object) -> Any:
+    """Plain data of a mapping of numbers and callables, such as losses; or of one callable.
+
+    Args:
+        given: The mapping, a callable or None.
+
+    Returns:
+        The same, with what :func:`plain_part` makes of each callable in its place.
+    """
+    if isinstance(given, Mapping):
+        return {name: plain_values(one) for name, one in given.items()}
+    return plain_part(given, {}) if callable(given) else given
+
+
+def check_functions(given: Mapping[str, Any], where: str, call: str) -> None:
+    """Refuse objects among numbers and functions: a file can't name the arguments of an object.
+
+    Args:
+        given: Numbers and functions by name.
+        where: The setting that holds them, for the message.
+        call: How the functions are called.
+
+    Raises:
+        ConfigurationError: A value is neither a number nor a function, or it is no mapping.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"{where} must be a mapping of names to numbers and functions {call}, got {given!r}"
+        )
+    for name, one in given.items():
+        if not isinstance(one, int | float) and not inspect.isroutine(one):
+            raise ConfigurationError(
+                f"{where}.{name} must be a number or a function {call}, which a file can name, got "
+                f"{one!r}; call the object in a function"
+            )
+
+
 def check_same_options(
     given: Any, stored: Any, where: str, known: Mapping[str, Callable[..., Any]] | None = None
 ) -> None:

@@ -225,7 +225,8 @@ class NetworkClassifier(PixelClassifier):
         """See :meth:`PixelClassifier.save`."""
         del folder
         module = self._fitted()
-        return {"module": dict(module.hparams)}, dict(module.classifier.state_dict())
+        settings = {**module.hparams, "augmentation": None}  # it learns no more
+        return {"module": settings}, dict(module.classifier.state_dict())
 
     def load(
         self,

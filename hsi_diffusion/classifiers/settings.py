@@ -5,6 +5,7 @@ from __future__ import annotations
 # the annotations below are read at run time, by the program's parser
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable  # noqa: TC002
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -14,6 +15,7 @@ from hsi_diffusion.hardware import AnyPrecision  # noqa: TC001
 from hsi_diffusion.modules import LearningRateSchedule  # noqa: TC001
 from hsi_diffusion.networks import SpectralTransformer
 from hsi_diffusion.options import check_at_least, check_range
+from hsi_diffusion.parts import check_functions
 from hsi_diffusion.patches.augment import check_turned_patches
 from hsi_diffusion.types import Padding  # noqa: TC001
 
@@ -50,7 +52,8 @@ class ClassifierSettings:
             ``lr_schedule``; it steps after every optimiser step.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
         members: Networks that are trained, and whose probabilities are averaged.
-        augmentation: Augmentations and their strengths.
+        augmentation: Augmentations and their strengths; or, under a name of its own, a function
+            ``(images, generator) -> images`` of yours, over (B, C, P, P).
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         gradient_clip: Largest norm of a gradient; 0 = unlimited.
         padding: How patches are filled outside the scene.
@@ -73,7 +76,7 @@ class ClassifierSettings:
     lr_scheduler: LRSchedulerCallable | None = None
     label_smoothing: float = 0.0
     members: int = 1
-    augmentation: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, float | Callable[..., Any]] = field(default_factory=dict)
     precision: AnyPrecision = "float32"
     gradient_clip: float = 15.0
     padding: Padding = "reflect"
@@ -82,6 +85,9 @@ class ClassifierSettings:
         """Refuse impossible values."""
         for name in ("patch_size", "batch_size", "steps"):
             check_at_least(1, **{f"classifier.{name}": getattr(self, name)})
+        check_functions(
+            self.augmentation, "classifier.augmentation", "(images, generator) -> images"
+        )
         if self.estimator is None:
             check_turned_patches(self.patch_size, self.augmentation, "classifier.")
         clip = {"classifier.gradient_clip": self.gradient_clip}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_range
-from hsi_diffusion.parts import FOREIGN, plain_part, refuse_foreign
+from hsi_diffusion.parts import FOREIGN, refuse_foreign
 
 
 def lae(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
@@ -155,13 +155,6 @@ def _missing(note: Mapping[str, Any], name: str, *_: Tensor) -> Tensor:
     """Stands for a loss that a checkpoint could not keep; raises a ConfigurationError."""
     refuse_foreign(note, f"losses[{name!r}]")
     raise AssertionError(f"{note} must name a class")  # it does: __init__ has looked
-
-
-def plain_losses(weights: Mapping[str, float | Loss] | None) -> dict[str, Any] | None:
-    """Plain data that stands for what a user gave, see :func:`~hsi_diffusion.parts.plain_part`."""
-    if weights is None:
-        return None
-    return {name: plain_part(one, {}) if callable(one) else one for name, one in weights.items()}
 
 
 def _check_shapes(output: Tensor, target: Tensor) -> None:

@@ -71,7 +71,7 @@ def save_model(model: StoredModel, folder: Path) -> None:
         module = fitted.representation.module
         transform, statistics = BandRepresentation(fitted.representation.transform).save()
         # the average is what features come from, and all that is kept; it learns no more
-        learned = {"ema_decay": None, "augmentation": None}
+        learned = {"ema_decay": None, "augmentation": None, "contrast": None}
         denoiser = {"module": {**module.hparams, **learned}, **transform}
         tensors |= _named("transform", statistics)
         tensors |= _named("denoiser", module.trained_denoiser.state_dict())

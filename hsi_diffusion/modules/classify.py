@@ -26,13 +26,9 @@ from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
 from hsi_diffusion.modules.pretrained_data import PretrainedFeaturesDataModule
 from hsi_diffusion.networks import NETWORKS, Ensemble, SpectralTransformer, build_network
 from hsi_diffusion.options import check_at_least
-from hsi_diffusion.parts import check_same_options, plain_part
+from hsi_diffusion.parts import check_same_options, plain_part, plain_values
 from hsi_diffusion.patches import build_augmentation
-from hsi_diffusion.patches.augment import (
-    AugmentationPart,
-    check_turned_patches,
-    plain_augmentation,
-)
+from hsi_diffusion.patches.augment import AugmentationPart, check_turned_patches
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 
 if TYPE_CHECKING:
@@ -175,7 +171,7 @@ class FeatureClassifierModule(PlainModule):
                 **self.optimisation.plain(),
                 "label_smoothing": label_smoothing,
                 "members": members,
-                "augmentation": plain_augmentation(augmentation),
+                "augmentation": plain_values(augmentation),
                 "class_names": class_names,
                 "seed": int(seed),
             }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+# read at run time, by the program's parser
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from hsi_diffusion.diffusion import ContrastiveHead, cluster_contrast, instance_
 from hsi_diffusion.distributed import gather_rows
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_at_least, check_range, settings_of
+from hsi_diffusion.parts import plain_values
 from hsi_diffusion.patches import build_two_views
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class ContrastSettings:
         dim: Size of the projections.
         clusters: Number of clusters.
         hidden: Size of the head's hidden layers.
-        augmentation: Strengths of the views' augmentations, see
+        augmentation: Strengths of the views' augmentations, and your own, see
             :func:`~hsi_diffusion.patches.build_two_views`. They come after the module's own
             ``augmentation``, which acts on the patches before they become two.
 
@@ -63,7 +65,9 @@ class ContrastSettings:
     dim: int = 64
     clusters: int = 32
     hidden: int = 128
-    augmentation: dict[str, float] = field(default_factory=lambda: {"dihedral": 1.0, "gain": 0.1})
+    augmentation: dict[str, float | Callable[..., Any]] = field(
+        default_factory=lambda: {"dihedral": 1.0, "gain": 0.1}
+    )
 
     def __post_init__(self) -> None:
         """Check what can be checked without a denoiser."""
@@ -174,6 +178,14 @@ def contrast_settings(given: ContrastSettings | Mapping[str, Any] | None) -> Con
     """
     none = {"instance": 0.0, "cluster": 0.0}
     return settings_of(ContrastSettings, none if given is None else given, "contrast")
+
+
+def plain_contrast(given: ContrastSettings | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Plain data of all settings, for checkpoints; None of None."""
+    if given is None:
+        return None
+    plain = asdict(contrast_settings(given))
+    return plain | {"augmentation": plain_values(plain["augmentation"])}
 
 
 def build_contrast(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003
-from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -21,11 +20,10 @@ from hsi_diffusion.diffusion import (
     build_schedule,
     check_prediction,
 )
-from hsi_diffusion.diffusion.losses import plain_losses
 from hsi_diffusion.distributed import rank_and_processes
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.features import compute_features, feature_settings, restored_scenes
-from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, contrast_settings
+from hsi_diffusion.modules.contrast import ContrastSettings, build_contrast, plain_contrast
 from hsi_diffusion.modules.counts import UnbrokenCounts
 from hsi_diffusion.modules.divergence import StopOnDivergence
 from hsi_diffusion.modules.draws import fixed_draws
@@ -35,9 +33,9 @@ from hsi_diffusion.modules.optimisation import (
     Optimisation,
 )
 from hsi_diffusion.modules.plain import JOINED, KEEP_NAN, PlainModule
-from hsi_diffusion.parts import check_same_options, plain_part
+from hsi_diffusion.parts import check_same_options, plain_part, plain_values
 from hsi_diffusion.patches import build_augmentation
-from hsi_diffusion.patches.augment import AugmentationPart, plain_augmentation
+from hsi_diffusion.patches.augment import AugmentationPart  # noqa: TC001 - read by parsers
 from hsi_diffusion.seeding import generator, joint_batch, own_rows, seeded_layers
 from hsi_diffusion.types import PredictionKind, TrainingTask  # noqa: TC001  (read by the command line's parser)
 
@@ -103,8 +101,8 @@ class DiffusionPretrainModule(PlainModule):
         ema_decay: Keep an exponential average of the weights, and take features from it; None: off.
             It follows a Trainer's automatic optimisation, and no loop of your own.
         augmentation: Augmentations and their strengths, see
-            :func:`~hsi_diffusion.patches.build_augmentation`; or one of your own, a callable
-            ``(images, generator) -> images`` over patches (B, C, P, P).
+            :func:`~hsi_diffusion.patches.build_augmentation`; among them, or in their place, your
+            own, callables ``(images, generator) -> images`` over patches (B, C, P, P).
         seed: Rules the noise, the timesteps and the augmentation. The initial weights come from
             torch's global generator, as in every Lightning module (``L.seed_everything``).
 
@@ -176,12 +174,12 @@ class DiffusionPretrainModule(PlainModule):
                 "denoiser": plain_part(self.denoiser, DENOISERS, num_bands=num_bands),
                 "schedule": plain_part(self.schedule, SCHEDULES),
                 "prediction": prediction,
-                "losses": plain_losses(losses),
+                "losses": plain_values(losses),
                 "lae_scale": lae_scale,
-                "contrast": None if contrast is None else asdict(contrast_settings(contrast)),
+                "contrast": plain_contrast(contrast),
                 **self.optimisation.plain(),
                 "ema_decay": ema_decay,
-                "augmentation": plain_augmentation(augmentation),
+                "augmentation": plain_values(augmentation),
                 "seed": int(seed),
             }
         )

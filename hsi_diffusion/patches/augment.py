@@ -17,14 +17,14 @@ from torch import Generator, Tensor
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.options import check_range
-from hsi_diffusion.parts import plain_part, refuse_foreign
+from hsi_diffusion.parts import refuse_foreign
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 
 if TYPE_CHECKING:
-    AugmentationPart = Mapping[str, float] | Augmentation
+    AugmentationPart = Mapping[str, float | Augmentation] | Augmentation
 else:  # what a command line offers
-    AugmentationPart = dict[str, float]
+    AugmentationPart = dict[str, float | Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,10 @@ class BandDropout:
         return images.masked_fill(dropped, 0)
 
 
-def build_augmentation(given: Mapping[str, float] | Augmentation | None) -> Augmentation:
+def build_augmentation(given: AugmentationPart | None) -> Augmentation:
     """Make an augmentation of what a user gave: one of his own, which is used as it is, or names.
 
-    Those that are named act in the order of this list, whatever the order of their names:
+    Those of the library act in the order of this list, whatever the order of their names:
 
     - ``dihedral``: share of patches, see :class:`Dihedral`
     - ``gain``: standard deviation, see :class:`Gain`
@@ -157,7 +157,8 @@ def build_augmentation(given: Mapping[str, float] | Augmentation | None) -> Augm
     - ``band_dropout``: probability, see :class:`BandDropout`
 
     Args:
-        given: An augmentation; or the strength of each, where those at 0 are left out; None: none.
+        given: An augmentation; or the strength of each by its name, where those at 0 are left out,
+            and your own under names of their own, which act after those of the library; None: none.
 
     Returns:
         All of them as one; the identity where there are none.
@@ -167,7 +168,7 @@ def build_augmentation(given: Mapping[str, float] | Augmentation | None) -> Augm
     """
     if callable(given):
         return given
-    strengths = given or {}
+    strengths: Mapping[str, Any] = given or {}
     refuse_foreign(strengths, "augmentation")
     classes: dict[str, Callable[[float], Augmentation]] = {
         "dihedral": Dihedral,
@@ -175,23 +176,24 @@ def build_augmentation(given: Mapping[str, float] | Augmentation | None) -> Augm
         "band_noise": BandNoise,
         "band_dropout": BandDropout,
     }
-    if unknown := sorted(strengths.keys() - classes.keys()):
+    for name, one in strengths.items():
+        if isinstance(one, Mapping):  # the note of a checkpoint
+            refuse_foreign(one, f"augmentation[{name!r}]")
+    own = {name: one for name, one in strengths.items() if callable(one)}
+    if unknown := sorted(strengths.keys() - classes.keys() - own.keys()):
         raise ConfigurationError(
-            f"augmentation must name {', '.join(classes)}, got {', '.join(unknown)}"
+            f"augmentation must name {', '.join(classes)}, or hold functions (images, generator) "
+            f"-> images of your own, got {', '.join(unknown)}"
         )
-    return Compose(
-        tuple(make(strengths[name]) for name, make in classes.items() if strengths.get(name))
-    )
+    if taken := sorted(own.keys() & classes.keys()):
+        raise ConfigurationError(
+            f"an augmentation of your own needs a name of its own, got {taken[0]!r}, which is taken"
+        )
+    ours = [make(strengths[name]) for name, make in classes.items() if strengths.get(name)]
+    return Compose((*ours, *own.values()))
 
 
-def plain_augmentation(given: Mapping[str, float] | Augmentation | None) -> Any:
-    """Plain data that stands for what a user gave, see :func:`~hsi_diffusion.parts.plain_part`."""
-    return plain_part(given, {}) if callable(given) else given
-
-
-def check_turned_patches(
-    patch_size: int, given: Mapping[str, float] | Augmentation | None, where: str = ""
-) -> None:
+def check_turned_patches(patch_size: int, given: AugmentationPart | None, where: str = "") -> None:
     """Refuse to turn patches whose pixel to classify would move, which those of even side do.
 
     Args:

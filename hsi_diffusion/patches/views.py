@@ -78,11 +78,11 @@ class TwoViews:
         return crops.permute(0, 3, 1, 2)
 
 
-def build_two_views(strengths: Mapping[str, float], *, shift: int = 0) -> TwoViews:
+def build_two_views(strengths: Mapping[str, float | Augmentation], *, shift: int = 0) -> TwoViews:
     """Views from augmentations by name, for settings that come from a file or a command line.
 
     Args:
-        strengths: Strength of each augmentation, see
+        strengths: Strength of each augmentation, or one of your own, see
             :func:`~hsi_diffusion.patches.build_augmentation`. ``dihedral`` is drawn once for both
             views, everything else for each view by itself.
         shift: See :class:`TwoViews`.

@@ -322,8 +322,8 @@ def _known(where: str) -> str:
         "transform": TRANSFORMS,
     }
     own, name = "the path of a class, such as my_package.MyClass", where.rpartition(".")[2]
-    if name == "losses":
-        return "a number for each, or the path of a function, such as my_package.my_loss"
+    if name in ("losses", "augmentation"):
+        return "a number for each, or the path of a function, such as my_package.my_function"
     found = tables.get(name)
     return own if found is None else f"one of {', '.join(found)}, or {own}"
 

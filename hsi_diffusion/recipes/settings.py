@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 
 # the annotations below are read at run time, by the program's parser
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from hsi_diffusion.graphs import SpreadingSettings
 from hsi_diffusion.hardware import AnyPrecision, Precision  # noqa: TC001
 from hsi_diffusion.modules import ContrastSettings, LearningRateSchedule
 from hsi_diffusion.options import check_at_least, check_range
-from hsi_diffusion.parts import Recorded
+from hsi_diffusion.parts import Recorded, check_functions
 from hsi_diffusion.patches import MNF, BandTransform, ChannelScale, MinMax
 from hsi_diffusion.types import Padding, PredictionKind  # noqa: TC001
 
@@ -105,7 +104,8 @@ class PretrainSettings:
         losses: Weight of each part of the loss: ``"l1"``, ``"l2"``, ``"lae"``; or, under a name of
             its own, a function ``(output, target) -> scalar`` of yours.
         contrast: Contrast between views, added to the denoising loss; none if both weights are 0.
-        augmentation: Augmentations of the patches and their strengths.
+        augmentation: Augmentations of the patches and their strengths; or, under a name of its own,
+            a function ``(images, generator) -> images`` of yours, over (B, C, P, P).
         learning_rate: Highest learning rate.
         lr_schedule: ``"constant"`` or ``"cosine"``.
         warmup: Fraction of the steps over which the learning rate rises.
@@ -134,7 +134,7 @@ class PretrainSettings:
     prediction: PredictionKind = "noise"
     losses: dict[str, float | Callable[..., Any]] = field(default_factory=lambda: {"l1": 1.0})
     contrast: ContrastSettings = ContrastSettings(instance=0.0, cluster=0.0)  # noqa: RUF009
-    augmentation: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, float | Callable[..., Any]] = field(default_factory=dict)
     learning_rate: float = 1e-4
     lr_schedule: LearningRateSchedule = "constant"
     warmup: float = 0.0
@@ -158,12 +158,12 @@ class PretrainSettings:
             value = getattr(self, name)
             if value is not None:
                 check_at_least(1, **{f"pretrain.{name}": value})
-        for name, loss in self.losses.items():
-            if not isinstance(loss, int | float) and not inspect.isroutine(loss):
-                raise ConfigurationError(
-                    f"pretrain.losses.{name} must be a number or a function (output, target) -> "
-                    f"scalar, which a file can name, got {loss!r}; call the object in a function"
-                )
+        check_functions(self.losses, "pretrain.losses", "(output, target) -> scalar")
+        for where, given in (
+            ("pretrain.augmentation", self.augmentation),
+            ("pretrain.contrast.augmentation", self.contrast.augmentation),
+        ):
+            check_functions(given, where, "(images, generator) -> images")
         clip = {"pretrain.gradient_clip": self.gradient_clip}
         check_range("at least 0 and finite (0 = unlimited)", **clip)
 

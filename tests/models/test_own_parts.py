@@ -63,6 +63,15 @@ class Pick(BandTransform):
         return np.repeat(components[..., :1], self.num_bands, axis=-1)
 """
 
+FUNCTIONS = """
+def darker(images, generator):
+    return images * 0.9
+
+
+def angle(output, target):
+    return 1 - torch.nn.functional.cosine_similarity(output, target).mean()
+"""
+
 ESTIMATORS = """
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -102,7 +111,7 @@ class Probabilities(Labels):
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A module of the user's own, in a folder outside of the repository."""
     assert not tmp_path.is_relative_to(Path(__file__).parents[2])
-    parts = (DENOISER, DILATED, SCHEDULE, OWN_NETWORK, ESTIMATORS)
+    parts = (DENOISER, DILATED, SCHEDULE, OWN_NETWORK, FUNCTIONS, ESTIMATORS)
     (tmp_path / "my_models.py").write_text("\n\n".join(parts))
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("my_models")
@@ -191,6 +200,18 @@ def test_a_noise_schedule(own: Any, form: str, tmp_path: Path) -> None:
         SceneClassifier.from_pretrained(tmp_path / "model", schedule=NoiseSchedule(80))
     with pytest.raises(CheckpointError, match=r"schedule must be made as .* timesteps="):
         SceneClassifier.from_pretrained(tmp_path / "model", schedule=own.MySchedule(30))
+
+
+@pytest.mark.usefixtures("own")
+def test_losses_and_augmentations_are_not_needed_to_classify(tmp_path: Path) -> None:
+    darker = {"gain": 0.1, "own": "my_models.darker"}
+    parts = {
+        "losses": {"l1": 1.0, "own": "my_models.angle"},
+        "augmentation": darker,
+        "contrast": {"instance": 0.1, "cell": 2, "shift": 1, "augmentation": darker},
+    }
+    own = {"pretrain": parts, "classifier": {"augmentation": darker}}
+    check(recipe(FEATURES, NETWORK, own), tmp_path / "model", "", "my_models.darker")
 
 
 @pytest.mark.parametrize("place", ["pretraining", "raw bands", "spreading"])

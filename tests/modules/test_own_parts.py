@@ -22,7 +22,7 @@ from hsi_diffusion import (
 )
 from hsi_diffusion.errors import CheckpointError, ConfigurationError
 from hsi_diffusion.modules.lightning_cli import SceneCLI
-from hsi_diffusion.patches import Compose, Gain
+from hsi_diffusion.patches import Compose, Gain, build_augmentation, build_two_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +137,36 @@ def test_an_own_augmentation(
         DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt")
     loaded = DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", augmentation=given)
     assert loaded.augment is given
+
+
+def test_own_augmentations_beside_those_of_the_library(
+    quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    images, places = torch.rand(4, 16, 8, 8), (torch.Generator().manual_seed(3) for _ in range(3))
+    together = build_augmentation({"own": brighter, "gain": 0.1})(images, next(places))
+    place = next(places)
+    assert torch.equal(together, brighter(Gain(0.1)(images, place), place)), "the library's first"
+    views = build_two_views({"dihedral": 1.0, "own": brighter})(torch.zeros(1, 2, 4, 4), place)
+    assert not torch.equal(*views), "each view has a draw of its own"
+
+    given: dict[str, Any] = {"gain": 0.1, "own": brighter}
+    contrast = {"instance": 0.1, "cluster": 0, "cell": 0, "augmentation": given}
+    module = DiffusionPretrainModule(
+        16, denoiser="PixelDenoiser", augmentation=given, contrast=contrast
+    )
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, pretraining_data())
+    save(trainer, tmp_path / "own.ckpt")
+    parts: tuple[dict[str, Any], ...] = ({"augmentation": given}, {"contrast": contrast})
+    for part in parts:
+        with pytest.raises(ConfigurationError, match=r"augmentation\['own'\] was an object of"):
+            DiffusionPretrainModule.load_from_checkpoint(tmp_path / "own.ckpt", **part)
+    loaded = DiffusionPretrainModule.load_from_checkpoint(
+        tmp_path / "own.ckpt", augmentation=given, contrast=contrast
+    )
+    assert loaded.extract_features(torch.zeros(4, 4, 16), timesteps=(5,)).array.shape[:2] == (4, 4)
+    with pytest.raises(ConfigurationError, match="a name of its own, got 'gain'"):
+        build_augmentation({"gain": brighter})
 
 
 def angle(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -292,12 +293,28 @@ def test_what_is_no_flag_is_named(arguments: list[str], message: str) -> None:
         from_flags(Recipe, arguments)
 
 
-def test_a_loss_of_ones_own_is_a_function() -> None:
-    plain = {"pretrain": {"losses": {"l1": 0.5, "own": "torch.nn.functional.huber_loss"}}}
-    made = from_plain(Recipe, plain)
-    assert made.pretrain.losses == {"l1": 0.5, "own": torch.nn.functional.huber_loss}
-    assert from_plain(Recipe, to_plain(made)).pretrain == made.pretrain
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "pretrain.losses",
+        "pretrain.augmentation",
+        "pretrain.contrast.augmentation",
+        "classifier.augmentation",
+    ],
+)
+def test_a_loss_or_augmentation_of_ones_own_is_a_function(setting: str) -> None:
+    names = setting.split(".")
+
+    def holding(values: Any) -> Recipe:
+        for name in reversed(names):
+            values = {name: values}
+        return from_plain(Recipe, values)
+
+    made = holding({"gain": 0.5, "own": "torch.nn.functional.huber_loss"})
+    for one in (made, from_plain(Recipe, to_plain(made))):
+        found: Any = functools.reduce(getattr, names, one)
+        assert found == {"gain": 0.5, "own": torch.nn.functional.huber_loss}
     huber = {"class_path": "torch.nn.HuberLoss", "init_args": {"delta": 2.0}}
-    for loss in (huber, torch.nn.L1Loss()):
-        with pytest.raises(ConfigurationError, match=r"losses\.own must be a number or a function"):
-            from_plain(Recipe, {"pretrain": {"losses": {"own": loss}}})
+    for own in (huber, torch.nn.L1Loss()):
+        with pytest.raises(ConfigurationError, match=rf"{setting}\.own must be a number or a func"):
+            holding({"own": own})
