@@ -203,9 +203,21 @@ def _scene_of(
     if lost := sum(int(np.count_nonzero(one & (label_map == 0))) for one in given):
         warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=3)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
-    split = "fixed" if fixed else "0.1"
-    info = _facts_of(
-        image, found, class_ids, values.shape[:2], name=name, rgb_bands=rgb_bands, split=split
+    palette = zip(class_ids, default_palette(len(class_ids)), strict=True)
+    info = SceneInfo(
+        name=name,
+        title=name,
+        height=values.shape[0],
+        width=values.shape[1],
+        bands=image.bands,
+        wavelengths=image.wavelengths,
+        fwhm=image.fwhm,
+        class_names=tuple(found.names[value] or f"Class {value}" for value in class_ids),
+        class_ids=class_ids,
+        palette=tuple(found.palette.get(value, usual) for value, usual in palette),
+        rgb_bands=rgb_bands or default_rgb_bands(image.bands, image.wavelengths),
+        sensor=image.sensor,
+        default_split="fixed" if fixed else "0.1",
     )
     return Scene(
         values,
@@ -217,35 +229,6 @@ def _scene_of(
         georeference=image.georeference if sample is None else None,
         polygons=None if found.polygons is None else maps[1],
         fields=fields,
-    )
-
-
-def _facts_of(
-    image: Raster,
-    found: Labels,
-    class_ids: tuple[int, ...],
-    size: tuple[int, ...],
-    *,
-    name: str,
-    rgb_bands: tuple[int, int, int] | None,
-    split: str,
-) -> SceneInfo:
-    """Facts of a scene of an image's bands and the classes that occur."""
-    palette = zip(class_ids, default_palette(len(class_ids)), strict=True)
-    return SceneInfo(
-        name=name,
-        title=name,
-        height=size[0],
-        width=size[1],
-        bands=image.bands,
-        wavelengths=image.wavelengths,
-        fwhm=image.fwhm,
-        class_names=tuple(found.names[value] or f"Class {value}" for value in class_ids),
-        class_ids=class_ids,
-        palette=tuple(found.palette.get(value, usual) for value, usual in palette),
-        rgb_bands=rgb_bands or default_rgb_bands(image.bands, image.wavelengths),
-        sensor=image.sensor,
-        default_split=split,
     )
 
 

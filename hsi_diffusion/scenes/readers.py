@@ -17,7 +17,7 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
-from hsi_diffusion.scenes.envi import ENDINGS, envi_shape, read_envi
+from hsi_diffusion.scenes.envi import ENDINGS, map_envi
 from hsi_diffusion.scenes.gdal import GEO
 from hsi_diffusion.scenes.isolated import check_claim, isolated
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
@@ -118,7 +118,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 with tifffile.TiffFile(path) as file:
                     return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
             case "envi":
-                return {UNNAMED: envi_shape(path)}
+                return {UNNAMED: map_envi(path).shape}
             case "roi":
                 return {UNNAMED: read_roi(path).shape}
 
@@ -257,7 +257,7 @@ def _read(path: Path, key: str) -> NDArray[Any]:
         case "tiff":
             array = _read_tiff(path, key)
         case "envi":
-            array = read_envi(path)
+            array = np.array(map_envi(path))
         case "roi":
             array = read_roi(path)
     return array

@@ -119,8 +119,8 @@ def read_vector(
 
 
 @isolated
-def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[bytes | None]]:
-    """Coordinate system, columns and shapes (WKB) of a file of polygons, as plain data."""
+def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[str | None]]:
+    """Coordinate system, columns and shapes (hexadecimal WKB) of a file, as plain data."""
     import geopandas  # noqa: PLC0415  (an extra)
     import pyogrio  # noqa: PLC0415
 
@@ -142,7 +142,7 @@ def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[byte
         ]
         for name in columns
     }
-    return table.crs and table.crs.to_wkt(), plain, list(table.geometry.to_wkb())
+    return table.crs and table.crs.to_wkt(), plain, list(table.geometry.to_wkb(hex=True))
 
 
 def _draw(
