@@ -12,12 +12,11 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
-from hsi_diffusion.scenes.empty_bands import empty_bands, refuse_empty_bands
 from hsi_diffusion.scenes.grids import has_coordinates, read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.joining import join_and_drop
 from hsi_diffusion.scenes.labels import check_class_names, close_gaps
-from hsi_diffusion.scenes.nodata import warn_of_nodata
+from hsi_diffusion.scenes.nodata import empty_bands, refuse_empty_bands, warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location
 from hsi_diffusion.scenes.resampling import resample_bands

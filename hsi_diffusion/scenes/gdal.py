@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,12 +39,7 @@ def require_rasterio(why: str) -> ModuleType:
 def opens_with_gdal(path: Path, found: str | None) -> bool:
     """Whether a file is one for rasterio: a TIFF of one image, or of a format only GDAL knows.
 
-    Args:
-        path: The file.
-        found: Its format, as far as the library knows it itself.
-
-    Returns:
-        False where rasterio is not installed.
+    False where rasterio is not installed; ``found`` is the format that the library knows itself.
     """
     if found not in (None, "tiff") or importlib.util.find_spec("rasterio") is None:
         return False
@@ -83,7 +79,9 @@ def open_gdal(path: Path) -> Raster:
         texts = [text or "" for text in file.descriptions]
         scales, offsets = np.array(file.scales), np.array(file.offsets)
         facts: dict[str, Any] = _spectral(tags, texts, kept)
-        facts["georeference"] = _georeference(file)
+        if not file.transform.is_identity:
+            crs = file.crs.to_wkt() if file.crs else None
+            facts["georeference"] = Georeference(crs, tuple(file.transform)[:6])
         if ColorInterp.palette in file.colorinterp:
             facts["palette"] = {
                 value: colour[:3] for value, colour in file.colormap(1).items() if any(colour[:3])
@@ -146,16 +144,8 @@ def _spectral(
     }
 
 
-def _georeference(file: Any) -> Georeference | None:
-    if file.transform.is_identity:
-        return None
-    return Georeference(file.crs.to_wkt() if file.crs else None, tuple(file.transform)[:6])
-
-
 def _category_names(path: Path) -> dict[int, str] | None:
     """Names of the classes of a label raster, from the .aux.xml beside it or its own tags."""
-    import xml.etree.ElementTree as ET  # noqa: PLC0415
-
     beside = path.with_name(f"{path.name}.aux.xml")
     if not beside.is_file():
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -133,8 +133,8 @@ def _header(path: Path, *place: Any) -> dict[str, Any] | None:
     raster = _windowed(path, *place)
     if raster is None:
         return None
-    facts = {one.name: getattr(raster, one.name) for one in fields(raster) if one.name != "window"}
-    where = raster.georeference
+    facts, where = dict(vars(raster)), raster.georeference
+    del facts["window"]
     return facts | {"georeference": None if where is None else (where.crs, where.transform)}
 
 

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError
-from hsi_diffusion.scenes.empty_bands import empty_bands
 from hsi_diffusion.scenes.gdal import open_gdal
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.isolated import check_claim
+from hsi_diffusion.scenes.nodata import empty_bands
 from hsi_diffusion.scenes.raster import Raster
 
 if TYPE_CHECKING:

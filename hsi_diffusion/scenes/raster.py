@@ -133,13 +133,6 @@ class Raster:
             padding there; within r pixels of a pixel with data they don't depend on where a
             window ends that reaches 3 r pixels around it.
         """
-        values, valid = self._stored(rows, columns)
-        if not valid.all():
-            # what owns its memory is no view of an array of the user's
-            values = fill_nodata(values, valid, copy=not values.flags.owndata)
-        return values, valid
-
-    def _stored(self, rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         values, allowed = self.window(rows, columns)
         if self.good_bands is not None:
             values = values[:, :, self.good_bands]
@@ -147,10 +140,14 @@ class Raster:
         if allowed is not None:
             valid &= allowed
         if self.scale is None:
-            return np.ascontiguousarray(values, dtype=self.dtype), valid
-        scaled = np.multiply(values, self.scale, dtype=self.dtype, order="C")
-        scaled += np.asarray(self.offset, dtype=self.dtype)
-        return scaled, valid
+            values = np.ascontiguousarray(values, dtype=self.dtype)
+        else:
+            values = np.multiply(values, self.scale, dtype=self.dtype, order="C")
+            values += np.asarray(self.offset, dtype=self.dtype)
+        if not valid.all():
+            # what owns its memory is no view of an array of the user's
+            values = fill_nodata(values, valid, copy=not values.flags.owndata)
+        return values, valid
 
     def with_nodata(self, nodata: float) -> Self:
         """The same where ``nodata`` means "no data here"."""

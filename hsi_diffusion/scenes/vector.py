@@ -288,8 +288,25 @@ def _classes(
     if isinstance(table, int):
         return list(range(table)), np.ones(table, dtype=np.int64), {}
     column = _column(path, list(table), attribute)
-    kept = _with_class(path, column, table[column])
-    numbers, names = _numbered(path, column, [table[column][place] for place in kept])
+    cells = table[column]
+    # nan is what differs from itself
+    kept = [
+        place
+        for place, cell in enumerate(cells)
+        if cell is not None and cell == cell and str(cell).strip()  # noqa: PLR0124
+    ]
+    if not kept:
+        raise SceneError(
+            f"column {column!r} of {path} must hold classes, but all of its {len(cells)} cells are "
+            "empty; give another label_attribute (--label_attribute)"
+        )
+    if len(kept) < len(cells):
+        warnings.warn(
+            f"{path}: {len(cells) - len(kept)} of {len(cells)} shapes or points have no class in "
+            f"column {column!r} and are left out",
+            stacklevel=4,
+        )
+    numbers, names = _numbered(path, column, [cells[place] for place in kept])
     kept = [place for place, number in zip(kept, numbers, strict=True) if number]
     numbers = numbers[numbers > 0]
     rest = {
@@ -310,28 +327,6 @@ def _names_beside(numbers: NDArray[np.int64], table: Mapping[str, list[Any]]) ->
         if len(pairs) == len(set(names.values())) == len(set(numbers.tolist())):
             return names
     return {}
-
-
-def _with_class(path: Path, column: str, found: list[Any]) -> list[int]:
-    """Places of the shapes and points whose class is neither missing nor blank."""
-    # nan is what differs from itself
-    kept = [
-        place
-        for place, value in enumerate(found)
-        if value is not None and value == value and str(value).strip()  # noqa: PLR0124
-    ]
-    if not kept:
-        raise SceneError(
-            f"column {column!r} of {path} must hold classes, but all of its {len(found)} cells are "
-            "empty; give another label_attribute (--label_attribute)"
-        )
-    if len(kept) < len(found):
-        warnings.warn(
-            f"{path}: {len(found) - len(kept)} of {len(found)} shapes or points have no class in "
-            f"column {column!r} and are left out",
-            stacklevel=5,
-        )
-    return kept
 
 
 def _numbered(
