@@ -72,10 +72,9 @@ def open_envi(path: Path) -> Raster:
             )
         return values if values is None or kept is None else values[list(kept)]
 
-    wavelengths = in_nanometres(of_bands("wavelength"), header.text("wavelength units"))
-    fwhm = in_nanometres(
-        of_bands("fwhm"), header.text("wavelength units"), like=of_bands("wavelength")
-    )
+    centres, units = of_bands("wavelength"), header.text("wavelength units")
+    wavelengths = in_nanometres(centres, units)
+    fwhm = in_nanometres(of_bands("fwhm"), units, like=centres)
     names = header.items("band names")
     names = [names[band] for band in kept or range(bands)] if len(names) == bands else []
     if wavelengths is None:  # GDAL writes them there

@@ -122,13 +122,7 @@ def _flat(source: Any, image: Raster) -> Raster | None:
 
 
 def _heed_unlabelled(labels: NDArray[np.int64], valid: NDArray[np.bool_], raster: Raster) -> None:
-    """Take 255 of 8-bit maps for unlabelled, and tell of pixels of 0 that may be of a class.
-
-    Args:
-        labels: Class values, 0 where there is no data; changed in place.
-        valid: Where there is data.
-        raster: Where they are from.
-    """
+    """Set 255 of 8-bit maps to 0, unlabelled, and tell of pixels of 0 that may be of a class."""
     name = (raster.class_names or {}).get(0, "")
     zeros = 0 if UNLABELLED.search(name) else int(np.count_nonzero((labels == 0) & valid))
     small = raster.stored_dtype == np.uint8
@@ -155,8 +149,7 @@ def _heed_unlabelled(labels: NDArray[np.int64], valid: NDArray[np.bool_], raster
 def has_coordinates(source: Any) -> bool:
     """Whether labels say where they lie, so that one file of them can be that of several images.
 
-    Args:
-        source: What :func:`read_labels` takes; what it refuses counts as if it did.
+    What :func:`read_labels` refuses counts as if it did.
     """
     if is_vector(source):
         path = Path(source)

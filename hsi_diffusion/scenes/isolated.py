@@ -159,10 +159,10 @@ class _Process:
         return good, value, warned
 
     def close(self, patience: float = 10) -> int:
-        """End the process; its exit code, negative where a signal ended it.
+        """End the process, which has ``patience`` seconds to end by itself.
 
-        Args:
-            patience: Seconds that it has to end by itself.
+        Returns:
+            Its exit code, negative where a signal ended it.
         """
         for pipe in (self.process.stdin, self.process.stdout):
             with suppress(OSError, ValueError):

@@ -60,11 +60,8 @@ def join_and_drop(
 ) -> Scene:
     """As :func:`join_scenes`, but takes each image out of the list once it is copied.
 
-    Args:
-        scenes: The images.
-        gap: Pixels between two images.
-        sources: A number for the label file of each image; polygons of the same number in the same
-            file are one. None: each image has a file of its own.
+    ``sources`` numbers the label file of each image; polygons of the same number in the same file
+    are one. None: each image has a file of its own.
     """
     if not scenes:
         raise SceneError("there must be at least one scene, got none")

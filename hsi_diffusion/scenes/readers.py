@@ -57,9 +57,9 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "npy"
     if head.startswith(_TIFF_MAGIC):
         return "tiff"
-    if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
-        return "roi"
     plain = head.removeprefix(codecs.BOM_UTF8)
+    if plain.startswith(ROI_MAGIC):
+        return "roi"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         plain = head.decode("utf-16", errors="replace").encode()
     if re.match(rb"ENVI\s*[\r\n]", plain):

@@ -280,10 +280,7 @@ def _classes(
 ) -> tuple[list[int], NDArray[np.int64], dict[int, str]]:
     """Places of the shapes and points that have a class, their classes, and names of these.
 
-    Args:
-        path: The file.
-        table: Columns of the file; or how many shapes it has, all of which are 1.
-        attribute: The column that holds the class, if it is known.
+    Where the table is only a number of shapes, all of them are of class 1.
     """
     if isinstance(table, int):
         return list(range(table)), np.ones(table, dtype=np.int64), {}
