@@ -94,7 +94,14 @@ def load_custom_scene(
         MissingDependencyError: A format needs another package.
     """
     given = _Given(
-        nodata, axes, wavelengths, resample, label_attribute, class_names, rgb_bands, sample
+        nodata=nodata,
+        axes=axes,
+        wavelengths=wavelengths,
+        resample=resample,
+        attribute=label_attribute,
+        class_names=class_names,
+        rgb_bands=rgb_bands,
+        sample=sample,
     )
     if isinstance(cube, list | tuple) and all(isinstance(one, str | Path) for one in cube):
         if train_labels is not None or test_labels is not None:
