@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hsi_diffusion.errors import FileFormatError, MissingDependencyError
+from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres, is_length
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 GEO: Final = "pip install hsi-diffusion[geo]"
 
@@ -34,6 +34,28 @@ def require_rasterio(why: str) -> ModuleType:
     except ImportError as error:
         raise MissingDependencyError(f"{why} needs rasterio; {GEO}") from error
     return rasterio  # type: ignore[no-any-return]
+
+
+def in_other_system(
+    x: ArrayLike, y: ArrayLike, system: str | None, other: str | None, source: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Coordinates in another coordinate system, shape (N,) each.
+
+    Raises:
+        SceneError: Places of the ``source`` don't exist there.
+        MissingDependencyError: rasterio is not installed.
+    """
+    require_rasterio(f"{source} in another coordinate system")
+    from rasterio.warp import transform  # noqa: PLC0415
+
+    try:
+        found = transform(system, other, np.ravel(x), np.ravel(y))
+    except Exception as error:  # those of PROJ have no public class
+        raise SceneError(
+            f"{source} can't be told in the other coordinate system: {error}; check the "
+            "coordinates (longitude and latitude may be swapped) and coordinate systems of both"
+        ) from error
+    return np.array(found[0]), np.array(found[1])
 
 
 def opens_with_gdal(path: Path, found: str | None) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError, SceneError
-from hsi_diffusion.scenes.gdal import require_rasterio
+from hsi_diffusion.scenes.gdal import in_other_system, require_rasterio
 from hsi_diffusion.scenes.labels import as_label_map
 from hsi_diffusion.scenes.opening import open_raster
 from hsi_diffusion.scenes.raster import Raster
@@ -239,11 +239,7 @@ def _in_system(
     x, y = target.coordinates(rows, columns)
     if _same_system(own, target):
         return x, y
-    require_rasterio("labels in another coordinate system")
-    from rasterio.warp import transform  # noqa: PLC0415
-
-    x, y = map(np.array, transform(target.crs, own.crs, x.ravel(), y.ravel()))
-    return x, y
+    return in_other_system(x, y, target.crs, own.crs, "the image of the labels")
 
 
 def _onto(

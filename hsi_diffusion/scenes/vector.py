@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
-from hsi_diffusion.scenes.gdal import GEO, require_rasterio
+from hsi_diffusion.scenes.gdal import GEO, in_other_system, require_rasterio
 from hsi_diffusion.scenes.isolated import isolated
 from hsi_diffusion.scenes.labels import warn_of_case
 from hsi_diffusion.scenes.scene import shorten
@@ -210,10 +210,8 @@ def _read_csv(path: Path, image: Raster, attribute: str | None, *, classes: bool
     if pair not in _PIXELS:
         reference = _reference(image, path)
         if pair[0].startswith("lat") and reference.crs is not None:
-            require_rasterio(str(path))
-            from rasterio.warp import transform  # noqa: PLC0415
-
-            second, first = map(np.array, transform("EPSG:4326", reference.crs, second, first))
+            points = second, first, "EPSG:4326", reference.crs
+            second, first = in_other_system(*points, f"points of {path}")
         first, second = reference.places(second, first)
     row, place = np.floor(first).astype(np.int64), np.floor(second).astype(np.int64)
     outside = (row < 0) | (row >= image.height) | (place < 0) | (place >= image.width)
