@@ -16,7 +16,7 @@ from hsi_diffusion.scenes.grids import has_coordinates, read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.joining import join_and_drop
 from hsi_diffusion.scenes.labels import check_class_names, close_gaps
-from hsi_diffusion.scenes.nodata import empty_bands, refuse_empty_bands, warn_of_nodata
+from hsi_diffusion.scenes.nodata import refuse_empty_bands, warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location
 from hsi_diffusion.scenes.resampling import resample_bands
@@ -254,7 +254,7 @@ def _read(
 
 
 def _refuse_empty_bands(image: Raster) -> None:
-    refuse_empty_bands(empty_bands(image), image.path, image.bands)
+    refuse_empty_bands(image.empty_bands(), image.path, image.bands)
 
 
 def _both(train: Labels, test: Labels) -> Labels:

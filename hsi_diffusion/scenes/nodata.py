@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsi_diffusion.scenes.raster import Raster
-
-BLOCK: Final = 1 << 26
-"""Bytes of an image to look at in one go."""
-
 SUSPICIOUS: Final = 0.005
 """Part of the pixels that must hold one value before it is taken for undeclared nodata."""
 
@@ -91,29 +86,6 @@ def missing_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.boo
     if nodata:  # NaN equals nothing
         missing |= values == _as_stored(nodata, values.dtype)
     return missing
-
-
-def empty_bands(image: Raster) -> list[int]:
-    """Bands that hold no data at any pixel, so that no pixel holds data in all bands.
-
-    The image is read block by block, until every band has shown some data.
-
-    Returns:
-        Their places in the file, from 0; bands that the image leaves out anyway are not among them.
-    """
-    empty = np.arange(image.stored_bands)
-    if image.good_bands is not None:
-        empty = np.array(image.good_bands)
-    line = image.width * image.stored_bands * image.stored_dtype.itemsize
-    step = max(1, BLOCK // line)
-    for top in range(0, image.height, step):
-        values, allowed = image.window(slice(top, min(top + step, image.height)), slice(None))
-        values = values[:, :, empty] if allowed is None else values[allowed][:, None, empty]
-        empty = empty[missing_values(values, image.nodata).all(axis=(0, 1))]
-        if not empty.size:
-            break
-    found: list[int] = empty.tolist()
-    return found
 
 
 def refuse_empty_bands(empty: Sequence[int], image: object, bands: int) -> None:

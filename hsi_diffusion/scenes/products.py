@@ -14,7 +14,6 @@ from hsi_diffusion.errors import FileFormatError
 from hsi_diffusion.scenes.gdal import open_gdal
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.isolated import check_claim
-from hsi_diffusion.scenes.nodata import empty_bands
 from hsi_diffusion.scenes.raster import Raster
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _open_enmap(path: Path) -> Raster:
         raster = raster.with_nodata(float(background))
     size = prod((raster.height, raster.width, raster.stored_bands, raster.stored_dtype.itemsize))
     check_claim(images[0], size, compressed=True)
-    given, empty = raster.good_bands or range(raster.stored_bands), set(empty_bands(raster))
+    given, empty = raster.good_bands or range(raster.stored_bands), set(raster.empty_bands())
     kept = [band for band in given if band not in empty] or list(given)
 
     def numbers(name: str) -> NDArray[np.float64] | None:
