@@ -91,39 +91,25 @@ def read_vector(
     if path.suffix.lower() == ".csv":
         return _read_csv(path, image, attribute, classes=classes)
     reference = _reference(image, path)
-    try:
-        import geopandas  # noqa: PLC0415  (an extra)
-        import shapely  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
-    crs, columns, shapes = _read_table(path)
-    table = geopandas.GeoDataFrame(columns, geometry=shapely.from_wkb(shapes), crs=crs)
-    if table.crs is not None and reference.crs is not None:
-        table = table.to_crs(reference.crs)
-    elif table.crs is not None or reference.crs is not None:
-        known = table.crs or table.set_crs(reference.crs).crs
-        unnamed, named = (path, image.path) if table.crs is None else (image.path, path)
-        code = known.to_epsg()
-        warnings.warn(
-            f"{unnamed} names no coordinate system; that of {named} "
-            f"({f'EPSG:{code}' if code else known.name}) is assumed",
-            stacklevel=3,
-        )
-    table = table[~(table.geometry.is_empty | table.geometry.isna())]
-    cells = {name: table[name].tolist() for name in table.columns if name != "geometry"}
-    places, numbers, names = _classes(path, cells if classes else len(table), attribute)
-    table = table.iloc[places]
-    values, polygons = _draw(path, image, reference, list(table.geometry), numbers)
-    areal = bool((table.geometry.area > 0).any())
+    columns, outlines = _read_table(path, image.path, reference.crs)
+    import shapely  # noqa: PLC0415  (an extra)
+
+    shapes = shapely.from_wkb(outlines)
+    places, numbers, names = _classes(path, columns if classes else len(shapes), attribute)
+    shapes = shapes[places]
+    values, polygons = _draw(path, image, reference, shapes.tolist(), numbers)
+    areal = bool((shapely.area(shapes) > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
 
 
 @isolated
-def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[str | None]]:
-    """Coordinate system, columns and shapes (hexadecimal WKB) of a file, as plain data."""
-    import geopandas  # noqa: PLC0415  (an extra)
-    import pyogrio  # noqa: PLC0415
-
+def _read_table(path: Path, image: Path, crs: str | None) -> tuple[dict[str, list[Any]], list[str]]:
+    """Columns and shapes (hexadecimal WKB, in the system of an image) of a file, as plain data."""
+    try:
+        import geopandas  # noqa: PLC0415  (an extra)
+        import pyogrio  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
     try:
         table = pyogrio.read_dataframe(path)
     except pyogrio.errors.DataSourceError as error:
@@ -133,6 +119,18 @@ def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[str 
             f"{path} must hold polygons or points, got a table without shapes: "
             f"{', '.join(map(str, table.columns))}; export the layer that has them to a file"
         )
+    if table.crs is not None and crs is not None:
+        table = table.to_crs(crs)
+    elif table.crs is not None or crs is not None:
+        known = table.crs or table.set_crs(crs).crs
+        unnamed, named = (path, image) if table.crs is None else (image, path)
+        code = known.to_epsg()
+        warnings.warn(
+            f"{unnamed} names no coordinate system; that of {named} "
+            f"({f'EPSG:{code}' if code else known.name}) is assumed",
+            stacklevel=3,
+        )
+    table = table[~(table.geometry.is_empty | table.geometry.isna())]
     columns = table.drop(columns="geometry")
     missing = columns.isna()
     plain = {
@@ -142,7 +140,7 @@ def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[str 
         ]
         for name in columns
     }
-    return table.crs and table.crs.to_wkt(), plain, list(table.geometry.to_wkb(hex=True))
+    return plain, table.geometry.to_wkb(hex=True).tolist()
 
 
 def _draw(
