@@ -96,8 +96,8 @@ def open_gdal(path: Path) -> Raster:
             )
         flags = file.mask_flag_enums[0]
         masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        kept = _kept(file)
         tags = [file.tags(band) | file.tags(band, "IMAGERY") for band in file.indexes]
+        kept = _kept(tags)
         texts = [text or "" for text in file.descriptions]
         scales, offsets = np.array(file.scales), np.array(file.offsets)
         facts: dict[str, Any] = _spectral(tags, texts, kept)
@@ -126,14 +126,14 @@ def open_gdal(path: Path) -> Raster:
     return Raster(path, *shape, dtype, window, nodata=nodata, good_bands=kept, **facts)
 
 
-def _kept(file: Any) -> tuple[int, ...] | None:
+def _kept(tags: list[dict[str, str]]) -> tuple[int, ...] | None:
     """Bands that the bad-band lists of usual writers keep; None: all."""
-    bad = [
-        str(tags.get("bbl", tags.get("BadBand", "1"))).strip().lower() in ("0", "false", "0.0")
-        for tags in map(file.tags, file.indexes)
-    ]
-    good = tuple(np.flatnonzero(~np.array(bad)).tolist())
-    return None if len(good) in (0, file.count) else good
+    good = tuple(
+        band
+        for band, one in enumerate(tags)
+        if one.get("bbl", one.get("BadBand", "1")).strip().lower() not in ("0", "false", "0.0")
+    )
+    return None if len(good) in (0, len(tags)) else good
 
 
 def _spectral(
