@@ -21,6 +21,7 @@ from hsi_diffusion.scenes.nodata import declared
 from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import (
+    check_dataset,
     choose_array,
     envi_header,
     file_format,
@@ -189,11 +190,10 @@ def _checked(raster: Raster, ndim: int) -> Raster:
 
 def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
     with h5py.File(path, "r") as file:
-        shape, dtype = file[key].shape, file[key].dtype
-        whole = file[key].chunks is None and file[key].id.get_offset() is not None
-        check_claim(path, file[key].nbytes, compressed=not whole)
+        data = file[key]
+        check_dataset(path, data)
+        shape, dtype, facts = data.shape, data.dtype, declared(data.attrs)
         backwards = is_matlab(path, file)
-        facts = declared(file[key].attrs)
     names = ("HWC" if axes is None else axes)[:ndim]
     stored = names[::-1] if backwards else names
 
