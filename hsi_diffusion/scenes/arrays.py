@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.scenes.empty_bands import refuse_empty_bands
 from hsi_diffusion.scenes.georeference import Georeference
-from hsi_diffusion.scenes.nodata import declared
+from hsi_diffusion.scenes.nodata import declared, refuse_empty_bands
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import in_nanometres
 

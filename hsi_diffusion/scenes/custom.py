@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,11 @@ import numpy as np
 
 from hsi_diffusion.errors import SceneError
 from hsi_diffusion.scenes.defaults import default_palette, default_rgb_bands
-from hsi_diffusion.scenes.empty_bands import empty_bands, refuse_empty_bands
 from hsi_diffusion.scenes.grids import has_coordinates, read_labels
 from hsi_diffusion.scenes.info import SceneInfo
 from hsi_diffusion.scenes.joining import join_and_drop
 from hsi_diffusion.scenes.labels import check_class_names, close_gaps
-from hsi_diffusion.scenes.nodata import warn_of_nodata
+from hsi_diffusion.scenes.nodata import refuse_empty_bands, warn_of_nodata
 from hsi_diffusion.scenes.opening import Source, open_raster
 from hsi_diffusion.scenes.readers import parse_location
 from hsi_diffusion.scenes.resampling import resample_bands
@@ -94,23 +93,23 @@ def load_custom_scene(
         FileFormatError: A file can't be read, or it is not clear which array is meant.
         MissingDependencyError: A format needs another package.
     """
-    facts: dict[str, Any] = {"nodata": nodata, "axes": axes, "rgb_bands": rgb_bands}
+    given = _Given(
+        nodata=nodata,
+        axes=axes,
+        wavelengths=wavelengths,
+        resample=resample,
+        attribute=label_attribute,
+        class_names=class_names,
+        rgb_bands=rgb_bands,
+        sample=sample,
+    )
     if isinstance(cube, list | tuple) and all(isinstance(one, str | Path) for one in cube):
         if train_labels is not None or test_labels is not None:
             raise SceneError(
                 "train_labels and test_labels belong to one image; for several, give labels, and "
                 "a split such as images"
             )
-        facts["sample"] = None if sample is None else max(1, sample // max(1, len(cube)))
-        return _load_several(
-            cube,
-            labels,
-            facts,
-            attribute=label_attribute,
-            class_names=class_names,
-            wavelengths=wavelengths,
-            resample=resample,
-        )
+        return _load_several(cube, labels, given)
     raster = open_raster(cube, nodata=nodata, axes=axes, wavelengths=wavelengths)
     if labels is None and isinstance(cube, Mapping) and "mask" in cube:
         labels = cube
@@ -120,22 +119,28 @@ def load_custom_scene(
             "neither"
         )
     masks = () if train_labels is None else (train_labels, test_labels)
-    found, fixed = _labels_of(
-        raster, labels, masks, attribute=label_attribute, class_names=class_names, axes=axes
-    )
+    found, fixed = _labels_of(raster, labels, given, masks)
     if class_names:
         found = found._replace(names=_names_of(found.names, class_names))
-    return _scene_of(raster, found, fixed, name=name, sample=sample, **facts)
+    return _scene_of(raster, found, given, name, fixed)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the user says of images and labels, see :func:`load_custom_scene`."""
+
+    nodata: float | None
+    axes: str | None
+    wavelengths: Sequence[float] | str | Path | None
+    resample: bool
+    attribute: str | None
+    class_names: Sequence[str] | None
+    rgb_bands: tuple[int, int, int] | None
+    sample: int | None
 
 
 def _labels_of(
-    image: Raster,
-    labels: Any,
-    masks: Sequence[Any] = (),
-    *,
-    attribute: str | None,
-    class_names: Sequence[str] | None,
-    axes: str | None,
+    image: Raster, labels: Any, given: _Given, masks: Sequence[Any] = ()
 ) -> tuple[Labels, list[NDArray[np.int64]]]:
     """Labels and the masks of a fixed split, on the pixels of an image.
 
@@ -144,18 +149,22 @@ def _labels_of(
         of each mask.
     """
     sources = [*masks, *([] if labels is None else [labels])]
+
+    def read(source: Any) -> Labels:
+        return read_labels(source, image, _attribute_for(source, sources, given), given.axes)
+
     parts = [
         # beside labels the classes of masks say nothing
         read_vector(mask, image, classes=False)
         if labels is not None and is_vector(mask)
-        else read_labels(mask, image, _attribute_for(mask, sources, attribute), axes)
+        else read(mask)
         for mask in masks
     ]
     fixed = [part.values for part in parts]
     if parts and (shared := int(np.count_nonzero((fixed[0] > 0) & (fixed[1] > 0)))):
         raise SceneError(f"train_labels and test_labels must be disjoint, they share {shared}")
     if labels is not None:
-        found = read_labels(labels, image, _attribute_for(labels, sources, attribute), axes)
+        found = read(labels)
     elif parts:
         found = _both(*parts)
     else:
@@ -165,47 +174,55 @@ def _labels_of(
         for value in np.unique(found.values[found.values > 0]).tolist()
     }
     if any(map(is_vector, masks if labels is None else [labels])):
-        check_class_names(class_names, found.names)
+        check_class_names(given.class_names, found.names)
         names |= found.names
     return found._replace(names=names), fixed
 
 
-def _attribute_for(source: Any, sources: Sequence[Any], attribute: str | None) -> str | None:
+def _attribute_for(source: Any, sources: Sequence[Any], given: _Given) -> str | None:
     """The class column for one of several label files: none for rasters beside polygons."""
-    return attribute if is_vector(source) or not any(map(is_vector, sources)) else None
+    return given.attribute if is_vector(source) or not any(map(is_vector, sources)) else None
 
 
 def _scene_of(
     image: Raster,
     found: Labels,
-    fixed: Sequence[NDArray[np.int64]],
-    *,
+    given: _Given,
     name: str,
-    nodata: float | None,
-    axes: str | None,
-    rgb_bands: tuple[int, int, int] | None,
-    sample: int | None,
+    fixed: Sequence[NDArray[np.int64]] = (),
 ) -> Scene:
     """Read an image, and put it together with its labels."""
     maps = [found.values, *([] if found.polygons is None else [found.polygons]), *fixed]
-    values, valid, maps, fields = _read(image, maps, sample)
-    if nodata is None:
+    values, valid, maps, fields = _read(image, maps, given.sample)
+    if given.nodata is None:
         warn_of_nodata(values, valid)
-    if axes is None and image.wavelengths is None and image.height < MANY_BANDS < image.bands:
+    if given.axes is None and image.wavelengths is None and image.height < MANY_BANDS < image.bands:
         warnings.warn(
             f"the image has {image.height} rows and {image.bands} bands, more than any imaging "
             "spectrometer; if its bands come first, give axes='CHW' (--axes CHW)",
             stacklevel=3,
         )
     label_map = maps[0]
-    given = [one > 0 for one in maps[len(maps) - len(fixed) :]]
-    train, test = [one & (label_map > 0) for one in given] or (None, None)
-    if lost := sum(int(np.count_nonzero(one & (label_map == 0))) for one in given):
+    masks = [one > 0 for one in maps[len(maps) - len(fixed) :]]
+    train, test = [one & (label_map > 0) for one in masks] or (None, None)
+    if lost := sum(int(np.count_nonzero(one & (label_map == 0))) for one in masks):
         warnings.warn(f"{lost} pixels of the masks are unlabelled and left out", stacklevel=3)
     class_ids = tuple(np.unique(label_map[label_map > 0]).tolist())
-    split = "fixed" if fixed else "0.1"
-    info = _facts_of(
-        image, found, class_ids, values.shape[:2], name=name, rgb_bands=rgb_bands, split=split
+    palette = zip(class_ids, default_palette(len(class_ids)), strict=True)
+    info = SceneInfo(
+        name=name,
+        title=name,
+        height=values.shape[0],
+        width=values.shape[1],
+        bands=image.bands,
+        wavelengths=image.wavelengths,
+        fwhm=image.fwhm,
+        class_names=tuple(found.names[value] or f"Class {value}" for value in class_ids),
+        class_ids=class_ids,
+        palette=tuple(found.palette.get(value, usual) for value, usual in palette),
+        rgb_bands=given.rgb_bands or default_rgb_bands(image.bands, image.wavelengths),
+        sensor=image.sensor,
+        default_split="fixed" if fixed else "0.1",
     )
     return Scene(
         values,
@@ -214,38 +231,9 @@ def _scene_of(
         fixed_train=train,
         fixed_test=test,
         valid=None if valid.all() else valid,
-        georeference=image.georeference if sample is None else None,
+        georeference=image.georeference if given.sample is None else None,
         polygons=None if found.polygons is None else maps[1],
         fields=fields,
-    )
-
-
-def _facts_of(
-    image: Raster,
-    found: Labels,
-    class_ids: tuple[int, ...],
-    size: tuple[int, ...],
-    *,
-    name: str,
-    rgb_bands: tuple[int, int, int] | None,
-    split: str,
-) -> SceneInfo:
-    """Facts of a scene of an image's bands and the classes that occur."""
-    palette = zip(class_ids, default_palette(len(class_ids)), strict=True)
-    return SceneInfo(
-        name=name,
-        title=name,
-        height=size[0],
-        width=size[1],
-        bands=image.bands,
-        wavelengths=image.wavelengths,
-        fwhm=image.fwhm,
-        class_names=tuple(found.names[value] or f"Class {value}" for value in class_ids),
-        class_ids=class_ids,
-        palette=tuple(found.palette.get(value, usual) for value, usual in palette),
-        rgb_bands=rgb_bands or default_rgb_bands(image.bands, image.wavelengths),
-        sensor=image.sensor,
-        default_split=split,
     )
 
 
@@ -266,7 +254,7 @@ def _read(
 
 
 def _refuse_empty_bands(image: Raster) -> None:
-    refuse_empty_bands(empty_bands(image), image.path, image.bands)
+    refuse_empty_bands(image.empty_bands(), image.path, image.bands)
 
 
 def _both(train: Labels, test: Labels) -> Labels:
@@ -292,16 +280,9 @@ def _both(train: Labels, test: Labels) -> Labels:
     return Labels(train.values + test.values, names, test.palette | train.palette)
 
 
-def _load_several(
-    cubes: Sequence[Source],
-    labels: Any,
-    facts: dict[str, Any],
-    *,
-    attribute: str | None,
-    class_names: Sequence[str] | None,
-    wavelengths: Any,
-    resample: bool,
-) -> Scene:
+def _load_several(cubes: Sequence[Source], labels: Any, given: _Given) -> Scene:
+    if given.sample is not None:
+        given = replace(given, sample=max(1, given.sample // max(1, len(cubes))))
     labels = list(labels) if isinstance(labels, list | tuple) else [labels]
     shared = len(labels) == 1 < len(cubes) and labels[0] is not None
     located = not shared or has_coordinates(labels[0])
@@ -318,33 +299,27 @@ def _load_several(
     scenes: list[Scene] = []
     names: list[dict[int, str]] = []
     for cube, own in zip(cubes, labels, strict=True):
-        further = bool(scenes) and resample
-        raster = open_raster(
-            cube,
-            nodata=facts["nodata"],
-            axes=facts["axes"],
-            wavelengths=None if further else wavelengths,
-        )
+        further = bool(scenes) and given.resample
+        wavelengths = None if further else given.wavelengths
+        raster = open_raster(cube, nodata=given.nodata, axes=given.axes, wavelengths=wavelengths)
         if not located or (shared and raster.georeference is None):
-            given = own if isinstance(own, str | Path) else "the label map"
+            told = own if isinstance(own, str | Path) else "the label map"
             raise SceneError(
                 f"labels of {len(cubes)} images must be one for each, or one with coordinates for "
-                f"images that have them too, got {given} alone, and "
+                f"images that have them too, got {told} alone, and "
                 f"{cube if located else 'it'} has none; give labels (--labels) once per image"
             )
         if further:
             raster = _resampled(raster, scenes[0], cubes[0])
-        column = _attribute_for(own, labels, attribute)
-        found, _ = _labels_of(
-            raster, own, attribute=column, class_names=class_names, axes=facts["axes"]
-        )
+        column = _attribute_for(own, labels, given)
+        found, _ = _labels_of(raster, own, replace(given, attribute=column))
         names.append(found.names)
-        if class_names:  # which are given to the classes of all images at once
+        if given.class_names:  # which are given to the classes of all images at once
             found = found._replace(names=dict.fromkeys(found.names, ""))
         name = parse_location(cube)[0].stem
-        scenes.append(_scene_of(raster, found, (), name=name, **facts))
-    if class_names:
-        known = _names_of({value for one in names for value in one}, class_names)
+        scenes.append(_scene_of(raster, found, given, name))
+    if given.class_names:
+        known = _names_of({value for one in names for value in one}, given.class_names)
         for place, one in enumerate(scenes):
             own_names = tuple(known[value] for value in one.info.class_ids)
             scenes[place] = replace(one, info=replace(one.info, class_names=own_names))

@@ -43,10 +43,7 @@ def is_official(path: Path, file: SourceFile) -> bool:
 
 
 def download_scene(
-    info: SceneInfo,
-    folder: Path,
-    *,
-    roles: Collection[FileRole] | None = None,
+    info: SceneInfo, folder: Path, *, roles: Collection[FileRole] | None = None
 ) -> None:
     """Bring the scene's published files into ``folder``.
 
@@ -67,23 +64,11 @@ def download_scene(
             download_file(info, files[0], folder)
 
 
-def download_file(
-    info: SceneInfo,
-    file: SourceFile,
-    folder: Path,
-) -> Path:
+def download_file(info: SceneInfo, file: SourceFile, folder: Path) -> Path:
     """Bring one published file into ``folder``, from the first source that gives the right one.
 
     A file that comes in an archive is taken out of it; the archive is downloaded if it is not in
     ``folder``, and stays there. A file that is already there is checked and kept.
-
-    Args:
-        info: The scene that the file belongs to.
-        file: The file, one of ``info.files``.
-        folder: Where to write; made if missing.
-
-    Returns:
-        The path of the file.
 
     Raises:
         DownloadError: If no source gives the file with the right size and checksum; the message

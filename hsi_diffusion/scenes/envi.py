@@ -36,13 +36,8 @@ _FIELD: Final = re.compile(
 )
 
 
-def envi_shape(path: Path) -> tuple[int, ...]:
-    """Shape of the image that a header describes, as :func:`read_envi` gives it."""
-    return _squeezed(_checked(path).shape)
-
-
-def read_envi(path: Path) -> NDArray[Any]:
-    """Read the image of an ENVI header, whatever the order of its numbers (BSQ, BIL, BIP).
+def map_envi(path: Path) -> NDArray[Any]:
+    """Map the image of an ENVI header, whatever the order of its numbers (BSQ, BIL, BIP).
 
     Args:
         path: The header; the numbers lie beside it under the same name without ``.hdr``, or with
@@ -55,15 +50,15 @@ def read_envi(path: Path) -> NDArray[Any]:
     Raises:
         FileFormatError: The numbers are missing or too few, or it is not an image.
     """
-    stored = np.array(_checked(path).memmap())
-    return stored.reshape(_squeezed(stored.shape))
+    stored = _checked(path).memmap()
+    return stored[:, :, 0] if stored.shape[2] == 1 else stored
 
 
 def open_envi(path: Path) -> Raster:
     """Open the image of an ENVI header for windows, with what the header says of it.
 
     Raises:
-        FileFormatError: As :func:`read_envi`, or a field of the header can't be understood.
+        FileFormatError: As :func:`map_envi`, or a field of the header can't be understood.
     """
     header = _checked(path)
     bands, kept = header.shape[2], header.good_bands
@@ -77,10 +72,9 @@ def open_envi(path: Path) -> Raster:
             )
         return values if values is None or kept is None else values[list(kept)]
 
-    wavelengths = in_nanometres(of_bands("wavelength"), header.text("wavelength units"))
-    fwhm = in_nanometres(
-        of_bands("fwhm"), header.text("wavelength units"), like=of_bands("wavelength")
-    )
+    centres, units = of_bands("wavelength"), header.text("wavelength units")
+    wavelengths = in_nanometres(centres, units)
+    fwhm = in_nanometres(of_bands("fwhm"), units, like=centres)
     names = header.items("band names")
     names = [names[band] for band in kept or range(bands)] if len(names) == bands else []
     if wavelengths is None:  # GDAL writes them there
@@ -364,7 +358,3 @@ def _checked(path: Path) -> Header:
             raise FileFormatError(text)
         warnings.warn(text, stacklevel=4)
     return header
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[:2] if shape[2] == 1 else shape

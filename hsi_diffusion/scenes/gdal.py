@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hsi_diffusion.errors import FileFormatError, MissingDependencyError
+from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.wavelengths import from_texts, in_nanometres, is_length
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 GEO: Final = "pip install hsi-diffusion[geo]"
 
@@ -35,15 +36,32 @@ def require_rasterio(why: str) -> ModuleType:
     return rasterio  # type: ignore[no-any-return]
 
 
+def in_other_system(
+    x: ArrayLike, y: ArrayLike, system: str | None, other: str | None, source: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Coordinates in another coordinate system, shape (N,) each.
+
+    Raises:
+        SceneError: Places of the ``source`` don't exist there.
+        MissingDependencyError: rasterio is not installed.
+    """
+    require_rasterio(f"{source} in another coordinate system")
+    from rasterio.warp import transform  # noqa: PLC0415
+
+    try:
+        found = transform(system, other, np.ravel(x), np.ravel(y))
+    except Exception as error:  # those of PROJ have no public class
+        raise SceneError(
+            f"{source} can't be told in the other coordinate system: {error}; check the "
+            "coordinates (longitude and latitude may be swapped) and coordinate systems of both"
+        ) from error
+    return np.array(found[0]), np.array(found[1])
+
+
 def opens_with_gdal(path: Path, found: str | None) -> bool:
     """Whether a file is one for rasterio: a TIFF of one image, or of a format only GDAL knows.
 
-    Args:
-        path: The file.
-        found: Its format, as far as the library knows it itself.
-
-    Returns:
-        False where rasterio is not installed.
+    False where rasterio is not installed; ``found`` is the format that the library knows itself.
     """
     if found not in (None, "tiff") or importlib.util.find_spec("rasterio") is None:
         return False
@@ -78,12 +96,14 @@ def open_gdal(path: Path) -> Raster:
             )
         flags = file.mask_flag_enums[0]
         masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        kept = _kept(file)
         tags = [file.tags(band) | file.tags(band, "IMAGERY") for band in file.indexes]
+        kept = _kept(tags)
         texts = [text or "" for text in file.descriptions]
         scales, offsets = np.array(file.scales), np.array(file.offsets)
         facts: dict[str, Any] = _spectral(tags, texts, kept)
-        facts["georeference"] = _georeference(file)
+        if not file.transform.is_identity:
+            crs = file.crs.to_wkt() if file.crs else None
+            facts["georeference"] = Georeference(crs, tuple(file.transform)[:6])
         if ColorInterp.palette in file.colorinterp:
             facts["palette"] = {
                 value: colour[:3] for value, colour in file.colormap(1).items() if any(colour[:3])
@@ -106,14 +126,14 @@ def open_gdal(path: Path) -> Raster:
     return Raster(path, *shape, dtype, window, nodata=nodata, good_bands=kept, **facts)
 
 
-def _kept(file: Any) -> tuple[int, ...] | None:
+def _kept(tags: list[dict[str, str]]) -> tuple[int, ...] | None:
     """Bands that the bad-band lists of usual writers keep; None: all."""
-    bad = [
-        str(tags.get("bbl", tags.get("BadBand", "1"))).strip().lower() in ("0", "false", "0.0")
-        for tags in map(file.tags, file.indexes)
-    ]
-    good = tuple(np.flatnonzero(~np.array(bad)).tolist())
-    return None if len(good) in (0, file.count) else good
+    good = tuple(
+        band
+        for band, one in enumerate(tags)
+        if one.get("bbl", one.get("BadBand", "1")).strip().lower() not in ("0", "false", "0.0")
+    )
+    return None if len(good) in (0, len(tags)) else good
 
 
 def _spectral(
@@ -146,16 +166,8 @@ def _spectral(
     }
 
 
-def _georeference(file: Any) -> Georeference | None:
-    if file.transform.is_identity:
-        return None
-    return Georeference(file.crs.to_wkt() if file.crs else None, tuple(file.transform)[:6])
-
-
 def _category_names(path: Path) -> dict[int, str] | None:
     """Names of the classes of a label raster, from the .aux.xml beside it or its own tags."""
-    import xml.etree.ElementTree as ET  # noqa: PLC0415
-
     beside = path.with_name(f"{path.name}.aux.xml")
     if not beside.is_file():
         return None

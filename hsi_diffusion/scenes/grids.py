@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError, SceneError
-from hsi_diffusion.scenes.gdal import require_rasterio
+from hsi_diffusion.scenes.gdal import in_other_system, require_rasterio
 from hsi_diffusion.scenes.labels import as_label_map
 from hsi_diffusion.scenes.opening import open_raster
+from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import file_format, list_arrays, parse_location
 from hsi_diffusion.scenes.scene import check_same_size
 from hsi_diffusion.scenes.vector import Labels, is_vector, read_vector
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.georeference import Georeference
-    from hsi_diffusion.scenes.raster import Raster
 
 IGNORED: Final = 255
 """What 8-bit label rasters hold where nothing is known, if they hold a class too."""
@@ -76,21 +76,12 @@ def read_labels(
             f"label_attribute names a column of polygons or points; {source} is a label map: leave "
             "it out"
         )
-    source, several = _of_size(source, image)
     try:
         raster = open_raster(source, ndim=2)
     except (FileFormatError, SceneError) as error:
-        if several:
-            raise
-        found = _flat(source, image)
-        if found is None:
-            return _of_pictures(source, image, error, axes)
-        raster = found
-    place, target = raster.georeference, image.georeference
-    part = slice(0, raster.height), slice(0, raster.width)
-    # one of the image's size takes no more memory than the image
-    if place and target and raster.shape[:2] != image.shape[:2]:
-        part = _covering(raster, place, image, target)
+        found = _of_size(source, image, error) or _flat(source, image)
+        raster = found or _of_picture(source, error)
+    part = _covering(raster, image)
     values, valid = raster.read(*part)
     labels = as_label_map(np.where(valid, values[:, :, 0], 0))
     _heed_unlabelled(labels, valid, raster)
@@ -100,18 +91,24 @@ def read_labels(
     return Labels(labels, names, raster.palette or {})
 
 
-def _of_size(source: Any, image: Raster) -> tuple[Any, bool]:
-    """The only array of an image's size in a file of several; and whether it is not clear which."""
+def _of_size(source: Any, image: Raster, refused: Exception) -> Raster | None:
+    """The only label map of an image's size in a file of several; None where there are no several.
+
+    Raises:
+        Exception: ``refused``, if it is not clear which one is meant.
+    """
     if not isinstance(source, str | Path):
-        return source, False
+        return None
     path, key = parse_location(source)
     if key is not None or not path.is_file() or file_format(path) not in ("mat", "npz", "hdf5"):
-        return source, False
+        return None
     flat = {name: shape for name, shape in list_arrays(path).items() if len(shape) == 2}
+    if len(flat) < 2:
+        return None
     fitting = [name for name, shape in flat.items() if shape == image.shape[:2]]
-    if len(flat) > 1 and len(fitting) == 1:
-        return f"{path}:{fitting[0]}", False
-    return source, len(flat) > 1
+    if len(fitting) != 1:
+        raise refused
+    return open_raster(f"{path}:{fitting[0]}", ndim=2)
 
 
 def _flat(source: Any, image: Raster) -> Raster | None:
@@ -125,13 +122,7 @@ def _flat(source: Any, image: Raster) -> Raster | None:
 
 
 def _heed_unlabelled(labels: NDArray[np.int64], valid: NDArray[np.bool_], raster: Raster) -> None:
-    """Take 255 of 8-bit maps for unlabelled, and tell of pixels of 0 that may be of a class.
-
-    Args:
-        labels: Class values, 0 where there is no data; changed in place.
-        valid: Where there is data.
-        raster: Where they are from.
-    """
+    """Set 255 of 8-bit maps to 0, unlabelled, and tell of pixels of 0 that may be of a class."""
     name = (raster.class_names or {}).get(0, "")
     zeros = 0 if UNLABELLED.search(name) else int(np.count_nonzero((labels == 0) & valid))
     small = raster.stored_dtype == np.uint8
@@ -158,8 +149,7 @@ def _heed_unlabelled(labels: NDArray[np.int64], valid: NDArray[np.bool_], raster
 def has_coordinates(source: Any) -> bool:
     """Whether labels say where they lie, so that one file of them can be that of several images.
 
-    Args:
-        source: What :func:`read_labels` takes; what it refuses counts as if it did.
+    What :func:`read_labels` refuses counts as if it did.
     """
     if is_vector(source):
         path = Path(source)
@@ -176,10 +166,10 @@ def has_coordinates(source: Any) -> bool:
     return True
 
 
-def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | None) -> Labels:
-    """One-hot and colour-coded images as label maps.
+def _of_picture(source: Any, refused: Exception) -> Raster:
+    """A one-hot or colour-coded image as a label map.
 
-    They are read whole, so that a colour is the same class on every image that they cover.
+    It is read whole, so that a colour is the same class on every image that it covers.
 
     Raises:
         Exception: ``refused``, if it is neither; with what it looks like, if that can be said.
@@ -189,59 +179,52 @@ def _of_pictures(source: Any, image: Raster, refused: Exception, axes: str | Non
         values, valid = raster.read()
     except (FileFormatError, SceneError):
         raise refused from None
-    labels, palette = _of_picture(source, values, refused)
-    whole = slice(0, raster.height), slice(0, raster.width)
-    labels = _onto(np.where(valid, labels, 0), whole, raster, image)
-    check_same_size(image.shape, labels, "labels", axes)
-    return Labels(labels, {}, palette)
-
-
-def _of_picture(
-    source: Any, values: NDArray[Any], refused: Exception
-) -> tuple[NDArray[np.int64], dict[int, tuple[int, int, int]]]:
-    """Class values of a one-hot or colour-coded image, and their colours, where it has some."""
+    place = raster.georeference
     if set(np.unique(values).tolist()) <= {0, 1} and values.sum(axis=2).max() == 1:
         labels = np.where(values.any(axis=2), values.argmax(axis=2) + 1, 0)
         if labels.all():
             warnings.warn(
                 "labels: every pixel of the one-hot image has a class; if one of its bands stands "
                 "for unlabelled pixels, leave that band out",
-                stacklevel=5,
+                stacklevel=4,
             )
-        return labels.astype(np.int64), {}
+        return Raster.of(labels[:, :, None], valid, georeference=place)
     if values.dtype == np.uint8 and values.shape[2] in (3, 4):
         colours, number = np.unique(values[:, :, :3].reshape(-1, 3), axis=0, return_inverse=True)
         if len(colours) <= MOST_COLOURS:
             black = int(not colours[0].any())  # they are sorted, so black comes first
-            labels = number.reshape(values.shape[:2]).astype(np.int64) + 1 - black
+            labels = number.reshape(values.shape[:2]) + 1 - black
             shown = dict(enumerate(map(tuple, colours[black:].tolist()), 1))
             name = source if isinstance(source, str | Path) else "the array"
             warnings.warn(
                 f"labels: {name} is a picture of {len(shown)} colours, each of which is taken for "
                 "a class, black for unlabelled",
-                stacklevel=5,
+                stacklevel=4,
             )
-            return labels, shown
+            return Raster.of(labels[:, :, None], valid, georeference=place, palette=shown)
     kind = "probabilities: give their argmax + 1" if values.dtype.kind == "f" else "an image"
     raise SceneError(
         f"labels must have shape (height, width), got {values.shape}; it looks like {kind}"
     ) from refused
 
 
-def _covering(
-    raster: Raster, own: Georeference, image: Raster, target: Georeference
-) -> tuple[slice, slice]:
+def _covering(raster: Raster, image: Raster) -> tuple[slice, slice]:
     """Rows and columns of a label raster that cover an image, with a pixel of both around them.
 
     Raises:
         SceneError: It doesn't lie on the image.
     """
+    own, target = raster.georeference, image.georeference
+    whole = slice(0, raster.height), slice(0, raster.width)
+    # one of the image's size takes no more memory than the image
+    if own is None or target is None or raster.shape[:2] == image.shape[:2]:
+        return whole
     down, across = (np.linspace(-1, size + 1, STEPS + 1) for size in (image.height, image.width))
     found = own.places(*_in_system(target, own, *np.meshgrid(down, across)))
     sides = []
     for place, size in zip(found, raster.shape[:2], strict=True):
         if not np.isfinite(place).all():  # no such place in the system of the labels
-            return slice(0, raster.height), slice(0, raster.width)
+            return whole
         first, last = max(0, math.floor(place.min()) - 1), min(size, math.ceil(place.max()) + 1)
         if first >= last:
             raise SceneError(OFF)
@@ -256,11 +239,7 @@ def _in_system(
     x, y = target.coordinates(rows, columns)
     if _same_system(own, target):
         return x, y
-    require_rasterio("labels in another coordinate system")
-    from rasterio.warp import transform  # noqa: PLC0415
-
-    x, y = map(np.array, transform(target.crs, own.crs, x.ravel(), y.ravel()))
-    return x, y
+    return in_other_system(x, y, target.crs, own.crs, "the image of the labels")
 
 
 def _onto(

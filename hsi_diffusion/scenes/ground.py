@@ -27,11 +27,6 @@ def pixel_sizes(place: Georeference | None, height: int, width: int) -> NDArray[
     Where coordinates are degrees, a degree is as long as at the middle of the row on WGS 84. So is
     a metre of Web Mercator, which is one at the equator alone.
 
-    Args:
-        place: Where the pixels lie; None where unknown.
-        height: Rows.
-        width: Columns.
-
     Returns:
         Width of a pixel in metres, and its area in square metres, shape (2, H); None where the
         units of the coordinates are unknown.

@@ -96,7 +96,7 @@ def allow_memory(nbytes: int, size: int = 0) -> None:
 
 def serve() -> None:
     """Answer calls from standard input until it ends; the process for foreign files runs this."""
-    global _serving, SECONDS, MEMORY  # noqa: PLW0603 - the limits are the caller's
+    global _serving  # noqa: PLW0603
     _serving = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
     # parsers print: nothing of it may get between the replies
@@ -109,30 +109,37 @@ def serve() -> None:
             call = receive(calls)
         except EOFError:
             return
-        (module, name), args, kwargs, folder, SECONDS, MEMORY = call
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                os.chdir(folder)
-                size = Path(args[0]).stat().st_size if Path(args[0]).is_file() else 0
-                _limit(size, 0)
-                reply = (True, getattr(importlib.import_module(module), name)(*args, **kwargs))
-            except MemoryError:
-                told = (
-                    f"can't read {args[0]}: it asks for more memory than its size explains, or "
-                    f"than there is; the file may be damaged, get it again"
-                )
-                reply = (False, FileFormatError(told))
-            except Exception as error:  # raised again by the caller
-                if not isinstance(error, HsiDiffusionError):
-                    error.add_note(traceback.format_exc())
-                reply = (False, error)
-        warned = [warning.message for warning in caught]
+        good, value, warned = _answer(call)
         try:
-            send(replies, (*reply, warned))
+            send(replies, (good, value, warned))
         except TypeError as error:  # what was read is no plain data
             send(replies, (False, error, warned))
-        del reply  # before the next call allocates
+        del value  # before the next call allocates
+
+
+def _answer(call: Any) -> tuple[bool, Any, list[Any]]:
+    """Whether a function could do its work, its result or error, and its warnings."""
+    global SECONDS, MEMORY  # the limits are the caller's
+    (module, name), args, kwargs, folder, SECONDS, MEMORY = call
+    good = False
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            os.chdir(folder)
+            path = Path(args[0])
+            _limit(path.stat().st_size if path.is_file() else 0, 0)
+            value = getattr(importlib.import_module(module), name)(*args, **kwargs)
+            good = True
+        except MemoryError:
+            value = FileFormatError(
+                f"can't read {args[0]}: it asks for more memory than its size explains, or than "
+                "there is; the file may be damaged, get it again"
+            )
+        except Exception as error:  # raised again by the caller
+            if not isinstance(error, HsiDiffusionError):
+                error.add_note(traceback.format_exc())
+            value = error
+    return good, value, [warning.message for warning in caught]
 
 
 class _Process:
@@ -150,23 +157,19 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **threads, "PYTHONPATH": paths},
         )
-
-    def call(self, call: tuple[Any, ...]) -> tuple[bool, Any, list[Any]]:
-        """Raises EOFError, OSError or ValueError if the process died or is damaged."""
-        self.calls += 1
-        send(cast("IO[bytes]", self.process.stdin), call)
-        good, value, warned = receive(self.process.stdout)
-        return good, value, warned
+        self.stdin, self.stdout = (
+            cast("IO[bytes]", pipe) for pipe in (self.process.stdin, self.process.stdout)
+        )
 
     def close(self, patience: float = 10) -> int:
-        """End the process; its exit code, negative where a signal ended it.
+        """End the process, which has ``patience`` seconds to end by itself.
 
-        Args:
-            patience: Seconds that it has to end by itself.
+        Returns:
+            Its exit code, negative where a signal ended it.
         """
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.stdin, self.stdout):
             with suppress(OSError, ValueError):
-                cast("IO[bytes]", pipe).close()
+                pipe.close()
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(patience)
         self.process.kill()
@@ -188,7 +191,9 @@ def _call(function: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, An
                 _process = _Process()
             current = _process
             try:
-                good, value, warned = current.call(call)
+                current.calls += 1
+                send(current.stdin, call)
+                good, value, warned = receive(current.stdout)
                 break
             except (EOFError, OSError, ValueError):
                 _process = None

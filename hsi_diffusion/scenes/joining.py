@@ -60,11 +60,8 @@ def join_and_drop(
 ) -> Scene:
     """As :func:`join_scenes`, but takes each image out of the list once it is copied.
 
-    Args:
-        scenes: The images.
-        gap: Pixels between two images.
-        sources: A number for the label file of each image; polygons of the same number in the same
-            file are one. None: each image has a file of its own.
+    ``sources`` numbers the label file of each image; polygons of the same number in the same file
+    are one. None: each image has a file of its own.
     """
     if not scenes:
         raise SceneError("there must be at least one scene, got none")
@@ -98,10 +95,11 @@ def join_and_drop(
     del first
     for name, lookup, source in zip(_names(scenes), lookups, sources, strict=True):
         one = scenes.pop(0)
-        place = [slice(0, one.height), slice(0, one.width)]
-        place[along] = slice(start, start + one.labels.shape[along])
-        where = places[name] = place[0], place[1]
-        _fill(cube, one.cube, where, along, gap)
+        stop = start + one.labels.shape[along]
+        down, across = slice(0, one.height), slice(0, one.width)
+        where = (down, slice(start, stop)) if along else (slice(start, stop), across)
+        places[name] = where
+        cube[where] = one.cube
         valid[where] = True if one.valid is None else one.valid
         labels[where] = lookup[one.labels]
         if one.polygons is not None:
@@ -111,7 +109,13 @@ def join_and_drop(
             fields[where] = np.where(own > 0, own + fields.max(), 0)
         for kind, mask in masks.items():
             mask[where] = False if (found := getattr(one, kind)) is None else found
-        start = place[along].stop + gap
+        # what stands for padding in its half of the gaps around it
+        cell = slice(max(0, start - gap // 2), stop + gap - gap // 2)
+        inside = np.zeros(shape, dtype=np.bool_)
+        inside[where] = True
+        around = (slice(None), cell) if along else (cell, slice(None))
+        fill_nodata(cube[around], inside[around], copy=False)
+        start = stop + gap
     both = all(mask.any() for mask in masks.values())
     height, width = map(int, shape)
     info = replace(
@@ -129,23 +133,6 @@ def join_and_drop(
         fixed_train=masks["fixed_train"] if both else None,
         fixed_test=masks["fixed_test"] if both else None,
     )
-
-
-def _fill(
-    cube: NDArray[Any], image: NDArray[Any], where: tuple[slice, slice], along: int, gap: int
-) -> None:
-    """Write an image, with what stands for padding in its half of the gaps around it."""
-    around = [slice(0, cube.shape[0]), slice(0, cube.shape[1])]
-    start, stop = where[along].start, where[along].stop
-    around[along] = slice(max(0, start - gap // 2), min(cube.shape[along], stop + gap - gap // 2))
-    cell = cube[around[0], around[1]]
-    inside = np.zeros(cell.shape[:2], dtype=np.bool_)
-    place = [slice(0, image.shape[0]), slice(0, image.shape[1])]
-    offset = start - around[along].start
-    place[along] = slice(offset, offset + image.shape[along])
-    inside[place[0], place[1]] = True
-    cell[place[0], place[1]] = image
-    fill_nodata(cell, inside, copy=False)
 
 
 def _names(scenes: Sequence[Scene]) -> list[str]:

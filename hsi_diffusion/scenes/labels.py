@@ -101,10 +101,6 @@ def check_class_names(given: Sequence[str] | None, own: Mapping[int, str]) -> No
     Names in a column of polygons are numbered alphabetically. Further names would be given to the
     classes by their position in that order, which the user need not know.
 
-    Args:
-        given: The names that the user gives; None or empty: none.
-        own: Name of each class value by the label file; empty: it has none.
-
     Raises:
         SceneError: There are both, and they are not the same.
     """
@@ -118,12 +114,7 @@ def check_class_names(given: Sequence[str] | None, own: Mapping[int, str]) -> No
 
 
 def warn_of_case(names: Iterable[str], source: str) -> None:
-    """Warn of classes whose names differ only in case.
-
-    Args:
-        names: The names of all classes.
-        source: What to call their origin in the warning.
-    """
+    """Warn of classes whose names, which come from ``source``, differ only in case."""
     spellings: dict[str, list[str]] = {}
     for name in sorted(names):
         spellings.setdefault(name.casefold(), []).append(name)

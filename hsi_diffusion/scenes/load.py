@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from hsi_diffusion.scenes.search import Location
 
 
-def load_scene(
-    name: str | SceneInfo,
-    root: str | Path,
-    *,
-    download: bool = False,
-) -> Scene:
+def load_scene(name: str | SceneInfo, root: str | Path, *, download: bool = False) -> Scene:
     """Load a known scene from a data folder.
 
     It is searched for in the folders of ``root`` that bear its name (``indian_pines``,

@@ -6,9 +6,9 @@ has taken over can answer nonsense, and no more. Pickles could run code here.
 
 from __future__ import annotations
 
-import base64
 import builtins
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -28,17 +28,14 @@ def send(pipe: IO[bytes], value: Any) -> None:
 
     Args:
         pipe: Where to.
-        value: None, numbers, strings, bytes, paths, slices, exceptions, types of numbers, arrays of
+        value: None, numbers, strings, paths, slices, exceptions, types of numbers, arrays of
             numbers, and tuples, lists and dicts of such.
 
     Raises:
         TypeError: The value holds something else; nothing was written.
     """
     arrays: list[NDArray[Any]] = []
-    text = json.dumps(_plain(value, arrays)).encode()
-    sizes = [array.nbytes for array in arrays]
-    head = json.dumps([len(text), sizes]).encode()
-    pipe.write(head + b"\n" + text)
+    pipe.write(json.dumps(_plain(value, arrays)).encode() + b"\n")
     for array in arrays:
         pipe.write(array.reshape(-1).view(np.uint8).data)
     pipe.flush()
@@ -54,16 +51,10 @@ def receive(pipe: Any) -> Any:
         EOFError: The other process has ended.
         ValueError: It wrote something else.
     """
-    if not (head := pipe.readline()):
+    if not (text := pipe.readline()):
         raise EOFError
     try:
-        length, sizes = json.loads(head)
-        text = pipe.read(length)
-        buffers = [bytearray(size) for size in sizes]
-        for buffer in buffers:
-            if pipe.readinto(buffer) < len(buffer):
-                raise EOFError
-        return _value(json.loads(text), buffers)
+        return _value(json.loads(text), pipe)
     except EOFError:
         raise
     except Exception as error:  # nonsense fails in almost any way
@@ -71,14 +62,12 @@ def receive(pipe: Any) -> Any:
 
 
 def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:
-    """Scalars as they are, everything else as [kind, ...]."""
+    """Scalars as they are, everything else as [kind, ...]; arrays are put into the list."""
     if isinstance(value, np.generic):
         value = value.item()
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case bytes():
-            return ["bytes", base64.b64encode(value).decode()]
         case Path():
             return ["path", str(value)]
         case slice():
@@ -96,34 +85,35 @@ def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:
             return ["dtype", value.str]
         case np.ndarray() if value.dtype.kind in _KINDS:
             arrays.append(np.ascontiguousarray(value))
-            return ["array", value.dtype.str, value.shape, len(arrays) - 1]
+            return ["array", value.dtype.str, value.shape]
     raise TypeError(f"can't send a {type(value).__name__}")
 
 
-def _value(plain: Any, buffers: list[bytearray]) -> Any:
+def _value(plain: Any, pipe: Any) -> Any:
+    """What :func:`_plain` was given; arrays follow in the pipe in the order of their mention."""
     if not isinstance(plain, list):
         return plain
     kind, *rest = plain
     match kind:
-        case "bytes":
-            return base64.b64decode(rest[0])
         case "path":
             return Path(rest[0])
         case "slice":
             return slice(*rest)
         case "tuple":
-            return tuple(_value(item, buffers) for item in rest)
+            return tuple(_value(item, pipe) for item in rest)
         case "list":
-            return [_value(item, buffers) for item in rest]
+            return [_value(item, pipe) for item in rest]
         case "dict":
-            return {_value(key, buffers): _value(item, buffers) for key, item in rest}
+            return {_value(key, pipe): _value(item, pipe) for key, item in rest}
         case "error":
             return _error(*rest)
         case "dtype":
             return _number(rest[0])
         case "array":
-            text, shape, place = rest
-            return np.ndarray(tuple(shape), _number(text), buffers[place])
+            array = np.empty(rest[1], _number(rest[0]))
+            if pipe.readinto(array.reshape(-1).view(np.uint8)) < array.nbytes:
+                raise EOFError
+            return array
     raise ValueError(f"no message: {kind!r}")
 
 
@@ -136,15 +126,11 @@ def _number(text: str) -> np.dtype[Any]:
 
 def _error(name: str, told: list[Any], notes: list[str]) -> Exception:
     """An exception of the library or of Python; any other as a RuntimeError that names it."""
-    kind = getattr(errors, name, None) or getattr(builtins, name, None)
-    try:
-        known = isinstance(kind, type) and issubclass(kind, Exception)
-        error = kind(*told) if known and kind is not None else None
-    except TypeError:
-        error = None
-    if error is None:
-        error = RuntimeError(f"{name}: {', '.join(map(str, told))}")
+    kind: Any = getattr(errors, name, None) or getattr(builtins, name, None)
+    error: Exception = RuntimeError(f"{name}: {', '.join(map(str, told))}")
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with suppress(TypeError):  # some take other arguments than they keep
+            error = kind(*told)
     for note in notes:
         error.add_note(str(note))
-    made: Exception = error
-    return made
+    return error

@@ -1,4 +1,4 @@
-"""Pixels without data: how files declare them, which they are, what stands in for their values."""
+"""Pixels and bands without data: how files declare them, which they are, what stands in there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from hsi_diffusion.errors import SceneError
+from hsi_diffusion.scenes.scene import shorten
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,9 +27,6 @@ def declared(attributes: Mapping[str, Any]) -> dict[str, Any]:
     ``scale_factor`` multiplies and ``add_offset`` is added. Names are found in any case; what is no
     number is left aside. A ``Scale_Factor``, spelt so, above 1 divides: in NEON's files it is
     10000, and reflectance is stored times 10000.
-
-    Args:
-        attributes: Their values by their names.
 
     Returns:
         Attributes of :class:`~hsi_diffusion.scenes.Raster`, as far as something is declared:
@@ -88,6 +88,16 @@ def missing_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.boo
     return missing
 
 
+def refuse_empty_bands(empty: Sequence[int], image: object, bands: int) -> None:
+    """Raise a SceneError for some empty ones of an image's bands; if all are, others tell it."""
+    if 0 < len(empty) < bands:
+        raise SceneError(
+            f"{image}: no pixel holds data in all bands, since {len(empty)} of {bands} bands hold "
+            f"no data anywhere: {shorten(empty)} (counted from 0); cut them out of the file, or "
+            "mark them as bad: 0 in the 'bbl' of an ENVI header, a tag bbl=0 of a GeoTIFF's band"
+        )
+
+
 def fill_nodata(cube: NDArray[Any], valid: NDArray[np.bool_], *, copy: bool = True) -> NDArray[Any]:
     """Fill pixels without data by the image mirrored at the nearest pixel with data.
 
@@ -122,10 +132,7 @@ def warn_of_nodata(cube: NDArray[Any], valid: NDArray[np.bool_]) -> None:
     """Warn of what looks like a value for "no data here" that no header declares.
 
     It is the lowest or highest value of the image, in all bands of many pixels, also at the border.
-
-    Args:
-        cube: Shape (H, W, bands).
-        valid: Which pixels hold data as far as is known, shape (H, W).
+    Nothing is told of pixels that are known to hold no data (``valid``).
     """
     if cube.shape[2] < 2:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +21,7 @@ from hsi_diffusion.scenes.nodata import declared
 from hsi_diffusion.scenes.products import open_product
 from hsi_diffusion.scenes.raster import Raster
 from hsi_diffusion.scenes.readers import (
+    check_dataset,
     choose_array,
     envi_header,
     file_format,
@@ -133,8 +134,8 @@ def _header(path: Path, *place: Any) -> dict[str, Any] | None:
     raster = _windowed(path, *place)
     if raster is None:
         return None
-    facts = {one.name: getattr(raster, one.name) for one in fields(raster) if one.name != "window"}
-    where = raster.georeference
+    facts, where = dict(vars(raster)), raster.georeference
+    del facts["window"]
     return facts | {"georeference": None if where is None else (where.crs, where.transform)}
 
 
@@ -189,11 +190,10 @@ def _checked(raster: Raster, ndim: int) -> Raster:
 
 def _open_hdf5(path: Path, key: str, axes: str | None, ndim: int) -> Raster:
     with h5py.File(path, "r") as file:
-        shape, dtype = file[key].shape, file[key].dtype
-        whole = file[key].chunks is None and file[key].id.get_offset() is not None
-        check_claim(path, file[key].nbytes, compressed=not whole)
+        data = file[key]
+        check_dataset(path, data)
+        shape, dtype, facts = data.shape, data.dtype, declared(data.attrs)
         backwards = is_matlab(path, file)
-        facts = declared(file[key].attrs)
     names = ("HWC" if axes is None else axes)[:ndim]
     stored = names[::-1] if backwards else names
 

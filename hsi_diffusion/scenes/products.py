@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError
-from hsi_diffusion.scenes.empty_bands import empty_bands
 from hsi_diffusion.scenes.gdal import open_gdal
 from hsi_diffusion.scenes.georeference import Georeference
 from hsi_diffusion.scenes.isolated import check_claim
@@ -75,7 +74,7 @@ def _open_enmap(path: Path) -> Raster:
         raster = raster.with_nodata(float(background))
     size = prod((raster.height, raster.width, raster.stored_bands, raster.stored_dtype.itemsize))
     check_claim(images[0], size, compressed=True)
-    given, empty = raster.good_bands or range(raster.stored_bands), set(empty_bands(raster))
+    given, empty = raster.good_bands or range(raster.stored_bands), set(raster.empty_bands())
     kept = [band for band in given if band not in empty] or list(given)
 
     def numbers(name: str) -> NDArray[np.float64] | None:
@@ -100,38 +99,32 @@ def _open_enmap(path: Path) -> Raster:
 def _open_prisma(path: Path, file: h5py.File) -> Raster:
     """VNIR and SWIR joined by ascending wavelength; its cubes are (rows, bands, columns)."""
     fields = f"{_PRISMA}/Data Fields"
-    waves = {name: np.asarray(file.attrs[f"List_Cw_{name.title()}"]) for name in ("VNIR", "SWIR")}
-    widths = {
-        name: np.asarray(file.attrs.get(f"List_Fwhm_{name.title()}", np.zeros(len(waves[name]))))
-        for name in waves
-    }
-    # bands that were not recorded have the wavelength 0, or a flag of 0
-    flags = {name: file.attrs.get(f"List_Cw_{name.title()}_Flags", 1) for name in waves}
-    places = {name: np.flatnonzero((waves[name] > 0) & (flags[name] != 0)) for name in waves}
-    joined = np.concatenate([waves[name][places[name]] for name in waves])
-    order = np.argsort(joined, kind="stable")
-    fwhm = np.concatenate([widths[name][places[name]] for name in waves])[order]
+    facts, cubes = [], {}
+    for name in ("Vnir", "Swir"):
+        waves = np.asarray(file.attrs[f"List_Cw_{name}"])
+        widths = file.attrs.get(f"List_Fwhm_{name}", 0.0)
+        low = file.attrs.get(f"L2Scale{name}Min", 0.0)
+        high = file.attrs.get(f"L2Scale{name}Max", 1.0)
+        # bands that were not recorded have the wavelength 0, or a flag of 0
+        recorded = (waves > 0) & (file.attrs.get(f"List_Cw_{name}_Flags", 1) != 0)
+        columns = np.broadcast_arrays(waves, widths, (high - low) / 65535, low)
+        facts.append(np.stack(columns)[:, recorded])
+        cubes[f"{fields}/{name.upper()}_Cube"] = np.flatnonzero(recorded)
+    joined = np.concatenate(facts, axis=1)
+    order = np.argsort(joined[0], kind="stable")
+    waves, widths, scale, offset = joined[:, order]
     first = file[f"{fields}/VNIR_Cube"]
-    height, width = first.shape[0], first.shape[2]
-    low, high = (
-        np.array([file.attrs.get(f"L2Scale{name.title()}{end}", usual) for name in waves])
-        for end, usual in (("Min", 0.0), ("Max", 1.0))
-    )
-    counts = [len(places[name]) for name in waves]
-    scale = np.repeat((high - low) / 65535, counts)[order]
+    height, _, width = first.shape
 
     def window(rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with h5py.File(path, "r") as opened:
-            cubes = [opened[f"{fields}/{name}_Cube"][rows, :, columns] for name in waves]
-        parts = [cube[:, places[name]] for cube, name in zip(cubes, waves, strict=True)]
+            parts = [opened[name][rows, :, columns][:, bands] for name, bands in cubes.items()]
         values = np.concatenate(parts, axis=1).transpose(0, 2, 1)[:, :, order]
         return values, np.asarray(values.any(axis=2))
 
     return Raster(
-        path, height, width, len(order), first.dtype, window,
-        scale=scale, offset=np.repeat(low, counts)[order],
-        wavelengths=tuple(joined[order].tolist()),
-        fwhm=tuple(fwhm.tolist()) if fwhm.any() else None,
+        path, height, width, len(order), first.dtype, window, scale=scale, offset=offset,
+        wavelengths=tuple(waves.tolist()), fwhm=tuple(widths.tolist()) if widths.any() else None,
         georeference=_prisma_place(file, height, width), sensor="PRISMA",
     )  # fmt: skip
 

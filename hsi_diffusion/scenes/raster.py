@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.scenes.nodata import fill_nodata, is_data
+from hsi_diffusion.scenes.nodata import fill_nodata, is_data, missing_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.scenes.georeference import Georeference
+
+BLOCK: Final = 1 << 26
+"""Bytes of an image to look at in one go."""
 
 Window = Callable[[slice, slice], "tuple[NDArray[Any], NDArray[np.bool_] | None]"]
 """Stored values (h, w, stored bands) of a window, and where a mask of the file's allows them."""
@@ -133,13 +136,6 @@ class Raster:
             padding there; within r pixels of a pixel with data they don't depend on where a
             window ends that reaches 3 r pixels around it.
         """
-        values, valid = self._stored(rows, columns)
-        if not valid.all():
-            # what owns its memory is no view of an array of the user's
-            values = fill_nodata(values, valid, copy=not values.flags.owndata)
-        return values, valid
-
-    def _stored(self, rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         values, allowed = self.window(rows, columns)
         if self.good_bands is not None:
             values = values[:, :, self.good_bands]
@@ -147,10 +143,34 @@ class Raster:
         if allowed is not None:
             valid &= allowed
         if self.scale is None:
-            return np.ascontiguousarray(values, dtype=self.dtype), valid
-        scaled = np.multiply(values, self.scale, dtype=self.dtype, order="C")
-        scaled += np.asarray(self.offset, dtype=self.dtype)
-        return scaled, valid
+            values = np.ascontiguousarray(values, dtype=self.dtype)
+        else:
+            values = np.multiply(values, self.scale, dtype=self.dtype, order="C")
+            values += np.asarray(self.offset, dtype=self.dtype)
+        if not valid.all():
+            # what owns its memory is no view of an array of the user's
+            values = fill_nodata(values, valid, copy=not values.flags.owndata)
+        return values, valid
+
+    def empty_bands(self) -> list[int]:
+        """Bands that hold no data at any pixel, so that no pixel holds data in all bands.
+
+        The image is read block by block, until every band has shown some data.
+
+        Returns:
+            Their places in the file, from 0; bands that are left out anyway are not among them.
+        """
+        empty = np.array(self.good_bands or range(self.stored_bands))
+        line = self.width * self.stored_bands * self.stored_dtype.itemsize
+        step = max(1, BLOCK // line)
+        for top in range(0, self.height, step):
+            values, allowed = self.window(slice(top, min(top + step, self.height)), slice(None))
+            values = values[:, :, empty] if allowed is None else values[allowed][:, None, empty]
+            empty = empty[missing_values(values, self.nodata).all(axis=(0, 1))]
+            if not empty.size:
+                break
+        found: list[int] = empty.tolist()
+        return found
 
     def with_nodata(self, nodata: float) -> Self:
         """The same where ``nodata`` means "no data here"."""

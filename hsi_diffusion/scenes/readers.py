@@ -17,7 +17,7 @@ import scipy.io
 import tifffile
 
 from hsi_diffusion.errors import FileFormatError, HsiDiffusionError, MissingDependencyError
-from hsi_diffusion.scenes.envi import ENDINGS, envi_shape, read_envi
+from hsi_diffusion.scenes.envi import ENDINGS, map_envi
 from hsi_diffusion.scenes.gdal import GEO
 from hsi_diffusion.scenes.isolated import check_claim, isolated
 from hsi_diffusion.scenes.roi import ROI_MAGIC, check_is_file, read_roi
@@ -57,9 +57,9 @@ def file_format(path: str | Path) -> FileFormat | None:
         return "npy"
     if head.startswith(_TIFF_MAGIC):
         return "tiff"
-    if head.removeprefix(codecs.BOM_UTF8).startswith(ROI_MAGIC):
-        return "roi"
     plain = head.removeprefix(codecs.BOM_UTF8)
+    if plain.startswith(ROI_MAGIC):
+        return "roi"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         plain = head.decode("utf-16", errors="replace").encode()
     if re.match(rb"ENVI\s*[\r\n]", plain):
@@ -103,7 +103,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                     if kind in _MAT_CLASSES
                 }
             case "hdf5":
-                return _list_hdf5(path)
+                return _hdf5_contents(path)[0]
             case "npy":
                 return {UNNAMED: _npy_shape(path)}
             case "npz":
@@ -118,7 +118,7 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
                 with tifffile.TiffFile(path) as file:
                     return {key: _tiff_order(series)[0] for key, series in _tiff_series(file)}
             case "envi":
-                return {UNNAMED: envi_shape(path)}
+                return {UNNAMED: map_envi(path).shape}
             case "roi":
                 return {UNNAMED: read_roi(path).shape}
 
@@ -147,7 +147,7 @@ def read_array(
     path = Path(path)
     chosen = choose_array(path, key, ndim)
     with reading(path):
-        array = _read(path, chosen)
+        array: NDArray[Any] = _read(path, chosen)
     if array.dtype.kind == "c":  # the list of a .mat file doesn't tell
         raise FileFormatError(_not_real(path, array.dtype))
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
@@ -156,7 +156,29 @@ def read_array(
 @isolated
 def choose_array(path: Path, key: str | None = None, ndim: int | None = None) -> str:
     """Name of the array that :func:`read_array` reads."""
-    return _choose(path, list_arrays(path), key, ndim)
+    arrays = list_arrays(path)
+    wanted = "array of real numbers" if ndim is None else f"{ndim}-D array of real numbers"
+    there = describe_arrays(path, arrays) or "none"
+    if key is not None:
+        key = key if key in arrays else key.lstrip("/")  # as HDF5 names its arrays
+        if key not in arrays:
+            hint = f"; leave out the key {key!r}" if list(arrays) == [UNNAMED] else ""
+            raise FileFormatError(
+                f"{path} holds no array {key!r} of real numbers; there is: {there}{hint}"
+            )
+        if ndim not in (None, len(arrays[key])):
+            raise FileFormatError(
+                f"{path}:{key} must be a {wanted}, got shape {arrays[key]}; there is: {there}"
+            )
+        return key
+    fitting = {name: shape for name, shape in arrays.items() if ndim in (None, len(shape))}
+    if len(fitting) == 1:
+        return next(iter(fitting))
+    if not fitting:
+        raise FileFormatError(f"{path} holds no {wanted}; there is: {there}{_left_aside(path)}")
+    raise FileFormatError(
+        f"{path} holds several arrays, say which one as FILE:key: {describe_arrays(path, fitting)}"
+    )
 
 
 def parse_location(text: str | Path) -> tuple[Path, str | None]:
@@ -207,66 +229,43 @@ def _require_format(path: Path) -> FileFormat:
     return found
 
 
-def _choose(path: Path, arrays: dict[str, Shape], key: str | None, ndim: int | None) -> str:
-    wanted = "array of real numbers" if ndim is None else f"{ndim}-D array of real numbers"
-    there = describe_arrays(path, arrays) or "none"
-    if key is not None:
-        key = key if key in arrays else key.lstrip("/")  # as HDF5 names its arrays
-        if key not in arrays:
-            hint = f"; leave out the key {key!r}" if list(arrays) == [UNNAMED] else ""
-            raise FileFormatError(
-                f"{path} holds no array {key!r} of real numbers; there is: {there}{hint}"
-            )
-        if ndim not in (None, len(arrays[key])):
-            raise FileFormatError(
-                f"{path}:{key} must be a {wanted}, got shape {arrays[key]}; there is: {there}"
-            )
-        return key
-    fitting = {name: shape for name, shape in arrays.items() if ndim in (None, len(shape))}
-    if len(fitting) == 1:
-        return next(iter(fitting))
-    if not fitting:
-        raise FileFormatError(f"{path} holds no {wanted}; there is: {there}{_left_aside(path)}")
-    raise FileFormatError(
-        f"{path} holds several arrays, say which one as FILE:key: {describe_arrays(path, fitting)}"
-    )
-
-
-def _read(path: Path, key: str) -> NDArray[Any]:
-    array: NDArray[Any]
+def _read(path: Path, key: str) -> Any:
     match _require_format(path):
         case "mat":
             shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
             # MATLAB stores numbers in the smallest type that holds them
             check_claim(path, math.prod(map(int, shapes[key])), compressed=True)
-            array = scipy.io.loadmat(path, variable_names=[key])[key]
+            return scipy.io.loadmat(path, variable_names=[key])[key]
         case "hdf5":
             with h5py.File(path, "r") as file:
-                whole = file[key].chunks is None and file[key].id.get_offset() is not None
-                check_claim(path, file[key].nbytes, compressed=not whole)
+                check_dataset(path, file[key])
                 array = file[key][()]
-                if is_matlab(path, file):
-                    array = array.T
+                return array.T if is_matlab(path, file) else array
         case "npy":
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
             check_claim(path, mapped.nbytes, compressed=False)
-            array = np.load(path, allow_pickle=False)
+            return np.load(path, allow_pickle=False)
         case "npz":
             with np.load(path, allow_pickle=False) as file:
-                array = file[key]
+                return file[key]
         case "tiff":
-            array = _read_tiff(path, key)
+            return _read_tiff(path, key)
         case "envi":
-            array = read_envi(path)
+            return np.array(map_envi(path))
         case "roi":
-            array = read_roi(path)
-    return array
+            return read_roi(path)
 
 
 def _npz_names(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as file:
         names = file.namelist()
     return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+
+
+def check_dataset(path: Path, data: h5py.Dataset) -> None:
+    """As :func:`check_claim`: what lies in chunks, or was never written, may take less space."""
+    whole = data.chunks is None and data.id.get_offset() is not None
+    check_claim(path, data.nbytes, compressed=not whole)
 
 
 def is_matlab(path: Path, file: h5py.File) -> bool:
@@ -279,11 +278,16 @@ def is_matlab(path: Path, file: h5py.File) -> bool:
     )
 
 
-def _list_hdf5(path: Path) -> dict[str, Shape]:
+def _hdf5_contents(path: Path) -> tuple[dict[str, Shape], list[str]]:
+    """Names and shapes of the arrays of real numbers in an HDF5 file; and what else it holds."""
     arrays: dict[str, Shape] = {}
+    others: list[str] = []
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in _REAL_KINDS:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.dtype.kind not in _REAL_KINDS:
+            others.append(f"{name} ({item.dtype})")
             return
         if item.shape is None:  # a dataset without a single number
             return
@@ -297,7 +301,7 @@ def _list_hdf5(path: Path) -> dict[str, Shape]:
     with h5py.File(path, "r") as file:
         reverse = is_matlab(path, file)
         file.visititems(visit)
-    return arrays
+    return arrays, others
 
 
 def _npy_shape(path: Path) -> Shape:
@@ -325,18 +329,12 @@ def _not_real(path: Path, dtype: np.dtype[Any]) -> str:
 def _left_aside(path: Path) -> str:
     """For a message: what a file holds besides arrays of real numbers."""
     others: list[str] = []
-
-    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind not in _REAL_KINDS:
-            others.append(f"{name} ({item.dtype})")
-
     match file_format(path):
         case "mat":
             found = scipy.io.whosmat(path)
             others = [f"{name} ({kind})" for name, _, kind in found if kind not in _MAT_CLASSES]
         case "hdf5":
-            with h5py.File(path, "r") as file:
-                file.visititems(visit)
+            others = _hdf5_contents(path)[1]
     return f"; left aside: {', '.join(others)}" if others else ""
 
 

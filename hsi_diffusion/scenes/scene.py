@@ -187,16 +187,17 @@ def check_same_size(
     size = tuple(shape[:2])
     if image.shape == size:
         return
+    orders = ("WHC", "CHW", "HCW", "CWH", "WCH") if len(shape) == 3 else ("WHC",)
+    fitting = [o for o in orders if image.shape == (shape[o.index("H")], shape[o.index("W")])]
     hint = ""
-    for order in ("WHC", "CHW", "HCW", "CWH", "WCH") if len(shape) == 3 else ("WHC",):
-        if not hint and image.shape == tuple(shape[order.index(axis)] for axis in "HW"):
-            right = "".join(order["HWC".index(axis)] for axis in axes or "HWC")
-            hint = (
-                "; its transpose would fit: give it transposed (numpy: array.T), or the cube with"
-                if order == "WHC"
-                else "; the cube's axes seem to be in another order: give"
-            )
-            hint += f" axes={right!r} (--axes {right})"
+    if fitting:
+        right = "".join(fitting[0]["HWC".index(axis)] for axis in axes or "HWC")
+        hint = (
+            "; its transpose would fit: give it transposed (numpy: array.T), or the cube with"
+            if fitting[0] == "WHC"
+            else "; the cube's axes seem to be in another order: give"
+        )
+        hint += f" axes={right!r} (--axes {right})"
     raise SceneError(
         f"{name} must have the height and width of the cube, {size}, got {image.shape}{hint}"
     )

@@ -97,10 +97,7 @@ class SceneFiles:
         found = self._with_shape(shape)
         if not found:
             others = [
-                f"{Location(path, key)} {found}"
-                for path, arrays in self._arrays.items()
-                for key, found in arrays.items()
-                if len(found) == len(shape)
+                f"{place} {other}" for place, other in self._arrays.items() if len(other) == 3
             ]
             raise self._missing(f"cube of shape {shape}", "cube", others)
         path = _only({location.path for location in found}, found, f"cube of {self.info.name!r}")
@@ -139,9 +136,9 @@ class SceneFiles:
         return choice
 
     @cached_property
-    def _arrays(self) -> dict[Path, dict[str, Shape]]:
-        """The arrays of every readable file in the folders."""
-        arrays = {}
+    def _arrays(self) -> dict[Location, Shape]:
+        """The arrays of every readable file in the folders, and their shapes."""
+        arrays: dict[Location, Shape] = {}
         for folder in self.folders:
             for path in sorted(folder.iterdir()):
                 if path.name.startswith(".") or not path.is_file():
@@ -149,30 +146,22 @@ class SceneFiles:
                 try:
                     with reading(path):
                         known = file_format(path) is not None
-                    if known:
-                        arrays[path] = list_arrays(path)
+                    for key, shape in (list_arrays(path) if known else {}).items():
+                        arrays[Location(path, key)] = shape
                 except FileFormatError as error:
                     warnings.warn(f"{path} is left aside: {error}", stacklevel=3)
         return arrays
 
     def _with_shape(self, shape: Shape) -> list[Location]:
-        return [
-            Location(path, key)
-            for path, arrays in self._arrays.items()
-            for key, found in arrays.items()
-            if found == shape
-        ]
+        return [place for place, found in self._arrays.items() if found == shape]
 
     def _packed_labels(self) -> list[tuple[Location, ...]]:
         """Label maps under the names that the widespread packings of the scene give them."""
-        shape = self.info.shape[:2]
         names = [*self.info.split_keys, *((key,) for key in self.info.label_keys)]
-        return [
-            tuple(Location(path, key) for key in keys)
-            for path, arrays in self._arrays.items()
-            for keys in names
-            if all(arrays.get(key) == shape for key in keys)
-        ]
+        paths = dict.fromkeys(place.path for place in self._arrays)
+        packings = [tuple(Location(path, key) for key in keys) for path in paths for keys in names]
+        flat = set(self._with_shape(self.info.shape[:2]))
+        return [places for places in packings if flat.issuperset(places)]
 
     def _in_file(self, path: Path, shape: Shape, keys: Iterable[str]) -> Location:
         """The array of ``shape`` in one file; of several, the one with a known key."""

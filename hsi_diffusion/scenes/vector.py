@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from hsi_diffusion.errors import FileFormatError, MissingDependencyError, SceneError
-from hsi_diffusion.scenes.gdal import GEO, require_rasterio
+from hsi_diffusion.scenes.gdal import GEO, in_other_system, require_rasterio
 from hsi_diffusion.scenes.isolated import isolated
 from hsi_diffusion.scenes.labels import warn_of_case
 from hsi_diffusion.scenes.scene import shorten
@@ -91,39 +91,25 @@ def read_vector(
     if path.suffix.lower() == ".csv":
         return _read_csv(path, image, attribute, classes=classes)
     reference = _reference(image, path)
-    try:
-        import geopandas  # noqa: PLC0415  (an extra)
-        import shapely  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
-    crs, columns, shapes = _read_table(path)
-    table = geopandas.GeoDataFrame(columns, geometry=shapely.from_wkb(shapes), crs=crs)
-    if table.crs is not None and reference.crs is not None:
-        table = table.to_crs(reference.crs)
-    elif table.crs is not None or reference.crs is not None:
-        known = table.crs or table.set_crs(reference.crs).crs
-        unnamed, named = (path, image.path) if table.crs is None else (image.path, path)
-        code = known.to_epsg()
-        warnings.warn(
-            f"{unnamed} names no coordinate system; that of {named} "
-            f"({f'EPSG:{code}' if code else known.name}) is assumed",
-            stacklevel=3,
-        )
-    table = table[~(table.geometry.is_empty | table.geometry.isna())]
-    cells = {name: table[name].tolist() for name in table.columns if name != "geometry"}
-    places, numbers, names = _classes(path, cells if classes else len(table), attribute)
-    table = table.iloc[places]
-    values, polygons = _draw(path, image, reference, list(table.geometry), numbers)
-    areal = bool((table.geometry.area > 0).any())
+    columns, outlines = _read_table(path, image.path, reference.crs)
+    import shapely  # noqa: PLC0415  (an extra)
+
+    shapes = shapely.from_wkb(outlines)
+    places, numbers, names = _classes(path, columns if classes else len(shapes), attribute)
+    shapes = shapes[places]
+    values, polygons = _draw(path, image, reference, shapes.tolist(), numbers)
+    areal = bool((shapely.area(shapes) > 0).any())
     return Labels(values, names, {}, polygons if areal else None)
 
 
 @isolated
-def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[bytes | None]]:
-    """Coordinate system, columns and shapes (WKB) of a file of polygons, as plain data."""
-    import geopandas  # noqa: PLC0415  (an extra)
-    import pyogrio  # noqa: PLC0415
-
+def _read_table(path: Path, image: Path, crs: str | None) -> tuple[dict[str, list[Any]], list[str]]:
+    """Columns and shapes (hexadecimal WKB, in the system of an image) of a file, as plain data."""
+    try:
+        import geopandas  # noqa: PLC0415  (an extra)
+        import pyogrio  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError(f"{path} needs pyogrio and geopandas; {GEO}") from error
     try:
         table = pyogrio.read_dataframe(path)
     except pyogrio.errors.DataSourceError as error:
@@ -133,6 +119,18 @@ def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[byte
             f"{path} must hold polygons or points, got a table without shapes: "
             f"{', '.join(map(str, table.columns))}; export the layer that has them to a file"
         )
+    if table.crs is not None and crs is not None:
+        table = table.to_crs(crs)
+    elif table.crs is not None or crs is not None:
+        known = table.crs or table.set_crs(crs).crs
+        unnamed, named = (path, image) if table.crs is None else (image, path)
+        code = known.to_epsg()
+        warnings.warn(
+            f"{unnamed} names no coordinate system; that of {named} "
+            f"({f'EPSG:{code}' if code else known.name}) is assumed",
+            stacklevel=3,
+        )
+    table = table[~(table.geometry.is_empty | table.geometry.isna())]
     columns = table.drop(columns="geometry")
     missing = columns.isna()
     plain = {
@@ -142,7 +140,7 @@ def _read_table(path: Path) -> tuple[str | None, dict[str, list[Any]], list[byte
         ]
         for name in columns
     }
-    return table.crs and table.crs.to_wkt(), plain, list(table.geometry.to_wkb())
+    return plain, table.geometry.to_wkb(hex=True).tolist()
 
 
 def _draw(
@@ -210,10 +208,8 @@ def _read_csv(path: Path, image: Raster, attribute: str | None, *, classes: bool
     if pair not in _PIXELS:
         reference = _reference(image, path)
         if pair[0].startswith("lat") and reference.crs is not None:
-            require_rasterio(str(path))
-            from rasterio.warp import transform  # noqa: PLC0415
-
-            second, first = map(np.array, transform("EPSG:4326", reference.crs, second, first))
+            points = second, first, "EPSG:4326", reference.crs
+            second, first = in_other_system(*points, f"points of {path}")
         first, second = reference.places(second, first)
     row, place = np.floor(first).astype(np.int64), np.floor(second).astype(np.int64)
     outside = (row < 0) | (row >= image.height) | (place < 0) | (place >= image.width)
@@ -280,16 +276,30 @@ def _classes(
 ) -> tuple[list[int], NDArray[np.int64], dict[int, str]]:
     """Places of the shapes and points that have a class, their classes, and names of these.
 
-    Args:
-        path: The file.
-        table: Columns of the file; or how many shapes it has, all of which are 1.
-        attribute: The column that holds the class, if it is known.
+    Where the table is only a number of shapes, all of them are of class 1.
     """
     if isinstance(table, int):
         return list(range(table)), np.ones(table, dtype=np.int64), {}
     column = _column(path, list(table), attribute)
-    kept = _with_class(path, column, table[column])
-    numbers, names = _numbered(path, column, [table[column][place] for place in kept])
+    cells = table[column]
+    # nan is what differs from itself
+    kept = [
+        place
+        for place, cell in enumerate(cells)
+        if cell is not None and cell == cell and str(cell).strip()  # noqa: PLR0124
+    ]
+    if not kept:
+        raise SceneError(
+            f"column {column!r} of {path} must hold classes, but all of its {len(cells)} cells are "
+            "empty; give another label_attribute (--label_attribute)"
+        )
+    if len(kept) < len(cells):
+        warnings.warn(
+            f"{path}: {len(cells) - len(kept)} of {len(cells)} shapes or points have no class in "
+            f"column {column!r} and are left out",
+            stacklevel=4,
+        )
+    numbers, names = _numbered(path, column, [cells[place] for place in kept])
     kept = [place for place, number in zip(kept, numbers, strict=True) if number]
     numbers = numbers[numbers > 0]
     rest = {
@@ -310,28 +320,6 @@ def _names_beside(numbers: NDArray[np.int64], table: Mapping[str, list[Any]]) ->
         if len(pairs) == len(set(names.values())) == len(set(numbers.tolist())):
             return names
     return {}
-
-
-def _with_class(path: Path, column: str, found: list[Any]) -> list[int]:
-    """Places of the shapes and points whose class is neither missing nor blank."""
-    # nan is what differs from itself
-    kept = [
-        place
-        for place, value in enumerate(found)
-        if value is not None and value == value and str(value).strip()  # noqa: PLR0124
-    ]
-    if not kept:
-        raise SceneError(
-            f"column {column!r} of {path} must hold classes, but all of its {len(found)} cells are "
-            "empty; give another label_attribute (--label_attribute)"
-        )
-    if len(kept) < len(found):
-        warnings.warn(
-            f"{path}: {len(found) - len(kept)} of {len(found)} shapes or points have no class in "
-            f"column {column!r} and are left out",
-            stacklevel=5,
-        )
-    return kept
 
 
 def _numbered(

@@ -44,14 +44,9 @@ def draw_windows(
         map, which windows cut into pieces.
 
     Raises:
-        SceneError: The label map has another size than the image, or no window holds data.
+        SceneError: No window holds data.
     """
     labels = maps[0]
-    if labels.shape != image.shape[:2]:
-        raise SceneError(
-            f"labels must have the height and width of the image, {image.shape[:2]}, got "
-            f"{labels.shape}"
-        )
     if pixels < 1:
         raise SceneError(f"the pixels to sample must be at least 1, got {pixels}")
     bands = image.bands

@@ -69,10 +69,7 @@ class ImageFacts:
 def check_image_path(path: str | Path, name: str, *others: str) -> None:
     """Raise a ConfigurationError unless an image can be written in the format of ``path``.
 
-    Args:
-        path: The file.
-        name: What to call it in the message.
-        *others: Further endings that the caller can write.
+    Messages call the file ``name``; ``others`` are further endings that the caller can write.
     """
     if Path(path).suffix.lower() not in (*SUFFIXES, *others):
         raise ConfigurationError(

@@ -87,6 +87,15 @@ def test_labels_elsewhere_are_refused_and_a_part_of_the_images_size_is_no_shift(
             read_labels(country.raster, IMAGE)
 
 
+def test_labels_in_a_system_that_knows_no_such_place_are_refused() -> None:
+    pytest.importorskip("rasterio")
+    degrees = (1e-3, 0.0, 10.0, 0.0, -1e-3, 95.0)  # beyond the pole
+    image = replace(IMAGE, georeference=Georeference("EPSG:4326", degrees))
+    labels = Country(COUNTRY, Georeference("EPSG:3857", (100.0, 0.0, 0.0, 0.0, -100.0, 0.0)))
+    with pytest.raises(SceneError, match=r"can't be told in the other coordinate system: .*latit"):
+        read_labels(labels.raster, image)
+
+
 def test_a_finer_raster_of_the_same_extent_is_read_whole(tmp_path: Path) -> None:
     labels = np.arange(1, 1 + HEIGHT * WIDTH).reshape(HEIGHT, WIDTH, 1).astype(np.uint8)
     fine = labels.repeat(25, 0).repeat(25, 1)

@@ -23,7 +23,7 @@ def there_and_back(value: Any) -> Any:
 
 
 def test_plain_data_comes_back() -> None:
-    scalars = [None, True, 3, 0.1, float("inf"), "wave\nlength", b"\x00\xff"]
+    scalars = [None, True, 3, 0.1, float("inf"), "wave\nlength"]
     value = {
         "scalars": scalars,
         ("a", 1): (Path("cube.mat"), slice(2, None), np.dtype(">u2")),
@@ -71,9 +71,8 @@ class Harmful:
         return os.mkdir, ("harmed",)
 
 
-def framed(text: Any, *sizes: int) -> bytes:
-    body = json.dumps(text).encode()
-    return json.dumps([len(body), list(sizes)]).encode() + b"\n" + body
+def line(text: Any) -> bytes:
+    return json.dumps(text).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -82,11 +81,11 @@ def framed(text: Any, *sizes: int) -> bytes:
         pickle.dumps(Harmful()),
         b"noise\n",
         b"[1]\n",
-        b"[2, [-1]]\n[]",
-        framed(["error", "system", ["mkdir harmed"], 5]),
-        framed(["array", "|O", [1], 0], 8),
-        framed(["array", "<f8", [9, 9], 0], 8),
-        framed(["os.mkdir", "harmed"]),
+        b"[]\n",
+        line(["error", "system", ["mkdir harmed"], 5]),
+        line(["array", "|O", [1]]),
+        line(["array", "<f8", [-9]]),
+        line(["os.mkdir", "harmed"]),
     ],
 )
 def test_nonsense_is_refused_and_runs_nothing(
@@ -98,7 +97,7 @@ def test_nonsense_is_refused_and_runs_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("written", [b"", framed(["array", "<f8", [1], 0], 8) + b"1234"])
+@pytest.mark.parametrize("written", [b"", line(["array", "<f8", [1]]) + b"1234"])
 def test_an_end_in_the_middle_is_one(written: bytes) -> None:
     with pytest.raises(EOFError):
         receive(io.BufferedReader(io.BytesIO(written)))

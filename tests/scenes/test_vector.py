@@ -176,3 +176,10 @@ def test_polygons_of_a_mask_need_no_class_beside_labels(tmp_path: Path) -> None:
     labels = np.ones_like(test)
     scene = load_custom_scene(image, labels, train_labels=mask, test_labels=test)
     assert_array_equal(scene.fixed_train, [[True] * 3 + [False] * 3] * HEIGHT)
+
+
+def test_points_beyond_the_earth_are_refused(tmp_path: Path) -> None:
+    image = open_raster(write_tiff(tmp_path / "a.tif"))
+    path = write_csv(tmp_path / "p.csv", "lat,lon,class\n116.4,39.9,soil\n")
+    with pytest.raises(SceneError, match=r"points of .*p\.csv can't be told .* may be swapped"):
+        read_labels(path, image)

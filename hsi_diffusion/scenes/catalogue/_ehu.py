@@ -16,12 +16,8 @@ NO_LICENCE_STATED: Final = "not stated with the files; ask the provider before p
 def ehu_file(role: FileRole, path: str, *, mirror: str, sha256: str, size: int) -> SourceFile:
     """A file of the collection, with its mirror, since the first server is often down.
 
-    Args:
-        role: What the file holds.
-        path: Below the collection's folder of uploads; ends with the file's name.
-        mirror: The scene's name at the mirror.
-        sha256: Checksum in lower-case hexadecimal.
-        size: Bytes.
+    ``path`` lies below the collection's folder of uploads; the mirror has names of its own for the
+    scenes.
     """
     name = path.rpartition("/")[2]
     urls = (

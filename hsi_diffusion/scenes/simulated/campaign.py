@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.ndimage import label
 
 from hsi_diffusion.errors import MissingDependencyError
 from hsi_diffusion.files import atomic_path, write_text
@@ -114,11 +113,10 @@ def _write_fields(
     place = Affine(PIXEL, 0, corner[0], 0, -PIXEL, corner[1])
     table: dict[str, list[object]] = {"class": [], "geometry": []}
     labels = np.where(valid, scene.labels, 0)
-    for number, name in enumerate(scene.info.class_names, 1):
-        areas, _ = label(labels == number)
-        for outline, _ in shapes(areas.astype("int32"), areas > 0, transform=place):
-            table["class"].append(name)
-            table["geometry"].append(shape(outline))
+    outlines = shapes(labels.astype("int32"), labels > 0, transform=place)
+    for outline, number in sorted(outlines, key=lambda pair: pair[1]):
+        table["class"].append(scene.info.class_names[int(number) - 1])
+        table["geometry"].append(shape(outline))
     frame = geopandas.GeoDataFrame(table, crs=f"EPSG:{32600 + ZONE}")
     with atomic_path(path) as temporary:
         temporary.unlink()  # SQLite takes an empty file for a broken one
