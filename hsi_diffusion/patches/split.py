@@ -53,7 +53,6 @@ class Split:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Bring the pixels into order and check them."""
         height, width = map(int, self.shape)
         object.__setattr__(self, "shape", (height, width))
         for part in PARTS:

@@ -78,6 +78,27 @@ def set_aside(budget: Pixels, val_fraction: float) -> tuple[Pixels, Pixels]:
     return budget[: len(budget) - number], budget[len(budget) - number :]
 
 
+def random_validation(
+    labels: NDArray[np.int64], budget: NDArray[np.bool_], val_fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Draw validation pixels at random out of every class of a label budget.
+
+    Args:
+        labels: Label map, shape (H, W), 0 = unlabelled.
+        budget: Labelled pixels for training and validation, shape (H, W).
+        val_fraction: Share for validation, see :func:`set_aside`.
+        seed: Names the draw.
+
+    Returns:
+        The validation pixels, shape (H, W).
+    """
+    validates = np.zeros(labels.size, dtype=np.bool_)
+    for number in np.unique(labels[budget]).tolist():
+        pixels = shuffled_pixels(budget & (labels == number), seed, number)
+        validates[set_aside(pixels, val_fraction)[1]] = True
+    return validates.reshape(labels.shape)
+
+
 def round_half_up(value: float) -> int:
     """Nearest whole number; halves go up, not to the even one."""
     return int(np.floor(value + 0.5))
