@@ -188,15 +188,9 @@ def plain_augmentation(given: Mapping[str, float] | Augmentation | None) -> Any:
 def check_turned_patches(
     patch_size: int, given: Mapping[str, float] | Augmentation | None, where: str = ""
 ) -> None:
-    """Refuse to turn patches whose pixel to classify would move, which those of even side do.
+    """Raise a ConfigurationError where patches of even side are turned: their centre would move.
 
-    Args:
-        patch_size: Side of the patches.
-        given: How they are augmented.
-        where: What the settings' names begin with, in the message.
-
-    Raises:
-        ConfigurationError: The side is even, and ``dihedral`` is above 0.
+    In the message, names of settings begin with ``where``.
     """
     if isinstance(given, Compose):
         for step in given.steps:

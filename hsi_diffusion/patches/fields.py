@@ -22,9 +22,6 @@ from hsi_diffusion.scenes.labels import field_map
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# the map of the fields lies with the label maps, for scenes need it too
-__all__ = ["field_map", "field_split", "in_labelled_fields", "validation_fields"]
-
 
 def field_split(
     labels: NDArray[Any],
