@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,70 +69,31 @@ def conv3d(
 
 
 class Conv3d(nn.Conv3d):
-    """``nn.Conv3d`` by :func:`conv3d`, with the same names and initial weights.
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out.
-        kernel_size: Side of the kernel.
-        stride: Step of the kernel.
-        padding: Zeros on both sides of an axis.
-        bias: Add a learned number to every channel.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sides,
-        *,
-        stride: Sides = 1,
-        padding: Sides = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
-        self.step, self.zeros = stride, padding
+    """``nn.Conv3d`` by :func:`conv3d`: without groups, dilation and padding by name."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, in_channels, S, H, W); the result's axes 2 to 4 follow from the padding."""
-        return conv3d(x, self.weight, self.bias, stride=self.step, padding=self.zeros)
+        stride, padding = cast("Sides", self.stride), cast("Sides", self.padding)
+        return conv3d(x, self.weight, self.bias, stride=stride, padding=padding)
 
 
 class ConvTranspose3d(nn.ConvTranspose3d):
     """``nn.ConvTranspose3d`` whose gradients are as right as those of :func:`conv3d`.
 
-    Names and initial weights are the same.
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out.
-        kernel_size: Side of the kernel.
-        stride: How many outputs there are for an input.
-        padding: So many outputs are left out on both sides of an axis.
+    Without groups, dilation and output padding.
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sides,
-        *,
-        stride: Sides = 1,
-        padding: Sides = 0,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding)
-        self.step, self.zeros = stride, padding
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve (B, in_channels, S, H, W); ``output_size`` as in ``nn.ConvTranspose3d``."""
         if output_size is not None or not _learns_in_bfloat16(x):
             return super().forward(x, output_size)
         # its weights learn as those of the convolution that goes back from its output
-        columns = (x.shape[4] - 1) * _each(self.step)[2] + self.weight.shape[4]
+        stride, padding = cast("Sides", self.stride), cast("Sides", self.padding)
+        columns = (x.shape[4] - 1) * self.stride[2] + self.weight.shape[4]
         before, after = (self.out_channels, columns), (self.in_channels, x.shape[4])
         if _fits(before, after, x.shape[3], self.weight.shape[3]):
             return super().forward(x)
-        return _convolve(x, self.weight, self.bias, self.step, self.zeros, transposed=True)
+        return _convolve(x, self.weight, self.bias, stride, padding, transposed=True)
 
 
 class _WideWeightGradient(torch.autograd.Function):

@@ -30,15 +30,7 @@ def as_tensor(values: Tensor | NDArray[Any]) -> Tensor:
 
 
 def check_valid(valid: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> None:
-    """Refuse what can't say which pixels of an image hold data.
-
-    Args:
-        valid: What is given; None: all pixels hold data.
-        shape: The image's height and width.
-
-    Raises:
-        ConfigurationError: It has another shape, or holds no booleans.
-    """
+    """Raise a ConfigurationError unless ``valid``, if given, holds booleans in ``shape``."""
     if valid is not None and (valid.dtype != bool or valid.shape != tuple(shape)):
         raise ConfigurationError(
             f"valid must hold booleans in shape {tuple(shape)}, got {valid.dtype} in shape "

@@ -37,11 +37,7 @@ def sinusoids(t: Tensor, channels: int) -> Tensor:
 
 
 class TimeMLP(nn.Module):
-    """Sinusoids of the timestep, and two layers on them.
-
-    Args:
-        channels: Size of the embedding, even and at least 4.
-    """
+    """Sinusoids of the timestep, and two layers on them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,12 +59,7 @@ class Conditioned(nn.Module):
 
     The adaptive layer norm with zero-initialised gates of DiT (Peebles & Xie, ICCV 2023): scale,
     shift and gate come from the timestep's embedding, and with fresh weights the whole is the
-    identity, at every timestep.
-
-    Args:
-        channels: Channels of x, C.
-        time_channels: Size of the time embedding.
-        branch: Takes and gives (B, H, W, C).
+    identity, at every timestep. The branch takes and gives (B, H, W, C).
     """
 
     def __init__(self, channels: int, time_channels: int, branch: nn.Module) -> None:
@@ -78,15 +69,7 @@ class Conditioned(nn.Module):
         self.branch = branch
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Run the branch.
-
-        Args:
-            x: Shape (B, H, W, C).
-            time: Shape (B, time_channels).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
+        """Run the branch on (B, H, W, C), given a time embedding of shape (B, time_channels)."""
         steering: Tensor = self.modulation(time)[:, None, None, :]
         scale, shift, gate = steering.chunk(3, dim=-1)
         changed: Tensor = self.branch(self.norm(x) * (1 + scale) + shift)
@@ -105,26 +88,14 @@ def reset(module: nn.Module) -> None:
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU in between, at every pixel on its own.
-
-    Args:
-        channels: Channels that come in and go out.
-        hidden: Channels in between.
-    """
+    """Two linear layers with a GELU in between, at every pixel on its own."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention, then a feed-forward layer, both steered by the timestep.
-
-    Args:
-        channels: Channels of a pixel, C.
-        time_channels: Size of the time embedding.
-        attention: Takes and gives (B, H, W, C).
-        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
-    """
+    """Self-attention over (B, H, W, C), then a feed-forward layer, both steered by the timestep."""
 
     def __init__(
         self, channels: int, time_channels: int, attention: nn.Module, mlp_ratio: int
@@ -134,14 +105,6 @@ class AttentionBlock(nn.Module):
         self.mlp = Conditioned(channels, time_channels, FeedForward(channels, mlp_ratio * channels))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Denoise.
-
-        Args:
-            x: Shape (B, H, W, C).
-            time: Shape (B, time_channels).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
+        """Denoise (B, H, W, C), given a time embedding of shape (B, time_channels)."""
         output: Tensor = self.mlp(self.attention(x, time), time)
         return output

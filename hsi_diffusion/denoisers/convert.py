@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the weights beside other things."""
 
-PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = r"^(module\.|_orig_mod\.)+"
 """What ``DataParallel`` and ``torch.compile(net)`` put before every name."""
 
 
@@ -81,13 +82,7 @@ def _state_dict(content: object) -> dict[str, Tensor]:
             f"{', '.join(WRAPPERS)}; but these entries are no tensors: "
             f"{textwrap.shorten(', '.join(map(str, others)), 300)}"
         )
-    return {_bare(str(name)): value for name, value in content.items()}
-
-
-def _bare(name: str) -> str:
-    while name.startswith(PREFIXES):
-        name = name.partition(".")[2]
-    return name
+    return {re.sub(PREFIXES, "", str(name)): value for name, value in content.items()}
 
 
 def _network_of_shape(

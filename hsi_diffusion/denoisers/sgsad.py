@@ -30,14 +30,7 @@ class GroupAttention(nn.Module):
         nn.init.uniform_(self.qkv_weight, -((3 / size) ** 0.5), (3 / size) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the groups of every pixel.
-
-        Args:
-            x: Shape (B, H, W, C).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
+        """Mix the groups of every pixel of (B, H, W, C)."""
         # pixels last: a few tokens at thousands of pixels are sums over long rows, which is twice
         # as fast as thousands of tiny products
         tokens = x.reshape(-1, x.shape[-1]).T.contiguous().view(self.groups, -1, x[..., 0].numel())
@@ -59,12 +52,7 @@ class SGSAD(AttentionBlock):
     :class:`~hsi_diffusion.denoisers.conditioning.Conditioned`. DiffCRN (Zhu & Xu, arXiv 2502.19699)
     names a spectral group self-attention denoising module, without details. That the
     groups are channels of the network, and that attention acts at one pixel, is our reading.
-
-    Args:
-        channels: Channels of a pixel, C, a multiple of ``groups``.
-        time_channels: Size of the time embedding.
-        groups: Number of groups.
-        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
+    The arguments are those of :class:`~hsi_diffusion.denoisers.StagedDenoiser`.
     """
 
     def __init__(

@@ -43,14 +43,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("pairs", down * (2 * window - 1) + right, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the pixels of every window.
-
-        Args:
-            x: Shape (B, H, W, C).
-
-        Returns:
-            Shape (B, H, W, C).
-        """
+        """Mix the pixels of every window of (B, H, W, C)."""
         height, width = x.shape[1:3]
         top, bottom = self._missing(height)
         left, right = self._missing(width)
@@ -105,14 +98,8 @@ class SSAD(AttentionBlock):
     names a spatial self-attention denoising module, without details. Windows, shift,
     position bias and conditioning are ours: with windows (as Liu et al., ICCV 2021) the cost grows
     with the number of pixels, not with its square.
-
-    Args:
-        channels: Channels of a pixel, C, a multiple of ``heads``.
-        time_channels: Size of the time embedding.
-        window: Side of a window in pixels.
-        heads: Attention heads.
-        shift: Offset of the grid of windows, from 0 to ``window`` - 1.
-        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
+    The arguments are those of :class:`~hsi_diffusion.denoisers.StagedDenoiser`, and the offset of
+    the grid of windows.
     """
 
     def __init__(

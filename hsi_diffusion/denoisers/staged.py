@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stage(nn.Module):
-    """First along the scene, then along the spectrum.
-
-    Args:
-        ssad: The spatial part, or None.
-        sgsad: The spectral part, or None.
-    """
+    """First along the scene, then along the spectrum; either part may be left out."""
 
     def __init__(self, ssad: SSAD | None, sgsad: SGSAD | None) -> None:
         super().__init__()
@@ -114,21 +109,11 @@ class StagedDenoiser(Denoiser):
 
         self.time = TimeMLP(time_channels)
         self.stem = nn.Linear(num_bands, channels)
+        common = {"channels": channels, "time_channels": time_channels, "mlp_ratio": mlp_ratio}
         self.stages = nn.ModuleList(
             Stage(
-                SSAD(
-                    channels,
-                    time_channels,
-                    window=window,
-                    heads=heads,
-                    shift=shift,
-                    mlp_ratio=mlp_ratio,
-                )
-                if spatial
-                else None,
-                SGSAD(channels, time_channels, groups=groups, mlp_ratio=mlp_ratio)
-                if spectral
-                else None,
+                SSAD(**common, window=window, heads=heads, shift=shift) if spatial else None,
+                SGSAD(**common, groups=groups) if spectral else None,
             )
             for shift in shifts
         )

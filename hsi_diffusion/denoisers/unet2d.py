@@ -20,11 +20,7 @@ CONV_RADIUS = 1
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution, SiLU, and a linear layer at every pixel.
-
-    Args:
-        channels: Channels of a pixel, C.
-    """
+    """A 3x3 convolution, SiLU, and a linear layer at every pixel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,11 +40,6 @@ class Block(nn.Module):
     channels. A norm over space (GroupNorm, or BatchNorm in training) would make a pixel depend on
     the whole image, and then tiles of a scene would not give what the scene gives, whatever their
     halo.
-
-    Args:
-        channels: Channels of a pixel, C.
-        time_channels: Size of the time embedding.
-        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
     """
 
     def __init__(self, channels: int, time_channels: int, mlp_ratio: int) -> None:
@@ -65,14 +56,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Blocks on one grid, one after another.
-
-    Args:
-        channels: Channels of a pixel, C.
-        time_channels: Size of the time embedding.
-        count: How many blocks.
-        mlp_ratio: Hidden channels of the feed-forward layers, in units of C.
-    """
+    """Blocks on one grid, one after another."""
 
     def __init__(self, channels: int, time_channels: int, count: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -86,13 +70,7 @@ class Blocks(nn.Module):
 
 
 class Down(nn.Module):
-    """Half of the resolution: squares of 2 x 2 pixels become one, then blocks.
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out.
-        blocks: Take and give (B, H / 2, W / 2, out_channels).
-    """
+    """Half of the resolution: squares of 2 x 2 pixels become one, then blocks."""
 
     def __init__(self, in_channels: int, out_channels: int, blocks: Blocks) -> None:
         super().__init__()
@@ -111,10 +89,7 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Twice the resolution, joined with what the encoder had there, then blocks.
 
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels of the skip, and those that go out.
-        blocks: Take and give (B, 2 H, 2 W, out_channels).
+    Skips have ``out_channels``, as what goes out.
     """
 
     def __init__(self, in_channels: int, out_channels: int, blocks: Blocks) -> None:
@@ -193,17 +168,17 @@ class UNet2D(Denoiser):
         self.time = TimeMLP(time_channels)
         # no norm before the head either, for the reason given in StagedDenoiser
         self.stem = nn.Linear(num_bands, widths[0])
-        grids = range(coarsest + 1)
-        encoder, decoder = (
-            [Blocks(widths[grid], time_channels, blocks, mlp_ratio) for grid in side]
-            for side in (grids, grids[:-1])
-        )
-        self.finest = encoder[0]
+
+        def blocks_on(grid: int) -> Blocks:
+            return Blocks(widths[grid], time_channels, blocks, mlp_ratio)
+
+        self.finest = blocks_on(0)
         self.downs = nn.ModuleList(
-            Down(widths[grid - 1], widths[grid], encoder[grid]) for grid in grids[1:]
+            Down(widths[grid], widths[grid + 1], blocks_on(grid + 1)) for grid in range(coarsest)
         )
         self.ups = nn.ModuleList(
-            Up(widths[grid + 1], widths[grid], decoder[grid]) for grid in reversed(grids[:-1])
+            Up(widths[grid + 1], widths[grid], blocks_on(grid))
+            for grid in reversed(range(coarsest))
         )
         self.head = nn.Linear(widths[0], num_bands)
         self.apply(reset)

@@ -33,11 +33,7 @@ CHANNELS_LAST_DEVICES = ("cpu", "cuda")
 
 
 class TimeEmbedding(nn.Sequential):
-    """Sinusoids of the timestep, and a linear layer with ReLU.
-
-    Args:
-        channels: Size of the embedding, even and at least 4.
-    """
+    """Sinusoids of the timestep, and a linear layer with ReLU."""
 
     def __init__(self, channels: int) -> None:
         check_time_channels(channels)
@@ -53,14 +49,7 @@ class TimeEmbedding(nn.Sequential):
 
 
 class Block3d(nn.Module):
-    """Two convolutions with the timestep added in between, then a change of the band count.
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out.
-        time_channels: Size of the time embedding.
-        up: Double the bands; otherwise halve them.
-    """
+    """Two convolutions with the timestep in between; then the bands are halved, or doubled (up)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, time_channels: int, *, up: bool

@@ -83,11 +83,9 @@ class NoiseSchedule(Recorded, nn.Module):
         alpha_bar = torch.cumprod(1 - betas, dim=0)
         # float64 values that ask for no buffer: single numbers for the samplers
         self._alpha_bars: list[float] = alpha_bar.tolist()
-        self._keep("sqrt_alpha_bar", alpha_bar.sqrt())
-        self._keep("sqrt_one_minus_alpha_bar", (1 - alpha_bar).sqrt())
-
-    def _keep(self, name: str, values: Tensor) -> None:
-        self.register_buffer(name, values.float(), persistent=False)
+        signal, noise = alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float()
+        self.register_buffer("sqrt_alpha_bar", signal, persistent=False)
+        self.register_buffer("sqrt_one_minus_alpha_bar", noise, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # `.half()` or a Trainer with precision "bf16-true" must not round the tables
@@ -113,9 +111,8 @@ class NoiseSchedule(Recorded, nn.Module):
         Returns:
             x_t, shape of ``x0``.
         """
-        return self._at("sqrt_alpha_bar", t, x0) * x0 + (
-            self._at("sqrt_one_minus_alpha_bar", t, x0) * noise
-        )
+        signal, share = self._at(t, x0)
+        return signal * x0 + share * noise
 
     def predict_x0(
         self, x_t: Tensor, t: Tensor, output: Tensor, prediction: PredictionKind = "noise"
@@ -135,8 +132,7 @@ class NoiseSchedule(Recorded, nn.Module):
         check_prediction(prediction)
         if prediction == "x0":
             return output
-        signal = self._at("sqrt_alpha_bar", t, x_t)
-        noise = self._at("sqrt_one_minus_alpha_bar", t, x_t)
+        signal, noise = self._at(t, x_t)
         if prediction == "noise":
             return (x_t - noise * output) / signal
         return signal * x_t - noise * output
@@ -148,8 +144,7 @@ class NoiseSchedule(Recorded, nn.Module):
         check_prediction(prediction)
         if prediction == "noise":
             return output
-        signal = self._at("sqrt_alpha_bar", t, x_t)
-        noise = self._at("sqrt_one_minus_alpha_bar", t, x_t)
+        signal, noise = self._at(t, x_t)
         if prediction == "x0":
             return (x_t - signal * output) / noise
         return noise * x_t + signal * output
@@ -163,9 +158,8 @@ class NoiseSchedule(Recorded, nn.Module):
             return noise
         if prediction == "x0":
             return x0
-        return self._at("sqrt_alpha_bar", t, x0) * noise - (
-            self._at("sqrt_one_minus_alpha_bar", t, x0) * x0
-        )
+        signal, share = self._at(t, x0)
+        return signal * noise - share * x0
 
     def check_step(self, t: int) -> int:
         """Give ``t`` back if it is a timestep of this schedule.
@@ -179,8 +173,8 @@ class NoiseSchedule(Recorded, nn.Module):
             )
         return t
 
-    def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
-        """Values of a table at ``t``, shaped (B, 1, ..., 1) to broadcast against ``like``."""
+    def _at(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(abar_t) and sqrt(1 - abar_t), (B, 1, ..., 1) as ``like`` has dimensions."""
         if t.shape not in ((), like.shape[:1]):
             raise ConfigurationError(
                 f"t must have shape ({like.shape[0]},), one timestep per image of shape "
@@ -198,11 +192,13 @@ class NoiseSchedule(Recorded, nn.Module):
         if t.device.type == "cpu" and t.numel() and not torch.compiler.is_compiling():
             self.check_step(int(t.min()))
             self.check_step(int(t.max()))
-        table: Tensor = getattr(self, name)
         # unlike indexing, which counts -1 from the end, this fails on any wrong timestep by itself;
         # a CUDA device reports it with the next result that is fetched
-        values = table.gather(0, t.to(table.device, torch.int64).reshape(-1)).to(like)
-        return values.reshape(-1, *(1,) * (like.ndim - 1))
+        places = t.to(self.sqrt_alpha_bar.device, torch.int64).reshape(-1)
+        signal = self.sqrt_alpha_bar.gather(0, places).to(like)
+        noise = self.sqrt_one_minus_alpha_bar.gather(0, places).to(like)
+        shape = (-1, *(1,) * (like.ndim - 1))
+        return signal.reshape(shape), noise.reshape(shape)
 
 
 SCHEDULES = by_name(NoiseSchedule)

@@ -8,8 +8,7 @@ from hsi_diffusion.features.compute import (
     feature_layout,
 )
 from hsi_diffusion.features.extract import iter_feature_tiles
-from hsi_diffusion.features.fitted import FittedReduction
-from hsi_diffusion.features.reduce import Reduction
+from hsi_diffusion.features.reduce import FittedReduction, Reduction
 from hsi_diffusion.features.request import (
     FeatureSettings,
     NoiseMode,

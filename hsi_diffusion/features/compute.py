@@ -10,15 +10,14 @@ import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features.extract import iter_feature_tiles
-from hsi_diffusion.features.fitted import FittedReduction
-from hsi_diffusion.features.reduce import Reduction
+from hsi_diffusion.features.reduce import FittedReduction, Reduction
 from hsi_diffusion.features.request import check_request, feature_channels, finite_cube
 from hsi_diffusion.features.store import FeatureCube, feature_key
 from hsi_diffusion.patches import StreamingPCA
 from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.features.request import FeatureSettings
     from hsi_diffusion.features.store import FeatureStore
-    from hsi_diffusion.features.tiles import Tile
     from hsi_diffusion.types import PredictionKind
 
 
@@ -135,87 +133,67 @@ def compute_together(
     keys = [feature_key(denoiser, schedule, cube, *one, **given) for one in wanted]
     cubes: list[Any] = [None if store is None else store.load(key) for key in keys]
     missing = [number for number, found in enumerate(cubes) if found is None]
+    if not missing:
+        return cubes
     levels = dict.fromkeys(level for number in missing for level in wanted[number][0].levels)
-    if missing:
-        maps = np.empty((height, width, len(first.timesteps) * (angles is not None)), np.float32)
-        joint = replace(first, levels=tuple(levels))
-        found_tiles = iter_feature_tiles(
-            denoiser, schedule, cube, joint, angles=angles, device=device
-        )
+    joint = replace(first, levels=tuple(levels))
+    maps = np.empty((height, width, len(first.timesteps) * (angles is not None)), np.float32)
+    with ExitStack() as stack:
+        parts = []
+        for number in missing:
+            settings, reduction = wanted[number]
+            layout = layouts[number]
+            fits = isinstance(reduction, Reduction)
+            shape = (height, width, layout.computed if fits else sum(layout.channels))
+            raw: Any = (
+                stack.enter_context(store.spool(shape, first.tile))
+                if fits and store is not None
+                else np.empty(shape, dtype=np.float32)
+            )
+            channels = _channels(denoiser, joint, settings.levels, angles=angles is not None)
+            parts.append(_Part(reduction, layout, channels, raw))
+        tiles = iter_feature_tiles(denoiser, schedule, cube, joint, angles=angles, device=device)
+        stack.enter_context(closing(tiles))
         places = []
-        with closing(found_tiles), ExitStack() as spools:
-            parts = []
-            for number in missing:
-                settings, reduction = wanted[number]
-                layout = layouts[number]
-                fits = isinstance(reduction, Reduction)
-                shape = (height, width, layout.computed if fits else sum(layout.channels))
-                raw: Any = (
-                    spools.enter_context(store.spool(shape, first.tile))
-                    if fits and store is not None
-                    else np.empty(shape, dtype=np.float32)
-                )
-                parts.append(_Part(reduction, layout, _columns(denoiser, joint, settings), raw))
-            for rows, columns, tile in _without_angles(found_tiles, maps):
-                places.append((rows, columns))
-                for part in parts:
-                    counted = None if valid is None else valid[rows, columns]
-                    part.take(rows, columns, tile[..., part.columns], counted)
-            for number, part in zip(missing, parts, strict=True):
-                array, fitted = part.finish(places)
-                if angles is not None:
-                    array = np.concatenate([array, maps], axis=2)
-                cubes[number] = _described(
-                    denoiser,
-                    wanted[number][0],
-                    layouts[number],
-                    array,
-                    fitted,
-                    angles=angles is not None,
-                )
-                if store is not None:
-                    store.save(keys[number], cubes[number])
+        for rows, columns, tile in tiles:
+            places.append((rows, columns))
+            values = tile.numpy()
+            if angles is not None:  # one behind the features of each timestep
+                step = values.shape[2] // len(first.timesteps)
+                maps[rows, columns] = values[..., step - 1 :: step]
+            counted = None if valid is None else valid[rows, columns]
+            for part in parts:
+                part.take(rows, columns, values[..., part.channels], counted)
+        for number, part in zip(missing, parts, strict=True):
+            array, fitted = part.finish(places)
+            if angles is not None:
+                array = np.concatenate([array, maps], axis=2)
+            settings = wanted[number][0]
+            description = {
+                "timesteps": list(settings.timesteps),
+                "levels": [denoiser.feature_info[level].name for level in settings.levels],
+                "noise": settings.noise,
+                "channels": list(layouts[number].channels),
+                "reduction": None if fitted is None else asdict(fitted.settings),
+                "explained_variance": None if fitted is None else fitted.explained_variance,
+                "angles": angles is not None,
+            }
+            cubes[number] = FeatureCube(array, description, fitted)
+            if store is not None:
+                store.save(keys[number], cubes[number])
     return cubes
 
 
-def _described(
-    denoiser: Denoiser,
-    settings: FeatureSettings,
-    layout: FeatureLayout,
-    array: NDArray[np.float32],
-    fitted: FittedReduction | None,
-    *,
-    angles: bool,
-) -> FeatureCube:
-    description = {
-        "timesteps": list(settings.timesteps),
-        "levels": [denoiser.feature_info[level].name for level in settings.levels],
-        "noise": settings.noise,
-        "channels": list(layout.channels),
-        "reduction": None if fitted is None else asdict(fitted.settings),
-        "explained_variance": None if fitted is None else fitted.explained_variance,
-        "angles": angles,
-    }
-    return FeatureCube(array, description, fitted)
-
-
-def _columns(
-    denoiser: Denoiser, joint: FeatureSettings, settings: FeatureSettings
+def _channels(
+    denoiser: Denoiser, joint: FeatureSettings, levels: Sequence[int], *, angles: bool
 ) -> slice | NDArray[np.int64]:
-    """Where the channels of ``settings`` lie among those of ``joint``, which has more levels."""
-    if settings.levels == joint.levels:
+    """Where the features of ``levels`` lie in tiles of ``joint``, which has more, and angles."""
+    if levels == joint.levels and not angles:
         return slice(None)
-    numbers = np.split(
-        np.arange(sum(widths := feature_channels(denoiser, joint))), np.cumsum(widths)[:-1]
-    )
-    size = len(joint.levels)
-    return np.concatenate(
-        [
-            numbers[step * size + joint.levels.index(level)]
-            for step in range(len(joint.timesteps))
-            for level in settings.levels
-        ]
-    )
+    widths = [denoiser.feature_info[level].channels for level in joint.levels]
+    level_of = np.repeat([*joint.levels, -1], [*widths, int(angles)])  # at one timestep
+    numbers = np.arange(len(joint.timesteps) * len(level_of)).reshape(-1, len(level_of))
+    return np.concatenate([numbers[:, level_of == level] for level in levels], axis=1).ravel()
 
 
 class FeatureLayout(NamedTuple):
@@ -260,26 +238,13 @@ def feature_layout(
     return FeatureLayout(sum(widths), (plain.components,) * parts, parts)
 
 
-def _without_angles(
-    tiles: Iterable[Tile], maps: NDArray[np.float32]
-) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
-    """Tiles of features; the angles behind each timestep's go to ``maps``, (H, W, T or 0)."""
-    for rows, columns, tile in tiles:
-        values = tile.numpy()
-        if steps := maps.shape[2]:
-            cut = values.reshape(*values.shape[:2], steps, -1)
-            maps[rows, columns] = cut[..., -1]
-            values = cut[..., :-1].reshape(*values.shape[:2], -1)
-        yield rows, columns, values
-
-
 class _Part:
     """Takes tiles of features as they come; reduces them in the end, if that is to be fitted.
 
     Args:
         reduction: How.
         layout: Into how many parts the channels are cut, each with a reduction of its own.
-        columns: Where the channels lie in a tile of the joint pass.
+        channels: Where they lie in a tile of the joint pass.
         raw: Array or h5py dataset, (H, W, D), of what is kept meanwhile.
     """
 
@@ -287,12 +252,12 @@ class _Part:
         self,
         reduction: Reduction | FittedReduction | None,
         layout: FeatureLayout,
-        columns: slice | NDArray[np.int64],
+        channels: slice | NDArray[np.int64],
         raw: Any,
     ) -> None:
         self.reduction = reduction
         self.layout = layout
-        self.columns = columns
+        self.channels = channels
         self.raw = raw
         self.reducers = [
             StreamingPCA(reduction.components, reduction.scale, reduction.whiten)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.features.angles import angle_map
 from hsi_diffusion.features.request import check_request
-from hsi_diffusion.features.restore import Restored
+from hsi_diffusion.features.restore import restorer
 from hsi_diffusion.features.tiles import TiledPass, like_of, reach_of
 from hsi_diffusion.tensors import as_tensor
 
@@ -64,7 +64,7 @@ def iter_feature_tiles(
     levels = [denoiser.feature_info[level] for level in settings.levels]
 
     home = device if device is not None else like_of(denoiser).device
-    restored = None if angles is None else Restored(schedule, angles, home)
+    restored = None if angles is None else restorer(schedule, angles, home)
 
     def maps(x0: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
         if restored is None:

@@ -62,8 +62,8 @@ class FeatureSettings:
     def __post_init__(self) -> None:
         for name in ("timesteps", "levels"):
             object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
-        for name, allowed in (("noise", get_args(NoiseMode)), ("precision", get_args(Precision))):
-            check_choice(allowed, **{name: getattr(self, name)})
+        check_choice(get_args(NoiseMode), noise=self.noise)
+        check_choice(get_args(Precision), precision=self.precision)
         check_at_least(1, draws=self.draws, tile=self.tile)
 
     def identity(self) -> dict[str, Any]:

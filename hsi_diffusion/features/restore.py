@@ -14,6 +14,8 @@ from hsi_diffusion.features.tiles import TiledPass, like_of, reach_of
 from hsi_diffusion.tensors import as_tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -62,7 +64,7 @@ def restored_scenes(
     check_request(denoiser, schedule, tuple(cube.shape), settings)
     cube = finite_cube(cube, valid)
     home = device if device is not None else like_of(denoiser).device
-    restored = Restored(schedule, prediction, home)
+    restored = restorer(schedule, prediction, home)
 
     def maps(_: Tensor, x_t: Tensor, t: Tensor) -> list[Tensor]:
         return [restored(x_t, t, denoiser(x_t, t))[0]]
@@ -85,25 +87,14 @@ def restored_scenes(
     return found.permute(2, 0, 1, 3)
 
 
-class Restored:
-    """From what a denoiser gives to the x_0 that it means.
+def restorer(
+    schedule: NoiseSchedule, prediction: PredictionKind, device: str | torch.device
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """From (x_t, t, output of a denoiser) on a device to the x_0 that the output means."""
+    check_prediction(prediction)
+    moved = copy.deepcopy(schedule).to(device)  # the caller's stays on its device
 
-    Args:
-        schedule: Its noise schedule; a copy is moved, so that the caller's stays on its device.
-        prediction: What the denoiser's output means.
-        device: Where the images are.
+    def restored(x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
+        return moved.predict_x0(x_t, t, output.to(x_t.dtype), prediction)
 
-    Raises:
-        ConfigurationError: ``prediction`` is unknown.
-    """
-
-    def __init__(
-        self, schedule: NoiseSchedule, prediction: PredictionKind, device: str | torch.device
-    ) -> None:
-        check_prediction(prediction)
-        self.schedule = copy.deepcopy(schedule).to(device)
-        self.prediction = prediction
-
-    def __call__(self, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
-        """The clean images, shape and dtype of ``x_t``."""
-        return self.schedule.predict_x0(x_t, t, output.to(x_t.dtype), self.prediction)
+    return restored

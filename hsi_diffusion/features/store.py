@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 import torch
 
-from hsi_diffusion.features.fitted import FittedReduction
-from hsi_diffusion.features.reduce import Reduction
+from hsi_diffusion.features.reduce import FittedReduction, Reduction
 from hsi_diffusion.files import atomic_path, digest_of
 from hsi_diffusion.tensors import as_tensor
 
@@ -202,17 +201,15 @@ def feature_key(
         "format": FORMAT,
         "denoiser": weights_digest(denoiser),
         "alpha_bar": [schedule.alpha_bar(timestep) for timestep in settings.timesteps],
-        "cube": hashlib.sha256(_bytes_of(cube)).hexdigest(),
+        "cube": _sha256(cube),
         "shape": list(cube.shape),
         "dtype": str(cube.dtype),
         "features": settings.identity(),
         "reduction": asdict(reduction) if isinstance(reduction, Reduction) else None,
     }
     if isinstance(reduction, FittedReduction):
-        digest = hashlib.sha256()
-        for tensor in reduction.tensors().values():
-            digest.update(_bytes_of(tensor))
-        key["reduction"] = {**asdict(reduction.settings), "fitted": digest.hexdigest()}
+        fitted = _sha256(*reduction.tensors().values())
+        key["reduction"] = {**asdict(reduction.settings), "fitted": fitted}
     if valid is not None and isinstance(reduction, Reduction):
         key["valid"] = hashlib.sha256(np.packbits(valid).tobytes()).hexdigest()
     return key if angles is None else {**key, "angles": angles}
@@ -253,13 +250,16 @@ def _attribute(value: Any) -> Any:
         return {repr(key): _attribute(item) for key, item in value.items()}
     if isinstance(value, torch.Tensor | np.ndarray):
         tensor = as_tensor(value)
-        return [
-            str(tensor.dtype),
-            list(tensor.shape),
-            hashlib.sha256(_bytes_of(tensor)).hexdigest(),
-        ]
+        return [str(tensor.dtype), list(tensor.shape), _sha256(tensor)]
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _sha256(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(_bytes_of(tensor))
+    return digest.hexdigest()
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:

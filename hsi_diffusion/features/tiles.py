@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -69,12 +69,10 @@ def reach_of(denoiser: Denoiser, levels: Sequence[int], *, output: bool) -> Reac
 
 
 class Window(NamedTuple):
-    """A tile, and the larger crop that is computed for it."""
+    """Rows and columns of a tile, and of the larger crop that is computed for it."""
 
-    rows: slice
-    columns: slice
-    crop_rows: slice
-    crop_columns: slice
+    tile: tuple[slice, slice]
+    crop: tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,42 +105,27 @@ class TiledPass:
     )
 
     def tiles(self, device: str | torch.device | None) -> Generator[Tile]:
-        """Compute the tiles one by one, row by row of tiles.
-
-        Until the iteration ends, or its ``close`` is called, the denoiser is in evaluation mode and
-        on ``device``; then it is as before.
-
-        Args:
-            device: Where to compute; None = where the denoiser is.
+        """Compute the tiles, see :func:`~hsi_diffusion.features.iter_feature_tiles`.
 
         Yields:
             Rows, columns, and a float32 tensor on the CPU, shape (h, w, timesteps x channels),
             timestep by timestep.
         """
         with evaluating(self.denoiser, device):
-            for window in self._windows():
-                yield window.rows, window.columns, self._compute(window)
-
-    def _windows(self) -> list[Window]:
-        height, width, _ = self.cube.shape
-        return [
-            Window(
-                rows,
-                columns,
-                with_halo(rows, *self.reach, height),
-                with_halo(columns, *self.reach, width),
-            )
-            for rows in cut(height, self.settings.tile)
-            for columns in cut(width, self.settings.tile)
-        ]
+            height, width, _ = self.cube.shape
+            sides = cut(height, self.settings.tile), cut(width, self.settings.tile)
+            for rows, columns in product(*sides):
+                crop = with_halo(rows, *self.reach, height), with_halo(columns, *self.reach, width)
+                yield rows, columns, self._compute(Window((rows, columns), crop))
 
     def _compute(self, window: Window) -> Tensor:
         """One tile, (h, w, timesteps x channels), on the CPU."""
         timesteps = self.settings.timesteps
+        height, width = (part.stop - part.start for part in window.tile)
         # made outside of inference mode, so that a caller may train on it
         computed = torch.empty(
-            window.rows.stop - window.rows.start,
-            window.columns.stop - window.columns.start,
+            height,
+            width,
             len(timesteps) * sum(self.channels),
             dtype=torch.float32,  # a Trainer with precision "bf16-true" changes what is usual
         )
@@ -152,7 +135,7 @@ class TiledPass:
             like.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
-            x0 = _as_image(self.cube[window.crop_rows, window.crop_columns]).to(like)
+            x0 = _as_image(self.cube[window.crop]).to(like)
             for timestep in timesteps:
                 for found in self._averaged(x0, timestep, window):
                     next(parts).copy_(found.permute(1, 2, 0))
@@ -178,7 +161,7 @@ class TiledPass:
         x_t = math.sqrt(alpha_bar) * x0
         if self.settings.noise == "none":
             return x_t
-        noise = self._noise_strip(timestep, draw, window)[:, window.crop_columns]
+        noise = self._noise_strip(timestep, draw, window)[:, window.crop[1]]
         return x_t + math.sqrt(1 - alpha_bar) * _as_image(noise).to(x0)
 
     def _noise_strip(self, timestep: int, draw: int, window: Window) -> Tensor:
@@ -187,13 +170,13 @@ class TiledPass:
         The tiles of a row of tiles share the strip: the first draws it over the whole width of the
         scene, and the last lets it go. Strips beyond ``HELD_STRIPS`` are drawn by every tile again.
         """
-        rows = window.crop_rows
+        rows = window.crop[0]
         key = (rows.start, rows.stop, timestep, draw)
         strip = self._strips.pop(key, None)
         if strip is None:
             strip = self._draw_rows(timestep, draw, rows)
         others = sum(one.nbytes for one in self._strips.values())
-        last = window.columns.stop == self.cube.shape[1]
+        last = window.tile[1].stop == self.cube.shape[1]
         if not last and others + strip.nbytes <= HELD_STRIPS:
             self._strips[key] = strip
         return strip
@@ -237,10 +220,7 @@ def _pick(found: Tensor, reduction: int, window: Window) -> Tensor:
     """The tile's pixels out of a map over the crop: (D, h, w), float32."""
     rows, columns = (
         slice(part.start - crop.start, part.stop - crop.start)
-        for part, crop in (
-            (window.rows, window.crop_rows),
-            (window.columns, window.crop_columns),
-        )
+        for part, crop in zip(window.tile, window.crop, strict=True)
     )
     if reduction > 1:
         found = F.interpolate(found[None].float(), scale_factor=reduction, mode="bilinear")[0]

@@ -246,19 +246,9 @@ def check_training(
     num_classes: int,
     shape: tuple[int, int],
 ) -> None:
-    """Refuse training pixels that lie outside of the scene or have no class.
+    """Raise a ConfigurationError unless training pixels lie in the scene and have a class 1..K.
 
     NumPy would count an unlabelled pixel (0) from the end, as one of the last class.
-
-    Args:
-        labels: Label map, shape (H, W), classes 1..K.
-        train: Flat numbers of the training pixels.
-        num_classes: Number of classes K.
-        shape: Height and width of the scene.
-
-    Raises:
-        ConfigurationError: The label map has another shape, a number lies outside of the scene, or
-            a label outside of 1..K.
     """
     if labels.shape != shape:
         raise ConfigurationError(

@@ -211,18 +211,13 @@ def row_distances(
     return torch.cat(apart) if apart else rows.new_empty(0)
 
 
-def _tile(rows: Tensor) -> tuple[int, int]:
-    """Rows, and rows that they are compared with, whose distances are held at a time."""
-    if rows.is_cuda:
-        return max(1, CHUNK // (4 * len(rows))), len(rows)
-    side = max(1, math.isqrt(CACHED // 4))
-    return side, side
-
-
 def _compared(rows: Tensor, number: int) -> Tensor:
     """Numbers of the nearest other rows, (N, number), each row compared with all others."""
     squares = rows.square().sum(dim=1)
-    height, width = _tile(rows)
+    # how many rows, and others, whose distances are held at a time
+    height = width = max(1, math.isqrt(CACHED // 4))
+    if rows.is_cuda:
+        height, width = max(1, CHUNK // (4 * len(rows))), len(rows)
     others = torch.split(torch.arange(len(rows), device=rows.device), width)
     starts = range(0, len(rows), height)
     return torch.cat(

@@ -81,11 +81,7 @@ def build_network(
         optional={"timesteps": timesteps, "angles": angles},
     )
     if isinstance(made, PatchClassifier):
-        sizes = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-            "patch_size": patch_size,
-        }
+        sizes = {"in_channels": in_channels, "num_classes": num_classes, "patch_size": patch_size}
         for name, size in sizes.items():
             if (own := getattr(made, name)) != size:
                 raise ConfigurationError(

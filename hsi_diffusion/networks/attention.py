@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 class Attention(nn.Module):
     """Multi-head self-attention over tokens, fused.
 
-    Args:
-        dim: Channels of a token.
-        heads: Number of heads.
-        head_dim: Channels of a head.
-        dropout: Dropout on the output. The attention weights get none: it would leave the fused
-            kernels, four times slower on a CPU.
+    Dropout acts on the output. The attention weights get none: it would leave the fused kernels,
+    four times slower on a CPU.
     """
 
     def __init__(self, dim: int, heads: int, head_dim: int, dropout: float = 0.0) -> None:
@@ -98,14 +94,7 @@ def at_tokens(tokens: Tensor, wanted: Sequence[int]) -> Tensor:
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from tokens to other tokens, fused.
-
-    Args:
-        dim: Channels of a token.
-        heads: Number of heads.
-        head_dim: Channels of a head.
-        dropout: Dropout on the output.
-    """
+    """Multi-head attention from tokens to other tokens, fused; sizes as in :class:`Attention`."""
 
     def __init__(self, dim: int, heads: int, head_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -155,45 +144,6 @@ class FeedForward(nn.Sequential):
         )
 
 
-class TransformerBlock(nn.ModuleList):
-    """Attention, then a feed-forward layer, each pre-norm and added to what was there.
-
-    A list of the two; an encoder that appends a module to it applies that module itself.
-
-    Args:
-        dim: Channels of a token.
-        heads: Attention heads.
-        head_dim: Channels of a head.
-        mlp_dim: Hidden channels of the feed-forward layer.
-        dropout: Dropout on what is added.
-    """
-
-    def __init__(
-        self, dim: int, heads: int, head_dim: int, mlp_dim: int, dropout: float = 0.0
-    ) -> None:
-        super().__init__(
-            [Attention(dim, heads, head_dim, dropout), FeedForward(dim, mlp_dim, dropout)]
-        )
-
-    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
-        """Run the block.
-
-        Args:
-            tokens: Shape (B, N, dim).
-            wanted: Numbers of the M tokens to return; None: all.
-
-        Returns:
-            Shape (B, M, dim).
-        """
-        attention = cast("Attention", self[0])
-        if wanted is None:
-            tokens = tokens + attention(tokens)
-        else:
-            tokens = at_tokens(tokens, wanted) + attention.at(tokens, wanted)
-        output: Tensor = tokens + self[1](tokens)
-        return output
-
-
 @dataclass(frozen=True)
 class TransformerSizes:
     """Sizes of a transformer.
@@ -223,21 +173,37 @@ class TransformerSizes:
         check_at_least(1, **sizes)
 
 
+class TransformerBlock(nn.ModuleList):
+    """Attention, then a feed-forward layer, each pre-norm and added to what was there.
+
+    A list of the two; an encoder that appends a module to it applies that module itself.
+    """
+
+    def __init__(self, sizes: TransformerSizes) -> None:
+        dim, dropout = sizes.dim, sizes.dropout
+        attention = Attention(dim, sizes.heads, sizes.head_dim, dropout)
+        super().__init__([attention, FeedForward(dim, sizes.mlp_dim, dropout)])
+
+    def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
+        """Run the block on (B, N, dim), and give the wanted tokens, (B, M, dim); None: all."""
+        attention = cast("Attention", self[0])
+        if wanted is None:
+            tokens = tokens + attention(tokens)
+        else:
+            tokens = at_tokens(tokens, wanted) + attention.at(tokens, wanted)
+        output: Tensor = tokens + self[1](tokens)
+        return output
+
+
 class TransformerEncoder(nn.ModuleList):
     """Transformer blocks, one after the other.
 
     A list of :class:`TransformerBlock`, so that a state dict numbers them: ``0.1`` is the
     feed-forward layer of the first block.
-
-    Args:
-        sizes: Sizes of the blocks, and their number.
     """
 
     def __init__(self, sizes: TransformerSizes) -> None:
-        super().__init__(
-            TransformerBlock(sizes.dim, sizes.heads, sizes.head_dim, sizes.mlp_dim, sizes.dropout)
-            for _ in range(sizes.depth)
-        )
+        super().__init__(TransformerBlock(sizes) for _ in range(sizes.depth))
 
     def forward(self, tokens: Tensor, wanted: Sequence[int] | None = None) -> Tensor:
         """Run the blocks.

@@ -25,10 +25,6 @@ class CumulativeNorm2d(nn.BatchNorm2d):
     batches back in every step, for which a CPU has to wait, and where a compiled graph breaks;
     here it stays a tensor. Names in a state dict are the same. The statistics keep float32 when the
     module is cast to half precision, in which a batch would soon be too little to change them.
-
-    Args:
-        channels: Number of channels C.
-        eps: Added to the variance.
     """
 
     running_mean: Tensor

@@ -10,7 +10,7 @@ from hsi_diffusion.patches.augment import (
     build_augmentation,
 )
 from hsi_diffusion.patches.blocks import block_split
-from hsi_diffusion.patches.fields import field_map, field_split, in_labelled_fields
+from hsi_diffusion.patches.fields import field_split, in_labelled_fields
 from hsi_diffusion.patches.filters import blur_radius, gaussian_blur
 from hsi_diffusion.patches.folds import cross_validation_folds
 from hsi_diffusion.patches.gather import PatchDataset, collate_batch, gather_patches
@@ -47,6 +47,7 @@ from hsi_diffusion.patches.transforms import (
     transform_from_state,
 )
 from hsi_diffusion.patches.views import TwoViews, build_two_views
+from hsi_diffusion.scenes.labels import field_map
 
 __all__ = [
     "MNF",

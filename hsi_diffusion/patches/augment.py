@@ -58,7 +58,6 @@ class Dihedral:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_range("from 0 to 1", share=self.share)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -93,7 +92,6 @@ class Gain:
     deviation: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_range("at least 0 and finite", deviation=self.deviation)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -115,7 +113,6 @@ class BandNoise:
     deviation: float = 0.05
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_range("at least 0 and finite", deviation=self.deviation)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -137,7 +134,6 @@ class BandDropout:
     probability: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_range("from 0 to 1", probability=self.probability)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -194,15 +190,9 @@ def build_augmentation(given: AugmentationPart | None) -> Augmentation:
 
 
 def check_turned_patches(patch_size: int, given: AugmentationPart | None, where: str = "") -> None:
-    """Refuse to turn patches whose pixel to classify would move, which those of even side do.
+    """Raise a ConfigurationError where patches of even side are turned: their centre would move.
 
-    Args:
-        patch_size: Side of the patches.
-        given: How they are augmented.
-        where: What the settings' names begin with, in the message.
-
-    Raises:
-        ConfigurationError: The side is even, and ``dihedral`` is above 0.
+    In the message, names of settings begin with ``where``.
     """
     if isinstance(given, Compose):
         for step in given.steps:

@@ -16,8 +16,7 @@ from hsi_diffusion.patches.stratify import (
     check_labels,
     check_val_fraction,
     listed,
-    set_aside,
-    shuffled_pixels,
+    random_validation,
 )
 from hsi_diffusion.seeding import stable_seed
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
+Window = tuple[slice, slice]
 
 TEST_SHARE = 0.1
 """No training block is drawn that would leave a class with less than this share for the test."""
@@ -101,7 +101,7 @@ def block_split(
             "no block could be spared for validation: its pixels are drawn at random and lie "
             "next to training pixels"
         )
-        val = _random_part(blocks, budget, val_fraction, seed)
+        val = random_validation(labels, budget, val_fraction, seed)
         train = budget & ~val
     test = (labels > 0) & ~blocks.near(train | val)
     if not test.any():
@@ -155,9 +155,9 @@ class _Blocks:
         np.add.at(counts, (self.block[mask], self.kind[mask]), 1)
         return counts[:, 1:]
 
-    def per_class(self, mask: Mask) -> Counts:
-        """Pixels of each class where ``mask`` is true, shape (K,)."""
-        return np.bincount(self.kind[mask], minlength=len(self.classes) + 1)[1:]
+    def per_class(self, mask: Mask, window: Window = np.s_[:, :]) -> Counts:
+        """Pixels of each class where ``mask`` is true in a window of the scene, shape (K,)."""
+        return np.bincount(self.kind[window][mask], minlength=len(self.classes) + 1)[1:]
 
     def cover(self, chosen: list[int]) -> Mask:
         """The labelled pixels of some blocks, shape (H, W)."""
@@ -169,12 +169,10 @@ class _Blocks:
         grown: Mask = maximum_filter(mask, size=2 * self.guard + 1, mode="constant", cval=0)
         return grown
 
-    def surroundings(self, block: int) -> tuple[slice, slice]:
-        """Rows and columns of a block and its guard."""
-        starts = (axis * self.block_size for axis in divmod(block, self.columns))
+    def window(self, row: int, column: int, size: int) -> Window:
+        """Rows and columns of a square that starts there, and of the guard around it."""
         rows, columns = (
-            slice(max(0, start - self.guard), start + self.block_size + self.guard)
-            for start in starts
+            slice(max(0, start - self.guard), start + size + self.guard) for start in (row, column)
         )
         return rows, columns
 
@@ -232,10 +230,12 @@ def _draw_budget(blocks: _Blocks, fraction: float, random: np.random.Generator) 
     least = np.where(blocks.spread > 1, np.ceil(TEST_SHARE * blocks.pixels), 0)
 
     def admit(block: int) -> bool:
-        window = blocks.surroundings(block)
+        row, column = divmod(block, blocks.columns)
+        size = blocks.block_size
+        window = blocks.window(row * size, column * size, size)
         inside = (blocks.block[window] == block) & (blocks.kind[window] > 0)
         newly = blocks.near(inside) & ~taken[window]
-        lost = np.bincount(blocks.kind[window][newly], minlength=len(left) + 1)[1:]
+        lost = blocks.per_class(newly, window)
         if (left - lost < least).any():
             return False
         taken[window] |= newly
@@ -276,30 +276,18 @@ def _rescue_tests(blocks: _Blocks, budget: Mask) -> list[str]:
         tested = blocks.per_class(labelled & ~blocks.near(budget))
         if tested[kind] > 0 or blocks.spread[kind] < 2:
             continue
-        best: tuple[slice, slice] | None = None
+        best: Window | None = None
         fewest = blocks.kind.size
         held = blocks.per_class(budget)
         for row, column in np.argwhere(blocks.kind == kind + 1).tolist():
-            window = (
-                slice(max(0, row - blocks.guard), row + blocks.guard + 1),
-                slice(max(0, column - blocks.guard), column + blocks.guard + 1),
-            )
-            lost = np.bincount(blocks.kind[window][budget[window]], minlength=len(held) + 1)[1:]
+            window = blocks.window(row, column, 1)
+            lost = blocks.per_class(budget[window], window)
             if (held - lost >= 1).all() and lost.sum() < fewest:
                 best, fewest = window, int(lost.sum())
         if best is not None:
             budget[best] = False
             notes.append(f"class {number}: {fewest} training pixels are given up for its test")
     return notes
-
-
-def _random_part(blocks: _Blocks, budget: Mask, val_fraction: float, seed: int) -> Mask:
-    """Validation pixels drawn at random from every class of the budget."""
-    val = np.zeros_like(budget)
-    for kind, number in enumerate(blocks.classes):
-        pixels = shuffled_pixels(budget & (blocks.kind == kind + 1), seed, number)
-        val.ravel()[set_aside(pixels, val_fraction)[1]] = True
-    return val
 
 
 def _what_is_missing(blocks: _Blocks, train: Mask, val: Mask, test: Mask) -> list[str]:

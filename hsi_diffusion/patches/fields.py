@@ -22,9 +22,6 @@ from hsi_diffusion.scenes.labels import field_map
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# the map of the fields lies with the label maps, for scenes need it too
-__all__ = ["field_map", "field_split", "in_labelled_fields", "validation_fields"]
-
 
 def field_split(
     labels: NDArray[Any],
@@ -74,12 +71,11 @@ def field_split(
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     counts, single = [], []
     for number in np.unique(labels[labels > 0]).tolist():
-        own = np.unique(fields[labels == number])
-        if len(own) == 1:
+        drawn = _shuffled_fields(labels, fields, seed, number)
+        if len(drawn) == 1:
             single.append(number)
             continue
-        drawn = own[shuffled_pixels(np.ones(len(own), dtype=bool), seed, number)]
-        budget = min(max(1, round_half_up(train_fraction * len(own))), len(own) - 1)
+        budget = min(max(1, round_half_up(train_fraction * len(drawn))), len(drawn) - 1)
         train, val = set_aside(drawn[:budget], val_fraction)
         chosen = {"train": train, "val": val, "test": drawn[budget:]}
         counts.append({"class": number} | {part: len(some) for part, some in chosen.items()})
@@ -127,10 +123,17 @@ def validation_fields(
     check_val_fraction(val_fraction)
     chosen: list[int] = []
     for number in np.unique(labels[labels > 0]).tolist():
-        own = np.unique(fields[labels == number])
-        drawn = own[shuffled_pixels(np.ones(len(own), dtype=bool), seed, number)]
+        drawn = _shuffled_fields(labels, fields, seed, number)
         chosen += set_aside(drawn, val_fraction)[1].tolist()
     return np.isin(fields, chosen) & (labels > 0)
+
+
+def _shuffled_fields(
+    labels: NDArray[Any], fields: NDArray[np.int64], seed: int, number: int
+) -> NDArray[np.int64]:
+    """The fields of a class in an order that only the seed and the class decide."""
+    own = np.unique(fields[labels == number])
+    return own[shuffled_pixels(np.ones(len(own), dtype=bool), seed, number)]
 
 
 def in_labelled_fields(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
 from hsi_diffusion.options import check_at_least, check_choice
@@ -199,12 +199,7 @@ def collate_batch(batch: PatchBatch | Sequence[PatchBatch]) -> PatchBatch:
     """
     if isinstance(batch, dict):
         return batch
-    stacked = PatchBatch(
-        image=torch.stack([item["image"] for item in batch]),
-        index=torch.stack([item["index"] for item in batch]),
-    )
-    if "label" in batch[0]:
-        stacked["label"] = torch.stack([item["label"] for item in batch])
+    stacked: PatchBatch = default_collate(list(batch))
     return stacked
 
 

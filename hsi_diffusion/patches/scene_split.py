@@ -71,8 +71,7 @@ def scene_split(
         return None
     if split is None:
         split = "fixed" if train_mask is not None else scene.info.default_split
-    if isinstance(split, str | Path) and str(split).endswith(".npz"):
-        split = _stored_split(split)
+    split = _read_stored(split)
     if isinstance(split, Split):
         split.check_fits(scene.labels)
         return split
@@ -106,8 +105,7 @@ def kind_of(split: SplitSetting) -> str:
     Raises:
         SplitError: A stored split can't be read.
     """
-    if isinstance(split, str | Path) and str(split).endswith(".npz"):
-        split = _stored_split(split)
+    split = _read_stored(split)
     if isinstance(split, Split):
         named = (split.settings.get(name) for name in ("count", "fraction", "kind"))
         return str(next((value for value in named if value is not None), ""))
@@ -180,13 +178,16 @@ def _image_split(scene: Scene, names: str, val_fraction: float, seed: int) -> Sp
     )
 
 
-def _stored_split(path: str | Path) -> Split:
+def _read_stored(split: SplitSetting) -> SplitSetting:
+    """The split that lies in a file, where the setting names one."""
+    if not isinstance(split, str | Path) or not str(split).endswith(".npz"):
+        return split
     try:
-        return Split.load(path)
+        return Split.load(split)
     except OSError as error:
         raise SplitError(
-            f"can't read the stored split {path}: {error.strerror or error}; give the split.npz of "
-            "an earlier run on this scene, or another split such as '0.1'"
+            f"can't read the stored split {split}: {error.strerror or error}; give the split.npz "
+            "of an earlier run on this scene, or another split such as '0.1'"
         ) from error
 
 
@@ -196,9 +197,8 @@ def _fixed_masks(
     test_mask: str | Path | NDArray[Any] | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     if train_mask is not None and test_mask is not None:
-        shape = (scene.height, scene.width)
         train, test = (
-            mask if isinstance(mask, np.ndarray) else read_mask(mask, shape)
+            mask if isinstance(mask, np.ndarray) else read_mask(mask, (scene.height, scene.width))
             for mask in (train_mask, test_mask)
         )
         return train, test

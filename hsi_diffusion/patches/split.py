@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile
 
@@ -53,7 +53,6 @@ class Split:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Bring the pixels into order and check them."""
         height, width = map(int, self.shape)
         object.__setattr__(self, "shape", (height, width))
         for part in PARTS:
@@ -100,18 +99,13 @@ class Split:
         Raises:
             SplitError: See the class.
         """
-        flat = labels.ravel()
-        per_class = [
-            {
-                "class": int(number),
-                "train": int((flat[train] == number).sum()),
-                "val": int((flat[val] == number).sum()),
-                "test": int((flat[test] == number).sum()),
-            }
-            for number in np.unique(flat[flat > 0])
-        ]
         height, width = labels.shape
-        return cls(train, val, test, (height, width), {**settings, "per_class": per_class})
+        split = cls(train, val, test, (height, width), settings)
+        per_class = [
+            {"class": number, **split._pixels_of(number, labels)}
+            for number in np.unique(labels[labels > 0]).tolist()
+        ]
+        return replace(split, settings={**settings, "per_class": per_class})
 
     @property
     def labelled(self) -> NDArray[np.int64]:
@@ -146,13 +140,17 @@ class Split:
                     f"unlabelled in this label map; {_MAKE_AGAIN}"
                 )
         for row in self.settings.get("per_class", []):
-            for part in PARTS:
-                here = int((flat[getattr(self, part)] == row["class"]).sum())
+            for part, here in self._pixels_of(row["class"], labels).items():
                 if here != row[part]:
                     raise SplitError(
                         f"the split was made from another label map: class {row['class']} had "
                         f"{row[part]} {part} pixels there, and has {here} here; {_MAKE_AGAIN}"
                     )
+
+    def _pixels_of(self, number: int, labels: NDArray[np.int64]) -> dict[str, int]:
+        """How many pixels of a class each part holds."""
+        flat = labels.ravel()
+        return {part: int((flat[getattr(self, part)] == number).sum()) for part in PARTS}
 
     def leakage(self, patch_size: int, padding: Padding = "reflect") -> float:
         """Fraction of the test patches that hold at least one training or validation pixel.

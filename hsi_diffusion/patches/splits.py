@@ -19,6 +19,7 @@ from hsi_diffusion.patches.stratify import (
     check_labels,
     check_val_fraction,
     listed,
+    random_validation,
     round_half_up,
     set_aside,
     shuffled_pixels,
@@ -152,19 +153,15 @@ def fixed_split(
         if unlabelled := int((mask & ~known).sum()):
             notes.append(f"{unlabelled} pixels of {name} are unlabelled and left out")
 
-    train, val = [], []
-    for number in np.unique(labels[train_map & known]).tolist():
-        budget = shuffled_pixels(train_map & (labels == number), seed, number)
-        trains, validates = set_aside(budget, val_fraction)
-        train.append(trains)
-        val.append(validates)
+    budget = train_map & known
+    val = random_validation(labels, budget, val_fraction, seed)
     for name, mask in (("train", train_map), ("test", test_map)):
         if missing := sorted({*labels[known].tolist()} - {*labels[mask].tolist()}):
             notes.append(f"{listed(missing)}: no {name} pixels in the maps")
     return Split.from_labels(
         labels,
-        train=np.concatenate(train),
-        val=np.concatenate(val),
+        train=np.flatnonzero(budget & ~val),
+        val=np.flatnonzero(val),
         test=np.flatnonzero(test_map & known),
         settings={"kind": "fixed", "seed": int(seed), "val_fraction": val_fraction, "notes": notes},
     )

@@ -16,14 +16,7 @@ Pixels = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def check_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """The label map as int64, if it is one.
-
-    Args:
-        labels: Whole numbers of any dtype, shape (H, W), 0 = unlabelled.
-
-    Raises:
-        SplitError: The shape, the dtype or a value is impossible, or no pixel is labelled.
-    """
+    """The label map as int64; raise a SplitError if it is none, or no pixel is labelled."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iuf":
         raise SplitError(
@@ -76,6 +69,17 @@ def set_aside(budget: Pixels, val_fraction: float) -> tuple[Pixels, Pixels]:
         number = max(number, 1)
     number = min(number, len(budget) - 1)
     return budget[: len(budget) - number], budget[len(budget) - number :]
+
+
+def random_validation(
+    labels: NDArray[np.int64], budget: NDArray[np.bool_], val_fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Validation pixels (H, W), drawn at random from each class of a label budget (H, W)."""
+    validates = np.zeros(labels.size, dtype=np.bool_)
+    for number in np.unique(labels[budget]).tolist():
+        pixels = shuffled_pixels(budget & (labels == number), seed, number)
+        validates[set_aside(pixels, val_fraction)[1]] = True
+    return validates.reshape(labels.shape)
 
 
 def round_half_up(value: float) -> int:

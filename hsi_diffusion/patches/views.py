@@ -41,7 +41,6 @@ class TwoViews:
     own: Augmentation = field(default_factory=Compose)
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_at_least(0, shift=self.shift)
 
     def __call__(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

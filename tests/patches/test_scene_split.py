@@ -17,8 +17,8 @@ from hsi_diffusion.patches import (
     per_class_split,
     scene_split,
 )
-from hsi_diffusion.patches.fields import field_map
 from hsi_diffusion.scenes import load_custom_scene, simulate_scene
+from hsi_diffusion.scenes.labels import field_map
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -273,11 +273,9 @@ class RasterRows:
         self._strip: Array = np.empty((0, *raster.shape[1:]), raster.dtype)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> Array:
-        """Values (h, W, bands)."""
         start, stop, _ = rows.indices(len(self))
         if not self._start <= start <= stop <= self._start + len(self._strip):
             self._start = start
@@ -322,12 +320,8 @@ def pixel_blocks(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.fl
 
 def _is_constant(cube: Array, mask: NDArray[np.bool_]) -> bool:
     """Whether all spectra are the same; as a rule the first block shows that they are not."""
-    first: NDArray[np.float64] | None = None
-    for block in pixel_blocks(cube, mask):
-        first = block[0] if first is None else first
-        if (block != first).any():
-            return False
-    return True
+    first = next(pixel_blocks(cube, mask))[0]
+    return all((block == first).all() for block in pixel_blocks(cube, mask))
 
 
 def mean_spectrum(cube: Array, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -336,12 +330,11 @@ def mean_spectrum(cube: Array, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     Differences from one pixel are summed, so that the rounding of a large sum does not give a
     constant band some variance.
     """
-    first: NDArray[np.float64] | None = None
+    first: NDArray[np.float64] = next(pixel_blocks(cube, mask))[0]
     total = np.zeros(cube.shape[2])
     for block in pixel_blocks(cube, mask):
-        first = block[0].copy() if first is None else first
         total += (block - first).sum(axis=0)
-    return total / int(mask.sum()) + (0.0 if first is None else first)
+    return total / int(mask.sum()) + first
 
 
 def mean_and_covariance(
@@ -359,14 +352,13 @@ def mean_and_covariance(
     count, bands = int(mask.sum()), cube.shape[2]
     if count < 2:
         raise SceneError(f"a covariance needs at least 2 pixels, got {count}")
-    near, total, products = None, np.zeros(bands), np.zeros((bands, bands))
+    first = next(pixel_blocks(cube, mask))
+    near = first[0] + (first - first[0]).mean(axis=0)
+    total, products = np.zeros(bands), np.zeros((bands, bands))
     for block in pixel_blocks(cube, mask):
-        if near is None:
-            near = block[0] + (block - block[0]).mean(axis=0)
         differences = np.subtract(block, near, out=block)
         total += differences.sum(axis=0)
         products += differences.T @ differences
-    assert near is not None  # noqa: S101  (there are pixels)
     shift = total / count
     return near + shift, (products - count * np.outer(shift, shift)) / (count - 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -132,29 +131,20 @@ def noise_covariance(
         SceneError: There are not more pairs left than bands.
     """
     bands = cube.shape[2]
-    counts: list[NDArray[np.bool_]] = []
+    differ: list[NDArray[np.bool_]] = []
     squares = np.zeros(bands)
     for difference in _differences(cube, mask):
-        counts.append(np.asarray(difference.any(axis=1)))
+        differ.append(np.asarray(difference.any(axis=1)))
         squares += np.ones(len(difference), np.float32) @ np.square(difference, out=difference)
-    stops = np.cumsum([0, *(int(count.sum()) for count in counts)])
-    places = [slice(*pair) for pair in pairwise(stops.tolist())]
-    calm, pairs = counts, int(stops[-1])
-    for turn in range(2 if pairs and keep < 1 else 0):
-        if turn:  # edges no longer blow up the unit in which a band's differences are measured
-            squares[:] = 0
-            for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
-                squares += chosen.astype(np.float32) @ np.square(difference, out=difference)
-        weights = inverse_or_zero(squares / squares.max()).astype(np.float32)
-        # float32, because this is the one thing that grows with the scene
-        loudness = np.empty(pairs, dtype=np.float32)
-        pieces = zip(_differences(cube, mask), counts, places, strict=True)
-        for difference, count, place in pieces:
-            loudness[place] = (np.square(difference, out=difference) @ weights)[count]
-        small = loudness <= np.quantile(loudness, keep)
-        calm = [count.copy() for count in counts]
-        for chosen, count, place in zip(calm, counts, places, strict=True):
-            chosen[count] = small[place]
+    pairs = sum(int(some.sum()) for some in differ)
+    calm = differ
+    if pairs and keep < 1:
+        calm = _calmest(cube, mask, differ, squares, keep)
+        # edges no longer blow up the unit in which a band's differences are measured
+        squares = np.zeros(bands)
+        for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
+            squares += chosen.astype(np.float32) @ np.square(difference, out=difference)
+        calm = _calmest(cube, mask, differ, squares, keep)
 
     covariance = np.zeros((bands, bands))
     for difference, chosen in zip(_differences(cube, mask), calm, strict=True):
@@ -167,6 +157,27 @@ def noise_covariance(
             f"pixels, got {kept} ({keep:.0%} of {pairs}); use more pixels, a larger keep, or pca"
         )
     return covariance / (2 * kept)
+
+
+def _calmest(
+    cube: Array,
+    mask: NDArray[np.bool_],
+    differ: list[NDArray[np.bool_]],
+    squares: NDArray[np.float64],
+    keep: float,
+) -> list[NDArray[np.bool_]]:
+    """Of the pairs that differ, the share ``keep`` that differs least, in units of ``squares``."""
+    weights = inverse_or_zero(squares / squares.max()).astype(np.float32)
+    # float32, because this is the one thing that grows with the scene
+    loudness = [
+        (np.square(difference, out=difference) @ weights)[some]
+        for difference, some in zip(_differences(cube, mask), differ, strict=True)
+    ]
+    limit = np.quantile(np.concatenate(loudness), keep)
+    calm = [some.copy() for some in differ]
+    for chosen, some, own in zip(calm, differ, loudness, strict=True):
+        chosen[some] = own <= limit
+    return calm
 
 
 def _differences(cube: Array, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:
