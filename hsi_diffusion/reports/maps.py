@@ -87,7 +87,8 @@ def _scale_bar(axis: Axes, shape: tuple[int, ...], metres: float) -> None:
     """A bar of 1, 2 or 5 times a power of ten, at most a quarter of the width, below an image."""
     widest = metres * shape[1] / 4
     power = 10.0 ** math.floor(math.log10(widest))
-    length = power * max(step for step in (1, 2, 5) if step * power <= widest)
+    # rounded up to a power of ten, the logarithm gives one that is too wide: half of it
+    length = max(step * power for step in (0.5, 1, 2, 5) if step * power <= widest)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     below = 1.02 * shape[0]
     limits = axis.get_xlim(), axis.get_ylim()
