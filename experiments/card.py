@@ -108,12 +108,7 @@ class Pace:
 
 
 class Clock(L.Callback):
-    """Times the steps of a training after its first ones.
-
-    Args:
-        warmup: Steps that don't count.
-        steps: Steps that do.
-    """
+    """Times the steps of a training after its first ones, which don't count."""
 
     def __init__(self, warmup: int, steps: int) -> None:
         self.warmup = warmup
@@ -160,11 +155,10 @@ class LossCurve(L.Callback):
         self.losses: list[torch.Tensor] = []
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, *given: Any
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Keep it on its device: nothing waits."""
         del trainer, module
-        outputs = given[0]
         self.losses.append(outputs["loss"].detach())
 
 
@@ -175,11 +169,10 @@ def arithmetic(train: Callable[[TimedRuntime], object], runtime: TimedRuntime) -
     return float(counter.get_total_flops())
 
 
-def matmul_rate(device: torch.device, precision: str, side: int = 4096) -> float:
+def matmul_rate(device: torch.device, precision: str) -> float:
     """Operations per second of a product of two large matrices."""
-    side = side if device.type == "cuda" else side // 16
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    one = torch.randn(side, side, device=device).to(dtype)
+    side = 4096 if device.type == "cuda" else 256
+    one = torch.randn(side, side, device=device).to(getattr(torch, precision))
     one @ one
     start = now(device)
     for _ in range(20):
@@ -225,21 +218,15 @@ def measure(
 ) -> list[Pace]:
     """Time pretraining, features and classifier, each on what the one before it gave.
 
-    Args:
-        settings: Of a run of the method.
-        steps: Training steps that count.
-        warmup: Steps before them.
-        compiled: Compile the networks of all stages.
-        folder: For feature files.
+    So many training steps count, after those of the warm-up; ``folder`` is for feature files.
     """
     scene, seed = read_scene(settings), settings.seed
-    accelerator, deterministic = settings.accelerator, settings.deterministic
-
-    def timed() -> TimedRuntime:
-        clock = Clock(warmup, steps)
-        return TimedRuntime(accelerator=accelerator, deterministic=deterministic, clock=clock)
-
-    device = timed().device
+    runtime = TimedRuntime(
+        accelerator=settings.accelerator,
+        deterministic=settings.deterministic,
+        clock=Clock(warmup, steps),
+    )
+    device = runtime.device
 
     def memory() -> int | None:
         return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
@@ -257,7 +244,7 @@ def measure(
         share = flops * rate / matmul_rate(device, precision) if flops else None
         return Pace(name, precision, trained, rate, unit, stage.steps / rate, memory(), share)
 
-    runtime, learning = timed(), settings.pretrain
+    learning = settings.pretrain
     transform = learning.transform().fit(scene.cube)
     module = build_pretraining(learning, transform.num_components, seed)
     if compiled:  # the one method that all others call
@@ -290,7 +277,7 @@ def measure(
     found.append(Pace("features", precision, None, rate, "pixels", total, memory()))
 
     if settings.classifier.estimator is None:  # else no network learns the labels
-        runtime = timed()
+        runtime = replace(runtime, clock=Clock(warmup, steps))
         kind = CompiledClassifier if compiled else NetworkClassifier
         pixels = read_split(settings, scene).labelled
 

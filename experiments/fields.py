@@ -191,10 +191,9 @@ class Results:
                 found = accuracy(cubes(name, seed), labels, kernel, split)
                 self.rows[kind, name, kernel, seed] = found
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                new = not self.path.exists()
                 with self.path.open("a", newline="") as file:
                     writer = csv.writer(file)
-                    if new:
+                    if file.tell() == 0:
                         writer.writerow(("kind", "candidate", "kernel", "seed", "val", "test"))
                     writer.writerow((kind, name, kernel, seed, *(f"{v:.6f}" for v in found)))
             mean = np.mean([self.rows[kind, name, kernel, seed][1] for seed in seeds])
@@ -218,17 +217,15 @@ def final(cubes: Cubes, developed: Results, measured: Results) -> Iterator[str]:
     """Measure the best of both sides, then what each split's validation pixels choose."""
     yield "| splits | chosen by | with pretraining | without | difference | p | better |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    both = (cubes.methods[:3], cubes.controls)
     for kind in KINDS:
-        best = [developed.best(kind, names) for names in (cubes.methods[:3], cubes.controls)]
+        best = [developed.best(kind, names) for names in both]
         measured.measure(cubes, kind, best, FINAL)
         sides = [{s: measured.rows[kind, *pair, s][1] for s in FINAL} for pair in best]
         yield line(kind, "development splits", sides)
         yield f"| | | {' | '.join(f'{name}, kernel {kernel}' for name, kernel in best)} | | | |"
     for kind in KINDS:
-        candidates = [
-            [developed.best(kind, [name]) for name in names]
-            for names in (cubes.methods[:3], cubes.controls)
-        ]
+        candidates = [[developed.best(kind, [name]) for name in names] for names in both]
         for names in candidates:
             measured.measure(cubes, kind, names, FINAL)
         sides = [

@@ -13,6 +13,7 @@ about 10 s for the imports of the process that they are forked from. The images 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import subprocess
 import sys
@@ -143,8 +144,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.step is not None:
         name, folder = options.step[0], Path(options.step[1])
-        steps = {"fit": lambda: fit(folder), "map": lambda: draw(folder, None)}
-        steps["map, 2 workers"] = lambda: draw(folder, 2)
+        steps = {
+            "fit": lambda: fit(folder),
+            "map": lambda: draw(folder, None),
+            "map, 2 workers": lambda: draw(folder, 2),
+        }
         print(json.dumps(measured(steps[name])))
         return
     lines = [
@@ -165,9 +169,7 @@ def main() -> None:
                 numbers = f"{times} | {found['memory']:.2f}"
                 lines.append(f"| {size} | {step} | {numbers} | {found['note']} |")
                 print(lines[-1], flush=True)
-            same = (Path(name) / "map-1.tif").read_bytes() == (
-                Path(name) / "map-2.tif"
-            ).read_bytes()
+            same = filecmp.cmp(f"{name}/map-1.tif", f"{name}/map-2.tif", shallow=False)
             lines[-1] = lines[-1][:-1] + f"{'same bytes' if same else 'OTHER BYTES'} |"
             print(lines[-1], flush=True)
         write_text(options.out / "large_image.md", "\n".join(lines) + "\n")

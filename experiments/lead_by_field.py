@@ -165,12 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         first = by_seed(options.first, "classification_map.npy")
-        if options.second is None:
-            second = by_seed(options.first, "control_map.npy")
-        else:
-            second = by_seed(options.second, "classification_map.npy")
-        settings = RunSettings.from_dict(read_yaml(options.first[0] / "config.yaml"))
-        scene = read_scene(settings)
+        name = "control_map.npy" if options.second is None else "classification_map.npy"
+        second = by_seed(options.second or options.first, name)
+        scene = read_scene(RunSettings.from_dict(read_yaml(options.first[0] / "config.yaml")))
         pixels = read(first, second, scene)
     except HsiDiffusionError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,9 +20,14 @@ AnyPrecision = Literal["auto", "float32", "bfloat16"]
 """``"auto"`` is bfloat16 where the hardware computes it, float32 elsewhere."""
 
 
+PROCESSORS = Path("/proc/cpuinfo")
+"""What Linux knows of the processors."""
+
+
 def describe_hardware() -> str:
     """One line for reports: processor, cores, graphics cards, versions."""
-    parts = [f"{_processor()}, {torch.get_num_threads()} threads"]
+    processor = _cpu_says("model name") or platform.processor() or platform.machine()
+    parts = [f"{processor}, {torch.get_num_threads()} threads"]
     parts += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     return f"{'; '.join(parts)}; {versions}, lightning {version('lightning')}"
@@ -35,7 +40,7 @@ def fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         # oneDNN emulates bfloat16 on older processors, slower than float32; torch names no public
         # function for that question
-        flags = _cpu_flags()
+        flags = _cpu_says("flags").split()
         return "avx512_bf16" in flags or "amx_bf16" in flags
     return False
 
@@ -59,20 +64,8 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def _cpu_flags() -> set[str]:
-    for line in _cpu_lines():
-        if line.startswith("flags"):
-            return set(line.partition(":")[2].split())
-    return set()
-
-
-def _processor() -> str:
-    for line in _cpu_lines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _cpu_lines() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+def _cpu_says(name: str) -> str:
+    """What is known of the first processor by this name; empty: nothing."""
+    text = PROCESSORS.read_text(encoding="utf-8") if PROCESSORS.is_file() else ""
+    said = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(name))
+    return next(said, "")

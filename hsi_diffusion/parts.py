@@ -38,21 +38,16 @@ class Recorded:
         made = super().__new__(cls)
         noted: dict[str, Any] = {}
         if args or kwargs:  # copying makes an empty object and fills it afterwards
-            # None for self; wrong arguments are refused by __init__, in its own words
-            with_self = inspect.signature(cls.__init__)
+            signature = inspect.signature(cls.__init__)
             try:
-                bound = with_self.bind(None, *args, **kwargs).arguments
-            except TypeError:
+                _, *bound = signature.bind(made, *args, **kwargs).arguments.items()
+            except TypeError:  # wrong arguments are refused by __init__, in its own words
                 return made
-            _, *names = with_self.parameters
-            extra = next((n for n in names if with_self.parameters[n].kind == _KEYWORDS), None)
-            noted = {name: bound[name] for name in names if name in bound and name != extra}
-            noted |= bound.get(extra or "", {})
+            for name, value in bound:
+                extra = signature.parameters[name].kind == inspect.Parameter.VAR_KEYWORD
+                noted |= value if extra else {name: value}
         object.__setattr__(made, "init_args", noted)
         return made
-
-
-_KEYWORDS = inspect.Parameter.VAR_KEYWORD
 
 
 def build_part(

@@ -196,12 +196,11 @@ def _client(tasks: Sequence[Task], workers: int | None, scheduler: str | None) -
     }
     if "forkserver" in multiprocessing.get_all_start_methods():
         settings["distributed.worker.multiprocessing-method"] = "forkserver"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set(settings))
+    with dask.config.set(settings):
         # workers are forked from a process that has imported what the tasks need: that takes many
         # times as long as a fork, and its memory is shared (Dask sets a list of its own once)
         get_mp_context().set_forkserver_preload(["distributed", *_modules(tasks)])
-        cluster = LocalCluster(
+        local = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -212,7 +211,8 @@ def _client(tasks: Sequence[Task], workers: int | None, scheduler: str | None) -
             # as it is now: the process that they are forked from may be older
             env=dict(os.environ),
         )
-        yield stack.enter_context(Client(stack.enter_context(cluster)))
+        with local as cluster, Client(cluster) as client:
+            yield client
 
 
 def _modules(tasks: Sequence[Task]) -> list[str]:

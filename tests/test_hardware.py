@@ -17,18 +17,21 @@ from hsi_diffusion.hardware import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
 
 
 @pytest.fixture
-def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Pretends to be a processor with these flags."""
 
     def pretend(*flags: str, name: str = "Abacus 3000") -> None:
         lines = ["processor\t: 0", f"model name\t: {name}", f"flags\t\t: fpu sse {' '.join(flags)}"]
-        monkeypatch.setattr(hardware, "_cpu_lines", lambda: lines)
+        file = tmp_path / "cpuinfo"
+        file.write_text("\n".join(lines), encoding="utf-8")
+        monkeypatch.setattr(hardware, "PROCESSORS", file)
 
     return pretend
 
@@ -75,8 +78,8 @@ def test_one_line_says_what_it_ran_on(
     assert f"Python {platform.python_version()}, torch {torch.__version__}, lightning" in line
 
 
-def test_without_a_list_of_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_cpu_lines", list)
+def test_without_a_list_of_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hardware, "PROCESSORS", tmp_path / "nothing")
     assert fast_bfloat16(CPU) is False
     expected = platform.processor() or platform.machine()
     assert describe_hardware().startswith(f"{expected}, ")

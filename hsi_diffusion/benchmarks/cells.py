@@ -15,22 +15,12 @@ from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.files import digest_of, write_text
 from hsi_diffusion.patches import kind_of
 from hsi_diffusion.recipes import SECTIONS, merge, preset_for, read_yaml, to_plain
-from hsi_diffusion.runs import (
-    RunSettings,
-    SimulatedSettings,
-    check,
-    pretrain_alone,
-    process_rank,
-    read_scene,
-    run,
-)
+from hsi_diffusion.runs import RunSettings, SimulatedSettings, pretrain_alone, process_rank, run
 from hsi_diffusion.runs.folder import FOLLOWED
 from hsi_diffusion.runs.settings import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from hsi_diffusion.scenes import Scene
 
 GUARD = 6
 """Pixels that a split into blocks keeps between training and test for every method alike: enough
@@ -116,11 +106,6 @@ class Cell:
         return f"{readable}-{digest_of(decisive)[:8]}"
 
     @property
-    def split(self) -> tuple[str, int | None]:
-        """Kind of the split, and the pixels that blocks keep between training and test."""
-        return self.settings.split_kind, self.settings.guard
-
-    @property
     def has_one_split(self) -> bool:
         """Whether all seeds learn and test the same pixels."""
         kind = self.settings.split_kind.strip()
@@ -135,11 +120,6 @@ class Cell:
     def has_control(self) -> bool:
         """Whether the same classifier on raw bands is measured beside it."""
         return self.settings.pretrains and len(self.settings.raw_bands) > 0
-
-    @property
-    def propagates(self) -> bool:
-        """Whether its classifier is joined with label propagation."""
-        return self.settings.spreading.active
 
     @property
     def draws(self) -> bool:
@@ -157,13 +137,9 @@ class Cell:
         return replace(self.settings, seed=self.pretraining_seed)
 
     def pretraining_folder(self, pretrained: Path) -> Path | None:
-        """Folder of its pretraining, the same for all cells that can share it.
+        """Folder of its pretraining among all of them, the same for all cells that can share it.
 
-        Args:
-            pretrained: The folder of all pretrainings.
-
-        Returns:
-            The folder, whether it exists or not; None where the cell pretrains nothing.
+        It may not exist yet; None where the cell pretrains nothing.
         """
         if not self.settings.pretrains or self.settings.pretrained is not None:
             return None
@@ -180,18 +156,6 @@ class Cell:
         """Name, size and time of the files it reads: what was changed is computed again."""
         files = [path for path in self.settings.inputs() if path.is_file()]
         return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-
-    def scene(self) -> Scene:
-        """Its scene."""
-        return read_scene(self.settings)
-
-    def check(self, folder: Path) -> None:
-        """Find nearly all that can be wrong with its run in ``folder``, writing nothing.
-
-        Raises:
-            HsiDiffusionError: The run can't be done.
-        """
-        check(self.settings, folder)
 
     def pretrain(self, folder: Path, *, progress: bool = False) -> None:
         """Pretrain for it, and for all that share the pretraining, unless that is done.
@@ -212,10 +176,8 @@ class Cell:
     def run(self, folder: Path, pretrained: Path, *, progress: bool = False) -> None:
         """Do its run, go on with one that was stopped, or begin it again where nothing is of use.
 
-        Args:
-            folder: Folder of the run; ``metrics.json`` there says that it is finished.
-            pretrained: The folder of all pretrainings, in which its own is finished.
-            progress: Show progress bars.
+        Its pretraining is finished, in the folder of all of them. ``metrics.json`` in the run's own
+        folder says that the run is.
         """
         if (folder / "metrics.json").is_file():
             return
@@ -244,16 +206,11 @@ class Cell:
         )
 
     def digest(self, *, control: bool = False) -> str:
-        """Digest of what decides its figures, the same on other machines and in later versions.
+        """Digest of what decides its figures, or its control's, in eight hexadecimal digits.
 
-        It is made of what differs from the defaults, so that settings which later versions add
-        leave it as it is; folders and hardware play no part.
-
-        Args:
-            control: Whether it is the same classifier on raw bands, without the pretraining.
-
-        Returns:
-            Eight hexadecimal digits.
+        It is the same on other machines and in later versions: made of what differs from the
+        defaults, so that settings which later versions add leave it as it is; folders and hardware
+        play no part.
         """
         plain = to_plain(self.settings, changed=True)
         plain = {
@@ -285,15 +242,9 @@ def build_cell(
 ) -> Cell:
     """Make a cell of a method's preset.
 
-    Args:
-        row: See :class:`Cell`.
-        column: See :class:`Cell`.
-        preset: What :func:`~hsi_diffusion.runs.read_preset` gives.
-        changes: Settings that are laid over the preset, one after the other.
-        given: Settings that are taken whole, not laid over what the preset says: the scene, the
-            split, the names of method and preset, and others of :data:`GIVEN`.
-        control: Measure the same classifier on raw bands beside it.
-        pretraining_seed: See :class:`Cell`.
+    The changes are laid over the preset, one after the other. What is ``given`` is taken whole,
+    whatever the preset says: the scene, the split, the names of method and preset, and others of
+    :data:`GIVEN`.
 
     Raises:
         ConfigurationError: A setting is unknown, changes what no cell may, or the patches are too

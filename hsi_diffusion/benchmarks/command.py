@@ -94,14 +94,15 @@ def _work(options: argparse.Namespace, splits: Sequence[str], folder: Path, comm
     cells = benchmark_cells(settings)
     check_writable(folder)
     earlier = _measured_elsewhere(cells, options.also)
-    known = {(m.row, m.column, m.seed) for m in earlier}
+    known = {measurement.key for measurement in earlier}
     chosen = [] if options.tables_only else _chosen(settings, cells, options)
-    _check_scenes([cell for cell in chosen if cell.key not in known])
+    wanted = [cell for cell in chosen if cell.key not in known]
+    _check_scenes(wanted)
     # the tables hold also what was run before and is not asked for now
     results = run_grid(
         cells,
         folder,
-        only=[cell for cell in chosen if cell.key not in known],
+        only=wanted,
         pretrained=options.pretrained,
         workers=options.workers,
         scheduler=options.scheduler,

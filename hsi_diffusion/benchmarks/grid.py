@@ -12,6 +12,7 @@ from hsi_diffusion.benchmarks.cells import check_alone
 from hsi_diffusion.console import quieten
 from hsi_diffusion.errors import HsiDiffusionError
 from hsi_diffusion.files import write_text
+from hsi_diffusion.runs import check
 from hsi_diffusion.tasks import Task, run_tasks
 
 if TYPE_CHECKING:
@@ -148,14 +149,14 @@ def _attempt(name: str, place: _Place, work: Callable[[], None]) -> str | None:
 def _pretrain(cells: Sequence[Cell], place: _Place, folder: Path) -> None:
     """Pretrain once for several cells; not at all where each of them would be refused."""
     for cell in cells:
-        check = partial(cell.check, place.cell(cell))
-        if _attempt(cell.name, place, check) is None:
+        refused = partial(check, cell.settings, place.cell(cell))
+        if _attempt(cell.name, place, refused) is None:
             cell.pretrain(folder, progress=place.progress)
             return
 
 
 def _run(cell: Cell, place: _Place) -> None:
-    cell.check(place.cell(cell))
+    check(cell.settings, place.cell(cell))
     cell.run(place.cell(cell), place.pretrained, progress=place.progress)
 
 

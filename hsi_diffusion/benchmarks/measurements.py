@@ -39,17 +39,15 @@ def measurements(results: Sequence[CellResult]) -> list[Measurement]:
         if (metrics := result.metrics) is None:
             continue
         cell, costs = result.cell, metrics["costs"]
-        seconds = dict(metrics["seconds"])
         alone: float | None = None
         total: float | None = None
         if not metrics["resumed"]:
+            seconds = dict(metrics["seconds"])
             seconds.pop("pretraining", None)  # the time to load it
             of_control = seconds.pop("raw_bands", 0.0)
-            graph = seconds.get("graph", 0.0)
-            alone = of_control + graph
-            before = result.pretraining_seconds
-            if cell.is_baseline:  # the raw bands are then the method itself
-                before = of_control
+            alone = of_control + seconds.get("graph", 0.0)
+            # the raw bands of a baseline are the method itself
+            before = of_control if cell.is_baseline else result.pretraining_seconds
             total = None if before is None else before + sum(seconds.values())
         found.append(_measurement(cell, cell.row, metrics, costs["method"], total))
         if "raw_bands" in metrics:
@@ -64,14 +62,9 @@ def matching(
 ) -> tuple[list[Measurement], list[Measurement]]:
     """Tell measurements from elsewhere that cells would give too from those of other settings.
 
-    Args:
-        earlier: From elsewhere; where one doesn't know what it was made with, its row, column and
-            seed decide.
-        cells: All cells of the grid.
-
-    Returns:
-        Those that match the cells, or have the name of none; and those that have the name of a cell
-        but were made with other settings.
+    The first ones match the cells, or have the name of none; the second ones have the name of a
+    cell but were made with other settings. Where one doesn't know what it was made with, its row,
+    column and seed decide.
     """
     expected = {}
     for cell in cells:
@@ -80,7 +73,7 @@ def matching(
     same: list[Measurement] = []
     others: list[Measurement] = []
     for m in earlier:
-        own = expected.get((m.row, m.column, m.seed), m.recipe)
+        own = expected.get(m.key, m.recipe)
         (same if m.recipe in (own, None) else others).append(m)
     return same, others
 

@@ -81,6 +81,11 @@ class MethodSettings:
         """Its name in tables."""
         return self.title or self.method
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether its variants fill a table of their own, one setting down and one across."""
+        return len(self.vary) == 2
+
     def variants(self) -> Iterator[Variant]:
         """The method itself, or its variants."""
         for values in product(*self.vary.values()):
@@ -194,9 +199,6 @@ class BenchmarkSettings:
 
 def benchmark_cells(settings: BenchmarkSettings) -> list[Cell]:
     """List every run of a benchmark: column by column, in each seed by seed.
-
-    Args:
-        settings: What to compare.
 
     Raises:
         ConfigurationError: A method or a setting is unknown, its patches are too large for the

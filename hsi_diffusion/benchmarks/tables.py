@@ -25,13 +25,14 @@ from hsi_diffusion.reports import (
     significance_table,
     verdicts,
 )
+from hsi_diffusion.runs import read_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from hsi_diffusion.benchmarks.grid import CellResult
-    from hsi_diffusion.benchmarks.plan import BenchmarkSettings, ColumnSettings, MethodSettings
+    from hsi_diffusion.benchmarks.plan import BenchmarkSettings, ColumnSettings
     from hsi_diffusion.scenes import Scene
 
 LEGEND = (
@@ -95,13 +96,17 @@ def write_benchmark(
         same = {result.cell.column for result in results if result.cell.has_one_split}
         text += verdicts(found, pairs, one_split=same)
         text.append(LEGEND.format(seeds=seeds))
-        text += _overview(settings, found)
+        # what fills a grid has a table of its own
+        grid = _grid_rows(settings)
+        plain = [m for m in found if m.row not in grid]
+        if len({m.column for m in plain}) > 1:
+            text += ["## Overall accuracy", comparison_table(plain).to_markdown()]
         for number, column in enumerate(settings.columns, start=1):
             own = [m for m in found if m.column == column.name]
             if own:
                 maps = folder / f"maps-{number}.png"
                 text += _column(settings, column, own, results, maps=maps, latex=latex)
-        text += _curves(settings, found, folder)
+        text += _curves(settings, plain, folder)
         if pairs:
             save_both(differences_figure(found, pairs), folder / "differences.png")
             text.append("## All differences\n\n![Differences of OA, seed by seed](differences.png)")
@@ -113,7 +118,7 @@ def write_benchmark(
             latex.append(table.to_latex(caption=settings.title, label="tab:benchmark-1"))
     if failed := failures(results):
         text += ["Failed and skipped:", "\n".join(failed)]
-    known = {(m.row, m.column, m.seed) for m in found}
+    known = {m.key for m in found}
     missing = sum(result.cell.key not in known and not result.error for result in results)
     if missing:
         text.append(f"Not run yet: {missing} of {len(results)} runs.")
@@ -134,14 +139,16 @@ def _column(
     """Everything of one scene and split; its LaTeX table is put behind those of ``latex``."""
     measured = {measurement.row for measurement in own}
     here = [r for r in results if r.cell.column == column.name and r.cell.row in measured]
-    scene = here[0].cell.scene()
+    scene = read_scene(here[0].cell.settings)
     text = [f"## {column.name}", *_notes(here)]
     if rows := [m for m in own if m.row not in _grid_rows(settings)]:
         table = paper_table(rows, scene.info.class_names)
         text.append(table.to_markdown())
         label = f"tab:benchmark-{len(latex) + 1}"
         latex.append(table.to_latex(caption=column.name, label=label))
-    text += _published(column)
+    if column.published:
+        values = ", ".join(f"{name} {value}" for name, value in column.published.items())
+        text.append(f"Published OA, on splits of their own: {values}.")
     text += _grids(settings, own)
     text += _significance(settings, column, own)
     return text + _gallery(settings, here, scene, maps)
@@ -149,9 +156,7 @@ def _column(
 
 def _joined(results: Sequence[CellResult], earlier: Sequence[Measurement]) -> list[Measurement]:
     """Measurements of all cells in their order; the earlier ones where a cell was not run here."""
-    before: dict[tuple[str, str, int], Measurement] = {
-        (m.row, m.column, m.seed): m for m in earlier
-    }
+    before = {m.key: m for m in earlier}
     found = []
     for result in results:
         if result.metrics is not None:
@@ -163,27 +168,17 @@ def _joined(results: Sequence[CellResult], earlier: Sequence[Measurement]) -> li
     return found
 
 
-def _overview(settings: BenchmarkSettings, found: Sequence[Measurement]) -> list[str]:
-    """Overall accuracy of all methods on all splits, where there are several splits."""
-    rows = [m for m in found if m.row not in _grid_rows(settings)]
-    if len({m.column for m in rows}) < 2:
-        return []
-    return ["## Overall accuracy", comparison_table(rows).to_markdown()]
-
-
 def _curves(settings: BenchmarkSettings, found: Sequence[Measurement], folder: Path) -> list[str]:
     """Learning curves of each scene that was split by several numbers of labels per class."""
     scenes: dict[str, dict[str, str]] = {}
     for column in settings.columns:
         if (labels := str(column.split.get("kind"))).isdigit():
             scenes.setdefault(str(column.scene), {})[column.name] = labels
-    text, grid = [], _grid_rows(settings)
+    text = []
     for number, of in enumerate(scenes.values(), start=1):
-        own = [
-            replace(m, column=of[m.column]) for m in found if m.column in of and m.row not in grid
-        ]
+        own = [replace(m, column=of[m.column]) for m in found if m.column in of]
         several = len({m.column for m in own}) > 1
-        if several and len({(m.row, m.column, m.seed) for m in own}) == len(own):
+        if several and len({m.key for m in own}) == len(own):
             name = f"learning-curves-{number}.png"
             save_both(learning_curves(own), folder / name)
             text.append(f"![Labels per class: {', '.join(of)}]({name})")
@@ -218,17 +213,16 @@ def _pixels(here: Sequence[CellResult]) -> list[str]:
 
 def _notes(here: Sequence[CellResult]) -> list[str]:
     """What a reader of a column must know of its split, and of who had help with few labels."""
-    kind, guard = here[0].cell.split
-    notes = []
-    if kind == "blocks":
-        notes.append(BLOCKS.format(guard=guard))
-    if here[0].cell.has_one_split:
+    first, notes = here[0].cell, []
+    if first.settings.split_kind == "blocks":
+        notes.append(BLOCKS.format(guard=first.settings.guard))
+    if first.has_one_split:
         notes.append(ONE_SPLIT)
     notes += _pixels(here)
     helped = [
         f"{cell.row} and its control" if cell.has_control else cell.row
         for cell in (result.cell for result in here)
-        if cell.propagates
+        if cell.settings.spreading.active
     ]
     if helped:
         notes.append(
@@ -239,27 +233,16 @@ def _notes(here: Sequence[CellResult]) -> list[str]:
     return notes
 
 
-def _published(column: ColumnSettings) -> list[str]:
-    if not column.published:
-        return []
-    values = ", ".join(f"{name} {value}" for name, value in column.published.items())
-    return [f"Published OA, on splits of their own: {values}."]
-
-
-def _is_grid(method: MethodSettings) -> bool:
-    """Whether its variants fill a table of their own, one setting down and one across."""
-    return len(method.vary) == 2
-
-
 def _grid_rows(settings: BenchmarkSettings) -> set[str]:
-    grids = filter(_is_grid, settings.methods)
+    """Rows of the methods whose variants fill a table of their own."""
+    grids = [method for method in settings.methods if method.is_grid]
     return {variant.row for method in grids for variant in method.variants()}
 
 
 def _grids(settings: BenchmarkSettings, own: Sequence[Measurement]) -> list[str]:
     """Overall accuracy of methods with two settings that vary, such as timestep and level."""
     parts = []
-    for method in filter(_is_grid, settings.methods):
+    for method in (one for one in settings.methods if one.is_grid):
         values: dict[tuple[str, str], list[float]] = {}
         for variant in method.variants():
             down, across = variant.values

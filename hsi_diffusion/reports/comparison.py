@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.tables import FIGURES, NOTHING, SCORES, TextTable
+from hsi_diffusion.reports.tables import EXTRAS, NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,6 +56,11 @@ class Measurement:
     test_seconds: float | None = None
     parameters: float | None = None
     recipe: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Row, column and seed, which tell the measurements of a comparison apart."""
+        return self.row, self.column, self.seed
 
 
 def comparison_table(
@@ -107,9 +112,7 @@ def by_seed(
 ) -> Values:
     """One value of every measurement, for each row and column those of its seeds.
 
-    Args:
-        measurements: In any order.
-        value: What to take of each; where it is None or NaN, the seed is left out.
+    Seeds whose value is None or NaN are left out.
 
     Raises:
         ConfigurationError: If two measurements are of the same row, column and seed.
@@ -117,12 +120,12 @@ def by_seed(
     found: Values = {}
     seen = set()
     for m in measurements:
-        if (key := (m.row, m.column, m.seed)) in seen:
+        if m.key in seen:
             raise ConfigurationError(
-                f"measurements must hold each row, column and seed once, got {key} twice; give "
+                f"measurements must hold each row, column and seed once, got {m.key} twice; give "
                 "the rows names of their own, or leave one out"
             )
-        seen.add(key)
+        seen.add(m.key)
         number = value(m)
         if number is not None and not math.isnan(number):
             found.setdefault((m.row, m.column), {})[m.seed] = number
@@ -130,11 +133,7 @@ def by_seed(
 
 
 def fractions(measurements: Sequence[Measurement], figure: str) -> Values:
-    """A figure of merit of every measurement, as :func:`by_seed` gives it.
-
-    Args:
-        measurements: In any order.
-        figure: Name of a scalar figure.
+    """A scalar figure of merit of every measurement, as :func:`by_seed` gives it.
 
     Raises:
         ConfigurationError: If there are measurements but none holds the figure, or two are of the
@@ -182,10 +181,9 @@ def measurements_csv(measurements: Sequence[Measurement]) -> str:
     """Every measurement as a line of CSV, figures as fractions; no lists, see per_class_csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    others = [name for name in FIGURES if name not in SCORES]
-    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS, *others, "recipe"])
+    writer.writerow(["row", "column", "seed", *SCORES, "seconds", *COSTS, *EXTRAS, "recipe"])
     for m in measurements:
-        scores, more = ([m.figures.get(name) for name in names] for names in (SCORES, others))
+        scores, more = ([m.figures.get(name) for name in names] for names in (SCORES, EXTRAS))
         costs = [getattr(m, name) for name in COSTS]
         # what is None is written as nothing
         writer.writerow([m.row, m.column, m.seed, *scores, m.seconds, *costs, *more, m.recipe])
@@ -216,12 +214,8 @@ def class_accuracies(
 ) -> list[float | None] | None:
     """The accuracy of each class as a fraction, None for absent ones; None where it is not known.
 
-    Args:
-        measurement: What was measured.
-        classes: How many classes there must be; None = any number.
-
     Raises:
-        ConfigurationError: If there is another number of classes.
+        ConfigurationError: If there are not as many ``classes``; None = any number.
     """
     values = measurement.figures.get("per_class_accuracy")
     if values is None:

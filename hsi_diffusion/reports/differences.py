@@ -7,15 +7,16 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import fractions
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
+from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, panel_grid
 from hsi_diffusion.reports.significance import CONFIDENCE, paired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
 
     from hsi_diffusion.reports.comparison import Measurement
 
@@ -47,14 +48,8 @@ def differences_figure(
     values = fractions(measurements, "overall_accuracy")
     abreast = min(ABREAST, len(pairs))
     rows = math.ceil(len(pairs) / abreast)
-    drawn = Figure(
-        figsize=(2.2 + 3.2 * abreast, 0.5 + rows * (0.8 + 0.42 * len(columns))),
-        layout="constrained",
-    )
-    grid = drawn.subplots(rows, abreast, squeeze=False, sharey=True)
-    panels, spare = np.split(grid.ravel(), [len(pairs)])
-    for axis in spare:
-        axis.remove()
+    size = (2.2 + 3.2 * abreast, 0.5 + rows * (0.8 + 0.42 * len(columns)))
+    drawn, panels = panel_grid(len(pairs), abreast, size, sharey=True)
     for axis, (first, second) in zip(panels, pairs, strict=True):
         axis.axvline(0, color="0.6", linewidth=1)
         for place, column in enumerate(columns):

@@ -8,16 +8,16 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
-from hsi_diffusion.reports.figures import TITLE_FONT, WIDE, add_legend, legend_height
+from hsi_diffusion.reports.figures import TITLE_FONT, WIDE, legend_page
 from hsi_diffusion.reports.images import NO_DATA, class_colours, label_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from hsi_diffusion.reports.figures import Colour
@@ -136,20 +136,11 @@ def _page(
         max(title.count("\n") + 1 for title in wrapped[row * columns : (row + 1) * columns])
         for row in range(rows)
     ]
-    page_width = max(columns * (slot + 0.1), 4.5)
-    below = legend_height(legend, page_width)
-    page_height = rows * (panel_height + 0.13) + LINE * sum(lines) + below + 0.15
+    page = (columns * (slot + 0.1), rows * (panel_height + 0.13) + LINE * sum(lines))
     # the plain constrained layout leaves gaps beside panels of a fixed shape, and cuts titles off
-    figure = Figure(figsize=(page_width, page_height), layout="compressed")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[len(titles) :]:
-        axis.remove()
-    axes = axes[: len(titles)]
+    figure, axes = legend_page(len(titles), columns, page, legend, layout="compressed")
     for axis, title in zip(axes, wrapped, strict=True):
         axis.set_title(title, fontsize=TITLE_FONT)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    add_legend(figure, legend)
     return figure, axes
 
 

@@ -24,16 +24,11 @@ NO_DATA = (1.0, 1.0, 1.0)
 
 
 def colour_bands(channels: int, info: SceneInfo) -> tuple[int, int, int]:
-    """The channels to show as red, green and blue.
+    """The channels of a cube of so many to show as red, green and blue.
 
-    Args:
-        channels: Channels of the cube that is shown.
-        info: The scene's facts.
-
-    Returns:
-        The scene's own RGB bands where the cube holds the scene's bands, otherwise (for example
-        for principal components) the first three channels; the last one repeats where there are
-        fewer.
+    These are the scene's own RGB bands where the cube holds the scene's bands, otherwise (for
+    example for principal components) the first three channels; the last one repeats where there
+    are fewer.
     """
     if channels == info.bands:
         return info.rgb_bands

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.text import OffsetFrom
 
 from hsi_diffusion.errors import SceneError
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
+from hsi_diffusion.reports.figures import LEGEND_FONT, image_page, show_image
 from hsi_diffusion.reports.images import (
     NO_DATA,
     class_colours,
@@ -73,8 +73,7 @@ def classification_map(
     legend = class_colours(info, [labels for _, labels in panels], valid)
     figure, axes = image_page(len(panels), prediction.shape, legend)
     for axis, (name, labels) in zip(axes, panels, strict=True):
-        axis.imshow(label_image(labels, info, valid), interpolation="nearest")
-        axis.set_title(name, fontsize=TITLE_FONT)
+        show_image(axis, label_image(labels, info, valid), name)
     if metres is not None or georeference is not None:
         figure.set_figheight(figure.get_figheight() + 0.3)  # room below the map
     if metres is not None:
@@ -88,7 +87,8 @@ def _scale_bar(axis: Axes, shape: tuple[int, ...], metres: float) -> None:
     """A bar of 1, 2 or 5 times a power of ten, at most a quarter of the width, below an image."""
     widest = metres * shape[1] / 4
     power = 10.0 ** math.floor(math.log10(widest))
-    length = power * max(step for step in (1, 2, 5) if step * power <= widest)
+    # rounded up to a power of ten, the logarithm gives one that is too wide: half of it
+    length = max(step * power for step in (0.5, 1, 2, 5) if step * power <= widest)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     below = 1.02 * shape[0]
     limits = axis.get_xlim(), axis.get_ylim()
@@ -139,13 +139,13 @@ def false_colour(
         valid: Which pixels hold data, shape (H, W); the others are white. None: all.
     """
     figure, (axis,) = image_page(1, cube.shape[:2])
-    axis.imshow(false_colour_image(cube, info, valid=valid), interpolation="nearest")
     bands = colour_bands(cube.shape[-1], info)
     if info.wavelengths is not None and cube.shape[-1] == info.bands:
         shown = ", ".join(f"{info.wavelengths[band]:.0f}" for band in bands) + " nm"
     else:
         shown = "channels " + ", ".join(str(band) for band in bands)
-    axis.set_title(f"{info.title} (RGB: {shown})", fontsize=TITLE_FONT)
+    image = false_colour_image(cube, info, valid=valid)
+    show_image(axis, image, f"{info.title} (RGB: {shown})")
     return figure
 
 
@@ -193,7 +193,6 @@ def split_map(
         if count
     }
     figure, (axis,) = image_page(1, labels.shape, legend)
-    colours = np.array(list(SPLIT_COLOURS.values()))
-    axis.imshow(colours[shown].reshape(*labels.shape, 3), interpolation="nearest")
-    axis.set_title("Split of the labelled pixels", fontsize=TITLE_FONT)
+    image = np.array(list(SPLIT_COLOURS.values()))[shown].reshape(*labels.shape, 3)
+    show_image(axis, image, "Split of the labelled pixels")
     return figure

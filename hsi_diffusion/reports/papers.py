@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import best, by_seed, class_accuracies, spread
-from hsi_diffusion.reports.tables import FIGURES, NOTHING, SCORES, TextTable
+from hsi_diffusion.reports.tables import EXTRAS, NOTHING, SCORES, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +66,11 @@ def paper_table(measurements: Sequence[Measurement], class_names: Sequence[str])
         *((f"{index + 1} {name}", of_class(index)) for index, name in enumerate(class_names)),
         *((label, of_score(name)) for name, label in SCORES.items()),
     ]
-    others = [(label, of_score(name)) for name, label in FIGURES.items() if name not in SCORES]
+    extras = [(label, of_score(name)) for name, label in EXTRAS.items()]
     seeds = [f"{len(values)}" for values in of_methods(lambda m: m.seed)]
     rows = [
         *((label, *map(spread, cells)) for label, cells in scored),
-        *((label, *map(spread, cells)) for label, cells in others if any(cells)),
+        *((label, *map(spread, cells)) for label, cells in extras if any(cells)),
         ("seeds", *seeds),
         ("training time, s", *map(_seconds, of_methods(lambda m: m.training_seconds))),
         ("test time, s", *map(_seconds, of_methods(lambda m: m.test_seconds))),

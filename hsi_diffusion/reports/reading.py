@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.reports.comparison import COSTS, Measurement
-from hsi_diffusion.reports.tables import FIGURES, SCORES
+from hsi_diffusion.reports.tables import EXTRAS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +43,8 @@ def read_measurements(figures: Path, per_class: Path | None = None) -> list[Meas
         if (classes := accuracies.get(key)) is not None:
             scores["per_class_accuracy"] = [classes[number] for number in sorted(classes)]
         # tables of earlier versions have neither these columns nor the last one
-        others = {name: _number(figures, line, name) for name in FIGURES if name not in SCORES}
-        scores |= {name: value for name, value in others.items() if value is not None}
+        extras = {name: _number(figures, line, name) for name in EXTRAS}
+        scores |= {name: value for name, value in extras.items() if value is not None}
         row, column, seed = key
         costs = {name: _number(figures, line, name) for name in COSTS}
         total = _number(figures, line, "seconds")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.features import spectral_angle
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT
+from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, panel_grid, show_image
 from hsi_diffusion.reports.images import colour_limits, false_colour_image
 
 if TYPE_CHECKING:
@@ -60,28 +60,19 @@ def reconstruction_images(
     panel_width = max(1.7, min(2.4, 2.4 * width / height))
     panel_height = panel_width * height / width
     columns = len(timesteps) + 1
-    figure = Figure(
-        figsize=(columns * (panel_width + 0.1) + 0.3, 2 * (panel_height + 0.55)),
-        layout="constrained",
-    )
-    axes = figure.subplots(2, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    axes[0, 0].imshow(false_colour_image(x0, info, limits, valid), interpolation="nearest")
-    axes[0, 0].set_title("$x_0$", fontsize=TITLE_FONT)
-    axes[1, 0].set_visible(False)
-    for column, t in enumerate(timesteps, start=1):
-        above, below = axes[:, column]
-        above.imshow(false_colour_image(noised[t], info, limits, valid), interpolation="nearest")
-        above.set_title(f"$x_t$, t = {t}", fontsize=TITLE_FONT)
-        below.imshow(false_colour_image(restored[t], info, limits, valid), interpolation="nearest")
+    size = (columns * (panel_width + 0.1) + 0.3, 2 * (panel_height + 0.55))
+    figure, axes = panel_grid(2 * columns, columns, size)
+    above, below = axes[:columns], axes[columns:]
+    show_image(above[0], false_colour_image(x0, info, limits, valid), "$x_0$")
+    below[0].set_visible(False)
+    for t, upper, lower in zip(timesteps, above[1:], below[1:], strict=True):
+        show_image(upper, false_colour_image(noised[t], info, limits, valid), f"$x_t$, t = {t}")
         found = torch.from_numpy(np.array(restored[t], np.float64))
         angles = np.degrees(spectral_angle(clean, found).numpy())
         angle = float(angles.mean(where=True if valid is None else valid))
-        below.set_title(
-            f"restored $\\hat{{x}}_0$,\nspectral angle {angle:.1f}°", fontsize=LEGEND_FONT
-        )
+        title = f"restored $\\hat{{x}}_0$,\nspectral angle {angle:.1f}°"
+        image = false_colour_image(restored[t], info, limits, valid)
+        show_image(lower, image, title, font=LEGEND_FONT)
     return figure
 
 

@@ -177,15 +177,7 @@ def write_report(path: str | Path, run: RunReport) -> None:
 
 
 def render_report(run: RunReport, *, images: Mapping[str, str] = IMAGES) -> str:
-    """The text that :func:`write_report` writes.
-
-    Args:
-        run: What to report.
-        images: Caption and file, relative to the report, of each image to show.
-
-    Raises:
-        ConfigurationError: If values don't fit together.
-    """
+    """The text that :func:`write_report` writes, with these images."""
     if not run.metrics:
         raise ConfigurationError("metrics must hold at least one method, got none")
     sections = [
@@ -212,16 +204,7 @@ def leakage_sentence(
     patch_size: int | None,
     nearest: tuple[float, float] | None = None,
 ) -> str:
-    """Say in plain words what a leakage share means.
-
-    Args:
-        leakage: Fraction of test pixels around which the classifier sees a training or validation
-            pixel; None or NaN without test pixels. Not read where ``patch_size`` is None.
-        patch_size: Side in pixels of what the classifier sees around a pixel; None: the whole
-            scene, as every pixel is joined with its nearest neighbours.
-        nearest: Least and median distance of a test pixel from the nearest training or validation
-            pixel, in pixels; None: not known.
-    """
+    """Say in plain words what the leakage of a :class:`SplitReport` means."""
     if patch_size is None:
         return (
             "Leakage: every pixel is joined with its nearest neighbours in the whole scene, so it "
@@ -281,20 +264,24 @@ def _summary(run: RunReport) -> str:
 
 def _learned(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """How well each classifier knows the pixels that it learned from."""
-    known = {
-        readable(method): found[TRAINING_ACCURACY]
-        for method, found in metrics.items()
-        if found.get(TRAINING_ACCURACY) is not None
-    }
-    if not known:
+    shares = _shares(metrics, TRAINING_ACCURACY)
+    if not shares:
         return []
-    shares = ", ".join(f"{method} {percent(accuracy)} %" for method, accuracy in known.items())
     text = (
         f"On the training and validation pixels, which the last training learned from: {shares}. "
         "Where this is far below 100 %, a longer training or a larger classifier may help; where "
         "it is far above the test pixels, more labels do."
     )
     return [text]
+
+
+def _shares(metrics: Mapping[str, Mapping[str, Any]], figure: str) -> str:
+    """A figure of every method that has it, in percent; empty where none has."""
+    return ", ".join(
+        f"{readable(method)} {percent(found[figure])} %"
+        for method, found in metrics.items()
+        if found.get(figure) is not None
+    )
 
 
 def _images(images: Mapping[str, str]) -> list[str]:
@@ -311,9 +298,8 @@ def _split(
         f"Kind: {split.kind}{seed}. {pixels['train']:,} training and {pixels['val']:,} "
         f"validation pixels (together the labels that were used), {pixels['test']:,} test pixels."
     )
-    patch_size, blocks = split.patch_size, split.kind == "blocks"
-    leakage = leakage_sentence(split.leakage, patch_size, split.nearest)
-    if blocks and patch_size is not None:
+    leakage = leakage_sentence(split.leakage, split.patch_size, split.nearest)
+    if split.kind == "blocks" and split.patch_size is not None:
         leakage = f"{leakage} {DISJOINT}"
     sections = ["## Split", sizes, leakage]
     if not math.isnan(split.labelled_fields):
@@ -335,15 +321,10 @@ def _split(
 
 def _unseen(metrics: Mapping[str, Mapping[str, Any]], pixels: int) -> str:
     """What to expect on land of which no field was labelled, by so many test pixels there."""
-    shares = [
-        f"{readable(method)} {percent(found[UNSEEN_FIELDS])} %"
-        for method, found in metrics.items()
-        if found.get(UNSEEN_FIELDS) is not None
-    ]
+    shares = _shares(metrics, UNSEEN_FIELDS)
     if not shares:
         return "; on land of which none was labelled, expect what a split by fields says"
-    listed = ", ".join(shares)
-    return f". Overall accuracy on the other {pixels:,}, in fields without any label: {listed}"
+    return f". Overall accuracy on the other {pixels:,}, in fields without any label: {shares}"
 
 
 def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
@@ -352,7 +333,11 @@ def _choices(choices: Sequence[ChoiceReport]) -> list[str]:
         sections.append(f"**{choice.what}: {choice.chosen}.** {choice.how}")
         if choice.candidates:
             rows = tuple(
-                (one.name, percent(one.overall_accuracy), _number(one.loss))
+                (
+                    one.name,
+                    percent(one.overall_accuracy),
+                    NOTHING if one.loss is None else f"{one.loss:.3f}",
+                )
                 for one in choice.candidates
             )
             table = TextTable(("candidate", "validation OA", "validation loss"), rows)
@@ -389,10 +374,6 @@ def _repeat(run: RunReport) -> list[str]:
         "Settings:",
         f"```yaml\n{settings}```",
     ]
-
-
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3f}"
 
 
 def _duration(seconds: float) -> str:

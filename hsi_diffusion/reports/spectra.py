@@ -6,18 +6,24 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hsi_diffusion.errors import ConfigurationError, SceneError
 from hsi_diffusion.reports.comparison import fractions
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
+from hsi_diffusion.reports.figures import (
+    LEGEND_FONT,
+    TITLE_FONT,
+    image_page,
+    panel_grid,
+    show_image,
+)
 from hsi_diffusion.reports.images import class_colours
 from hsi_diffusion.reports.reconstructions import spectral_axis
 from hsi_diffusion.seeding import stable_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from hsi_diffusion.reports.comparison import Measurement
@@ -41,18 +47,18 @@ def class_spectra(cube: NDArray[Any], labels: NDArray[Any], info: SceneInfo) -> 
     Raises:
         SceneError: The shapes differ, or nothing is labelled.
     """
+    _check(cube, labels)
     spectra = {
-        name: np.percentile(cube[mask], BAND, axis=0) for name, mask in _classes(cube, labels, info)
+        name: np.percentile(cube[labels == number], BAND, axis=0)
+        for number, name in enumerate(info.class_names, start=1)
+        if (labels == number).any()
     }
     label, x, order = spectral_axis(cube.shape[2], info)
     columns = min(4, len(spectra))
-    rows = math.ceil(len(spectra) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.5, 2.0 * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    size = (2.6 * columns + 0.5, 2.0 * math.ceil(len(spectra) / columns) + 0.5)
+    figure, axes = panel_grid(len(spectra), columns, size, sharex=True, sharey=True)
     colours = class_colours(info, ())
-    for axis in axes.flat[len(spectra) :]:
-        axis.remove()
-    for axis, (name, (low, median, high)) in zip(axes.flat, spectra.items(), strict=False):
+    for axis, (name, (low, median, high)) in zip(axes, spectra.items(), strict=True):
         for other in spectra.values():
             axis.plot(x, other[1][order], color="0.85", linewidth=0.6)
         axis.fill_between(x, low[order], high[order], color=colours[name], alpha=0.35, linewidth=0)
@@ -86,15 +92,14 @@ def feature_maps(cubes: Mapping[str, NDArray[Any]], channels: int = 1) -> Figure
         )
     (shape,) = shapes
     height = 2.2 * shape[0] / shape[1]
-    figure = Figure(figsize=(2.3 * len(cubes), (height + 0.3) * channels), layout="constrained")
-    axes = figure.subplots(channels, len(cubes), squeeze=False)
-    for column, (name, cube) in enumerate(cubes.items()):
-        for row in range(channels):
-            image, axis = cube[..., row], axes[row, column]
-            low, high = np.percentile(image, (2, 98))
-            axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(f"{name}, channel {row}", fontsize=LEGEND_FONT)
+    size = (2.3 * len(cubes), (height + 0.3) * channels)
+    figure, axes = panel_grid(channels * len(cubes), len(cubes), size)
+    shown = [(row, name) for row in range(channels) for name in cubes]
+    for axis, (row, name) in zip(axes, shown, strict=True):
+        image = cubes[name][..., row]
+        low, high = np.percentile(image, (2, 98))
+        title = f"{name}, channel {row}"
+        show_image(axis, image, title, font=LEGEND_FONT, cmap="gray", vmin=low, vmax=high)
     return figure
 
 
@@ -124,25 +129,23 @@ def embedding(
     from sklearn.manifold import TSNE  # noqa: PLC0415
 
     for cube in cubes.values():
-        dict(_classes(cube, labels, info))
+        _check(cube, labels)
     known = np.flatnonzero(labels)
     if len(known) < 10:
         raise SceneError(f"labels must hold at least ten labelled pixels, got {len(known)}")
     rng = np.random.default_rng(stable_seed("embedding", seed))
     drawn = rng.permutation(known)[:pixels]
     shown = labels.ravel()[drawn]
-    legend = {
-        info.class_names[k - 1]: class_colours(info, ())[info.class_names[k - 1]]
-        for k in np.unique(shown)
-    }
+    colours = class_colours(info, ())
+    legend = {name: colours[name] for name in (info.class_names[k - 1] for k in np.unique(shown))}
     figure, axes = image_page(len(cubes), (1, 1), legend)
     for axis, (name, cube) in zip(axes, cubes.items(), strict=True):
         points = np.asarray(cube, np.float32).reshape(-1, cube.shape[2])[drawn]
         plane = TSNE(
             perplexity=min(30, len(drawn) / 4), init="pca", random_state=seed
         ).fit_transform(points)
-        colours = np.array(info.palette)[shown - 1] / 255
-        axis.scatter(plane[:, 0], plane[:, 1], c=colours, s=9, linewidths=0)
+        own = np.array(info.palette)[shown - 1] / 255
+        axis.scatter(plane[:, 0], plane[:, 1], c=own, s=9, linewidths=0)
         axis.set_title(name, fontsize=TITLE_FONT)
         axis.set_aspect("equal", adjustable="datalim")
     return figure
@@ -158,8 +161,7 @@ def learning_curves(measurements: Sequence[Measurement]) -> Figure:
         ConfigurationError: A column ends in no number, or nothing holds the overall accuracy.
     """
     values = fractions(measurements, "overall_accuracy")
-    drawn = Figure(figsize=(5.5, 3.8), layout="constrained")
-    axis = drawn.subplots()
+    drawn, (axis,) = panel_grid(1, 1, (5.5, 3.8))
     curves: dict[str, dict[float, list[float]]] = {}
     for (row, column), seeds in values.items():
         try:
@@ -183,15 +185,9 @@ def learning_curves(measurements: Sequence[Measurement]) -> Figure:
     return drawn
 
 
-def _classes(
-    cube: NDArray[Any], labels: NDArray[Any], info: SceneInfo
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Name and pixels of each class that is there."""
+def _check(cube: NDArray[Any], labels: NDArray[Any]) -> None:
     if cube.shape[:2] != labels.shape or not labels.any():
         raise SceneError(
             f"labels must hold labelled pixels and cover the cube, {cube.shape[:2]}, got "
             f"{labels.shape} with {int((labels > 0).sum())} labelled"
         )
-    for number, name in enumerate(info.class_names, start=1):
-        if (labels == number).any():
-            yield name, labels == number

@@ -34,11 +34,10 @@ UNSEEN_FIELDS = "unseen_fields_accuracy"
 """Name of the overall accuracy on the test pixels in fields, connected areas of one class, of which
 no pixel was labelled."""
 
-FIGURES = {
-    **SCORES,
-    TRAINING_ACCURACY: "OA of what it learned from",
-    UNSEEN_FIELDS: "OA in unseen fields",
-}
+EXTRAS = {TRAINING_ACCURACY: "OA of what it learned from", UNSEEN_FIELDS: "OA in unseen fields"}
+"""Names of the scalar figures that not every measurement has, and how tables call them."""
+
+FIGURES = SCORES | EXTRAS
 """Names of all scalar figures of a measurement, and how tables call them."""
 
 CLASS_FIGURES = {
@@ -164,7 +163,9 @@ class TextTable:
                 lines.append(r"  \midrule")
             lines.append(f"  {' & '.join(row)} \\\\")
         lines += [r"  \bottomrule", r"\end{tabular}"]
-        width = self._points()
+        # roughly, in 10-point type: 5 points a letter, 12 between columns
+        columns = zip(self.header, *self.rows, strict=True)
+        width = sum(5 * max(map(len, column)) + 12 for column in columns)
         if width > LINE:
             lines = [r"\resizebox{\textwidth}{!}{%", *lines[:-1], rf"{lines[-1]}%", "}"]
         # what spans two columns can't stand "here"
@@ -189,11 +190,6 @@ class TextTable:
             if text := rows[row][column]:  # two marks with nothing between them would be seen
                 rows[row][column] = marked.format(text)
         return list(map(escape, self.header)), rows
-
-    def _points(self) -> int:
-        """Rough width in LaTeX's 10-point type: 5 points a letter, 12 between columns."""
-        columns = zip(self.header, *self.rows, strict=True)
-        return sum(5 * max(map(len, column)) + 12 for column in columns)
 
 
 def results_table(results: Mapping[str, Metrics]) -> TextTable:
@@ -257,10 +253,8 @@ def class_table(
 def split_table(per_class: Sequence[Mapping[str, int]], class_names: Sequence[str]) -> TextTable:
     """Pixels of every class in training, validation and test.
 
-    Args:
-        per_class: For each class a mapping with ``"class"`` (1..K), ``"train"``, ``"val"`` and
-            ``"test"``, as in the settings of a :class:`~hsi_diffusion.patches.Split`.
-        class_names: K names.
+    They are counted as in the settings of a :class:`~hsi_diffusion.patches.Split`: for each class
+    a mapping with ``"class"`` (1..K), ``"train"``, ``"val"`` and ``"test"``.
 
     Raises:
         ConfigurationError: If a class has no name.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from hsi_diffusion.errors import ConfigurationError
-from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page
+from hsi_diffusion.reports.figures import LEGEND_FONT, TITLE_FONT, image_page, show_image
 from hsi_diffusion.reports.tables import NOTHING, TextTable, percent
 
 if TYPE_CHECKING:
@@ -91,12 +91,13 @@ def timestep_map(weights: NDArray[Any], timesteps: Sequence[int]) -> Figure:
         ConfigurationError: If shapes or values don't fit together.
     """
     _check(weights, timesteps)
-    colours = _colours(timesteps)
-    legend = {f"t = {t}": colours[t] for t in sorted(timesteps)}
+    # from dark to light, so that the order of the timesteps can be seen
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.95, len(timesteps)))
+    colours = {t: tuple(shade[:3]) for t, shade in zip(sorted(timesteps), shades, strict=True)}
+    legend = {f"t = {t}": colour for t, colour in colours.items()}
     figure, (image, bars) = image_page(2, weights.shape[:2], legend)
     shown = np.array([colours[t] for t in timesteps])[weights.argmax(axis=2)]
-    image.imshow(shown, interpolation="nearest")
-    image.set_title("Timestep of largest weight", fontsize=TITLE_FONT)
+    show_image(image, shown, "Timestep of largest weight")
     _draw_bars(bars, weights, list(timesteps), colours)
     return figure
 
@@ -128,12 +129,6 @@ def _draw_bars(
     axis.tick_params(labelsize=8)
     axis.margins(y=0.12)
     axis.spines[["top", "right"]].set_visible(False)
-
-
-def _colours(timesteps: Sequence[int]) -> dict[int, Colour]:
-    """From dark to light, so that the order of the timesteps can be seen."""
-    shades = mpl.colormaps["viridis"](np.linspace(0, 0.95, len(timesteps)))
-    return {t: tuple(shade[:3]) for t, shade in zip(sorted(timesteps), shades, strict=True)}
 
 
 def _check(weights: NDArray[Any], timesteps: Sequence[int]) -> None:

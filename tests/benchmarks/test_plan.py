@@ -12,7 +12,7 @@ from hsi_diffusion.benchmarks.command import PLANS as FOLDER
 from hsi_diffusion.benchmarks.plan import BenchmarkSettings, benchmark_cells
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.recipes import read_yaml
-from hsi_diffusion.runs import read_split
+from hsi_diffusion.runs import read_scene, read_split
 
 PLANS = sorted(FOLDER.glob("*.yaml"))
 WHERE = (
@@ -269,7 +269,9 @@ def test_methods_of_a_column_are_tested_on_the_same_pixels() -> None:
     cells = benchmark_cells(settings)
     for column in settings.columns:
         splits = [
-            read_split(cell.settings, cell.scene()) for cell in cells if cell.column == column.name
+            read_split(cell.settings, read_scene(cell.settings))
+            for cell in cells
+            if cell.column == column.name
         ]
         assert len(splits) == len(methods)
         for split in splits[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_a_bar_and_an_arrow_push_nothing_off_the_page(size: tuple[int, int], bes
     check_layout(
         classification_map(scene.labels, scene.info, truth=truth, metres=2.0, georeference=place)
     )
+
+
+@pytest.mark.parametrize(
+    ("metres", "text"),
+    [(10.0, "100 m"), (math.nextafter(10, 0), "50 m"), (99.0, "500 m"), (200.0, "2 km")],
+)
+def test_a_bar_takes_a_quarter_of_the_width_at_most(scene: Scene, metres: float, text: str) -> None:
+    figure = classification_map(np.ones((30, 40), np.int64), scene.info, metres=metres)
+    assert figure.axes[0].texts[0].get_text() == text
 
 
 def test_pixels_without_data_are_white_and_stretch_nothing(scene: Scene) -> None:
