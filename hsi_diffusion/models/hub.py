@@ -84,11 +84,8 @@ def _require_hub() -> ModuleType:
 def model_card(scene: str, class_names: tuple[str, ...], run: Path | None, licence: str) -> str:
     """What a visitor of the Hub reads, in Markdown.
 
-    Args:
-        scene: Name of the scene that was learned.
-        class_names: Its classes.
-        run: Folder of the run that made the model, for settings and figures; None: none are told.
-        licence: Licence of the weights, as the Hub names it, such as ``"cc-by-4.0"``.
+    Settings and figures are those of the folder ``run``; without it none are told. ``licence`` is
+    called as the Hub names it, such as ``"cc-by-4.0"``.
 
     Raises:
         ConfigurationError: ``run`` is no finished run.

@@ -209,10 +209,9 @@ class Predictor:
         """Graphs of an image, with the weights that the fit has chosen."""
         fitted, settings = self.fitted, self.recipe.spreading
         assert fitted.graph_space is not None  # noqa: S101  (asked for only where there is one)
-        restores = settings.own == "restored"
         if not fitted.own_share:
             own: Any = ()
-        elif restores and isinstance(seen_as, DiffusionRepresentation):
+        elif settings.own == "restored" and isinstance(seen_as, DiffusionRepresentation):
             own = seen_as.restored(cube, self.recipe.features.timesteps)
         else:
             own = parts_of(seen, each=self.recipe.classifier.each)

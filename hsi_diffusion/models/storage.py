@@ -21,6 +21,7 @@ from hsi_diffusion.models.fitted import FittedModel, FittedOn
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
 from hsi_diffusion.models.saving import new_folder, read_files, write_files
 from hsi_diffusion.modules import DiffusionPretrainModule
+from hsi_diffusion.options import check_choice
 from hsi_diffusion.parts import FOREIGN, check_same_options
 from hsi_diffusion.patches import BandTransform
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
@@ -99,17 +100,16 @@ def save_model(model: StoredModel, folder: Path) -> None:
 def load_model(
     folder: Path,
     *,
-    denoiser: Any = None,
-    schedule: Any = None,
-    transform: type[BandTransform] | None = None,
-    network: Any = None,
-    trusted: tuple[str, ...] = (),
+    denoiser: Any,
+    schedule: Any,
+    transform: type[BandTransform] | None,
+    network: Any,
+    trusted: tuple[str, ...],
     runtime: Runtime,
 ) -> StoredModel:
     """Read a model that :func:`save_model` wrote; nothing that its files name is imported or run.
 
-    The arguments are those of
-    :meth:`~hsi_diffusion.models.SceneClassifier.from_pretrained`.
+    The arguments are those of :meth:`~hsi_diffusion.models.SceneClassifier.from_pretrained`.
 
     Raises:
         CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
@@ -130,14 +130,18 @@ def load_model(
             space = BandRepresentation.load(plain["graph_space"], statistics, device, transform)
         seen, statistics = plain["representation"], _section(tensors, "representation")
         representation: Representation
-        if _is_first(seen["kind"], BandRepresentation, DiffusionRepresentation):
+        kinds = BandRepresentation.kind, DiffusionRepresentation.kind
+        check_choice(kinds, kind=seen["kind"])
+        if seen["kind"] == BandRepresentation.kind:
             representation = BandRepresentation.load(seen, statistics, device, transform)
         else:
             module = _load_denoiser(plain["denoiser"], tensors, denoiser, schedule, transform)
             representation = DiffusionRepresentation.load(seen, statistics, module, device)
         learned, weights = plain["classifier"], _section(tensors, "classifier")
         classifier: PixelClassifier
-        if _is_first(learned["kind"], EstimatorClassifier, NetworkClassifier):
+        kinds = EstimatorClassifier.kind, NetworkClassifier.kind
+        check_choice(kinds, kind=learned["kind"])
+        if learned["kind"] == EstimatorClassifier.kind:
             classifier = EstimatorClassifier(_no_estimator, each=recipe.classifier.each, seed=seed)
             classifier.load(folder, learned, weights, trusted=trusted)
         else:
@@ -238,13 +242,6 @@ def _load_denoiser(
 def _is_transform(given: object) -> bool:
     """Whether this is a class that a saved transform may be of."""
     return isinstance(given, type) and issubclass(given, BandTransform) and hasattr(given, "name")
-
-
-def _is_first(kind: str, first: Any, second: Any) -> bool:
-    """Which of two kinds a file names."""
-    if kind not in (first.kind, second.kind):
-        raise CheckpointError(f"kind must be {first.kind} or {second.kind}, got {kind!r}")
-    return bool(kind == first.kind)
 
 
 def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
