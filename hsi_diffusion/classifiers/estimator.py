@@ -89,15 +89,15 @@ class EstimatorClassifier(PixelClassifier):
         del validation
         check_training(labels, pixels, num_classes, array_of(cube).shape[:2])
         classes = labels.ravel()[pixels].astype(np.int64) - 1
-        found = []
-        for rows in self._parts(cube):
+        found, parts = [], self._parts(cube)
+        for rows in parts:
             try:
                 found.append(self._make().fit(rows[pixels], classes))
             except ValueError as error:  # scikit-learn's word for labels that are too few
                 raise ConfigurationError(
                     f"classifier.estimator can't learn these {len(pixels)} pixels: {error}"
                 ) from error
-        self._given = [(len(pixels), rows.shape[1]) for rows in self._parts(cube)]
+        self._given = [(len(pixels), rows.shape[1]) for rows in parts]
         self.estimators, self._num_classes = found, num_classes
         self._classes = np.unique(classes)
         return self
