@@ -10,7 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsi_diffusion.console import find_own_parts, guarded
+from hsi_diffusion.console import find_own_parts, guarded, quieten
+from hsi_diffusion.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +63,14 @@ def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion 
 
 
 def _run(given: list[str], prog: str) -> int:
-    options, rest = _run_options(given, prog)
+    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--print_config", "--print-config", action="store_true")
+    parser.add_argument("--out", metavar="DIR")
+    parser.add_argument("--resume", metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--no-progress", action="store_true")
+    options, rest = parser.parse_known_args(given)  # the rest are settings
     if options.help:
         _run_help(prog)
         return 0
@@ -71,7 +79,6 @@ def _run(given: list[str], prog: str) -> int:
         return 0
     folder = None if options.resume is None else Path(options.resume)
     settings = run_settings(rest) if folder is None else _settings_to_resume(folder, rest, options)
-    from hsi_diffusion.console import quieten
     from hsi_diffusion.runs import default_folder, run, show_result
 
     quieten()
@@ -119,17 +126,16 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
     Raises:
         ConfigurationError: A flag or a value is not allowed.
     """
-    from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import merge, preset_for, read_preset, read_yaml
     from hsi_diffusion.recipes.names import check_flags
 
-    files, flags = _configs(arguments)
+    files, named, flags = _files_and_names(arguments)
     flags = [re.sub(r"^--image(?=$|=)", "--cube", flag) for flag in flags]  # as map calls it
     check_flags("RunSettings", flags)
     asked: dict[str, Any] = {}
     for plain in map(read_yaml, files):
         asked = merge(asked, plain)
-    written, named = asked, _named(flags)
+    written = asked
     asked = merge(asked, named)
     usual = {"method": "spectraldiff", "preset": "quick"}
     names = {key: str(asked.get(key, value)) for key, value in usual.items()}
@@ -170,8 +176,6 @@ def run_settings(arguments: Sequence[str]) -> RunSettings:
 
 def _check_same_names(written: Mapping[str, Any], named: Mapping[str, str]) -> None:
     """Refuse a method or preset beside a file that holds all settings of another one."""
-    from hsi_diffusion.errors import ConfigurationError
-
     for key, value in named.items():
         if key in written and str(written[key]) != value:
             raise ConfigurationError(
@@ -181,36 +185,18 @@ def _check_same_names(written: Mapping[str, Any], named: Mapping[str, str]) -> N
             )
 
 
-def _configs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The files of --config, which may be given several times, and all other arguments."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[])
-    options, rest = parser.parse_known_args(list(arguments))
-    return options.config, rest
-
-
-def _named(flags: Sequence[str]) -> dict[str, str]:
-    """Method and preset as flags give them."""
+def _files_and_names(arguments: Sequence[str]) -> tuple[list[str], dict[str, str], list[str]]:
+    """The files of --config, method and preset as flags give them, and all other flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", action="append", default=[])
     parser.add_argument("--method", default=argparse.SUPPRESS)
     parser.add_argument("--preset", default=argparse.SUPPRESS)
     try:
-        return vars(parser.parse_known_args(list(flags))[0])
-    except argparse.ArgumentError:  # without a value: the parser of all settings says so
-        return {}
-
-
-def _run_options(given: list[str], prog: str) -> tuple[argparse.Namespace, list[str]]:
-    """Where a run goes; the rest are settings."""
-    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--print_config", "--print-config", action="store_true")
-    parser.add_argument("--out", metavar="DIR")
-    parser.add_argument("--resume", metavar="DIR")
-    parser.add_argument("--overwrite", action="store_true")
-    parser.add_argument("--no-progress", action="store_true")
-    options, rest = parser.parse_known_args(given)
-    return options, rest
+        options, flags = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise ConfigurationError(f"{error.argument_name} needs a value") from error
+    named = vars(options)
+    return named.pop("config"), named, flags
 
 
 def _run_help(prog: str) -> None:
@@ -246,7 +232,6 @@ def _run_help(prog: str) -> None:
 
 def _part_help(arguments: list[str], prog: str) -> None:
     """The settings of a part, such as --pretrain.denoiser.help UNet2D."""
-    from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import settings_parser
     from hsi_diffusion.runs import RunSettings
 
@@ -258,7 +243,6 @@ def _part_help(arguments: list[str], prog: str) -> None:
 
 def _settings_to_resume(folder: Path, rest: list[str], options: argparse.Namespace) -> RunSettings:
     """The settings of the run in ``folder``, which nothing on the command line may change."""
-    from hsi_diffusion.errors import ConfigurationError
     from hsi_diffusion.recipes import read_yaml
 
     others = rest + [f"--{name}" for name in ("out", "overwrite") if getattr(options, name)]

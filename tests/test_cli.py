@@ -297,6 +297,8 @@ OWN_SCENE = ["--cube", "cube.npy", "--labels", "labels.npy"]
         (["--preset", "papr"], "preset must be one of quick, cpu, paper, got 'papr'"),
         (["--method", "svm", "--pretrain.steps", "5"], "svm learns from raw bands and has no"),
         (["--method", "svm", "--pretrained=a"], "svm learns from raw bands and has no denoiser"),
+        (["--config"], "--config needs a value"),
+        (["--seed", "1", "--method"], "--method needs a value"),
         (["--config", "cube.npy"], "cube.npy can't be read as a configuration file"),
         (["--config", "none.yaml"], "there is no configuration file none.yaml"),
         (["--config", "list.yaml"], "list.yaml must hold a mapping"),

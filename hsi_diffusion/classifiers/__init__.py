@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from hsi_diffusion.classifiers.base import Cube, Layout, PixelClassifier, array_of, layout_of
+from hsi_diffusion.classifiers.base import (
+    Cube,
+    Layout,
+    PixelClassifier,
+    array_of,
+    layout_of,
+    parts_of,
+)
 from hsi_diffusion.classifiers.estimator import EstimatorClassifier
 from hsi_diffusion.classifiers.network import (
     NetworkClassifier,
@@ -27,5 +34,6 @@ __all__ = [
     "cross_entropy",
     "layout_of",
     "load_weights",
+    "parts_of",
     "require_own",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from hsi_diffusion.features import FeatureCube
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,6 +44,11 @@ def layout_of(cube: Cube) -> Layout:
 def array_of(cube: Cube) -> NDArray[np.float32]:
     """The values of a cube, (H, W, D)."""
     return cube.array if isinstance(cube, FeatureCube) else cube
+
+
+def parts_of(cube: Cube, *, each: bool) -> Sequence[NDArray[np.float32]]:
+    """The values of a cube in one piece, or those of each timestep and level, (H, W, d)."""
+    return cube.parts() if each and isinstance(cube, FeatureCube) else (array_of(cube),)
 
 
 class PixelClassifier(ABC):

@@ -11,9 +11,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import get_tags
 
-from hsi_diffusion.classifiers.base import PixelClassifier, array_of
+from hsi_diffusion.classifiers.base import PixelClassifier, array_of, parts_of
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, NotFittedError
-from hsi_diffusion.features import FeatureCube
 from hsi_diffusion.files import plain_data
 from hsi_diffusion.graphs.graph import check_training
 
@@ -90,15 +89,15 @@ class EstimatorClassifier(PixelClassifier):
         del validation
         check_training(labels, pixels, num_classes, array_of(cube).shape[:2])
         classes = labels.ravel()[pixels].astype(np.int64) - 1
-        found = []
-        for rows in self._parts(cube):
+        found, parts = [], self._parts(cube)
+        for rows in parts:
             try:
                 found.append(self._make().fit(rows[pixels], classes))
             except ValueError as error:  # scikit-learn's word for labels that are too few
                 raise ConfigurationError(
                     f"classifier.estimator can't learn these {len(pixels)} pixels: {error}"
                 ) from error
-        self._given = [(len(pixels), rows.shape[1]) for rows in self._parts(cube)]
+        self._given = [(len(pixels), rows.shape[1]) for rows in parts]
         self.estimators, self._num_classes = found, num_classes
         self._classes = np.unique(classes)
         return self
@@ -132,13 +131,8 @@ class EstimatorClassifier(PixelClassifier):
         """See :meth:`PixelClassifier.describe`."""
         self._require_fitted()
         found = [
-            {
-                "name": type(estimator).__name__,
-                "rows": rows,
-                "channels": channels,
-                **_chosen(estimator),
-            }
-            for estimator, (rows, channels) in zip(self.estimators, self._given, strict=True)
+            {"name": type(one).__name__, "rows": rows, "channels": channels, **_chosen(one)}
+            for one, (rows, channels) in zip(self.estimators, self._given, strict=True)
         ]
         return found[0] if len(found) == 1 else {"name": found[0]["name"], "each": found}
 
@@ -221,8 +215,7 @@ class EstimatorClassifier(PixelClassifier):
 
     def _parts(self, cube: Cube) -> list[NDArray[np.float32]]:
         """Rows (H * W, d) of what one estimator each learns."""
-        parts = cube.parts() if self.each and isinstance(cube, FeatureCube) else (array_of(cube),)
-        return [part.reshape(-1, part.shape[2]) for part in parts]
+        return [part.reshape(-1, part.shape[2]) for part in parts_of(cube, each=self.each)]
 
 
 def _is_other(estimator: Any) -> bool:

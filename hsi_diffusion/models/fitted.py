@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsi_diffusion.classifiers import PixelClassifier
-    from hsi_diffusion.models.choosing import Trial
 
 Representation = BandRepresentation | DiffusionRepresentation
 
@@ -67,20 +66,14 @@ class FittedOn:
     @classmethod
     def of(cls, scene: Scene, pixels: NDArray[np.int64]) -> FittedOn:
         """What is known of a scene whose pixels were learned."""
-        info = scene.info
         return cls(
-            scene.name,
-            info.shape,
-            digest_of_cube(scene.cube),
-            pixels,
-            scene.labels.ravel()[pixels],
-            info.class_names,
-            info.class_ids,
-            info.palette,
-            info.wavelengths,
-            info.rgb_bands,
-            info.fwhm,
-            typical_value(scene.cube, scene.valid),
+            scene=scene.name,
+            shape=scene.info.shape,
+            sha256=digest_of_cube(scene.cube),
+            pixels=pixels,
+            classes=scene.labels.ravel()[pixels],
+            level=typical_value(scene.cube, scene.valid),
+            **_facts(scene.info),
         )
 
     def info(self, height: int, width: int) -> SceneInfo:
@@ -91,12 +84,7 @@ class FittedOn:
             height=height,
             width=width,
             bands=self.shape[2],
-            wavelengths=self.wavelengths,
-            class_names=self.class_names,
-            class_ids=self.class_ids,
-            palette=self.palette,
-            rgb_bands=self.rgb_bands,
-            fwhm=self.fwhm,
+            **_facts(self),
         )
 
     def labels(self) -> NDArray[np.int64]:
@@ -191,6 +179,30 @@ class FittedModel:
     alpha: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, and how good it is on validation pixels.
+
+    Attributes:
+        candidate: Timesteps and levels of features, or a space of bands.
+        accuracy: Fraction of the validation pixels that are right; nan where nothing was compared.
+        loss: Mean cross-entropy on them, in nats; likewise.
+    """
+
+    candidate: Any
+    accuracy: float = math.nan
+    loss: float = math.nan
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smallest for the best: the highest accuracy, then the lowest loss; nan is the worst."""
+        accuracy, loss = self.accuracy, self.loss
+        return (
+            math.inf if math.isnan(accuracy) else -accuracy,
+            math.inf if math.isnan(loss) else loss,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class FitRecord:
     """What was compared on the way, and how long it took.
@@ -212,6 +224,12 @@ class FitRecord:
     training_seconds: float
     test_seconds: float
     timestep_weights: NDArray[np.float32] | None
+
+
+def _facts(known: SceneInfo | FittedOn) -> dict[str, Any]:
+    """Facts of classes and bands, which a model takes over from the scene that it learns."""
+    names = ("class_names", "class_ids", "palette", "wavelengths", "rgb_bands", "fwhm")
+    return {name: getattr(known, name) for name in names}
 
 
 def typical_value(cube: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> float | None:

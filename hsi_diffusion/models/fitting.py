@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,22 +14,18 @@ from hsi_diffusion.classifiers import (
     EstimatorClassifier,
     Layout,
     NetworkClassifier,
-    array_of,
     cross_entropy,
+    parts_of,
 )
-from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError
-from hsi_diffusion.features import (
-    FeatureCube,
-    FeatureStore,
-    feature_channels,
-)
+from hsi_diffusion.errors import ConfigurationError, SceneError, SplitError
+from hsi_diffusion.features import FeatureStore, feature_channels
 from hsi_diffusion.graphs import Spreading
 from hsi_diffusion.hardware import resolve_precision
-from hsi_diffusion.models.choosing import Trial, choice_splits
-from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
-from hsi_diffusion.models.prediction import Prediction
+from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn, Trial
+from hsi_diffusion.models.predictor import Prediction
 from hsi_diffusion.models.pretraining import build_pretraining
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
+from hsi_diffusion.patches import cross_validation_folds
 from hsi_diffusion.patches.gather import check_patch_settings
 
 if TYPE_CHECKING:
@@ -48,10 +45,11 @@ if TYPE_CHECKING:
 Candidate = TypeVar("Candidate")
 
 
+@dataclass(kw_only=True, eq=False)
 class Fitting:
     """One fit of a model to a scene.
 
-    Args:
+    Attributes:
         recipe: What decides it.
         scene: The scene.
         split: Which of its pixels are for what.
@@ -60,44 +58,24 @@ class Fitting:
         module: The trained denoiser; None before the pretraining, and without one.
         seed: Rules everything random.
         stage: Name of the last training in logs, and of its checkpoint.
-
-    Attributes:
         graph: The graph of the scene's bands, where labels are spread; there after
             :meth:`build_graph`.
         graph_space: The space that it is made in; likewise.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        scene: Scene,
-        split: Split,
-        *,
-        runtime: Runtime,
-        watch: Stopwatch,
-        module: DiffusionPretrainModule | None,
-        seed: int,
-        stage: str,
-    ) -> None:
-        self.recipe = recipe
-        self.scene = scene
-        self.split = split
-        self.runtime = runtime
-        self.watch = watch
-        self.module = module
-        self.seed = seed
-        self.stage = stage
-        self.graph: Graph | None = None
-        self.graph_space: BandRepresentation | None = None
+    recipe: Recipe
+    scene: Scene
+    split: Split
+    runtime: Runtime
+    watch: Stopwatch
+    module: DiffusionPretrainModule | None
+    seed: int
+    stage: str
+    graph: Graph | None = None
+    graph_space: BandRepresentation | None = None
 
     def check(self) -> None:
-        """Make every part once, so that a wrong setting is reported before anything is computed.
-
-        Raises:
-            SceneError: There is nothing to tell apart.
-            SplitError: The split lacks pixels that are needed.
-            ConfigurationError: A setting is outside what is allowed.
-        """
+        """See :meth:`~hsi_diffusion.models.SceneClassifier.check`."""
         scene, spread = self.scene, self.recipe.spreading
         if scene.num_classes < 2:
             raise SceneError(
@@ -113,11 +91,7 @@ class Fitting:
             self._check_neighbours("spreading.neighbours", spread.neighbours)
 
     def build_graph(self, graph: Graph | None) -> None:
-        """Build the graph of the scene's bands, if labels are spread.
-
-        Args:
-            graph: The graph, where another model has built it before.
-        """
+        """Build the graph of the scene's bands, if labels are spread; or take another model's."""
         settings, valid = self.recipe.spreading, self.scene.valid
         if not settings.active:
             return
@@ -129,21 +103,13 @@ class Fitting:
             self.graph = graph
 
     def learn(self) -> tuple[FittedModel, FitRecord, Prediction]:
-        """Compare what there is to learn from, and learn the best of it.
-
-        Returns:
-            What was learned, what was compared, and what it says of the scene.
-        """
-        if self.recipe.pretrains:
-            return self._on_features(self._require_module())
-        return self._choose_and_learn(self.recipe.raw_bands, self._seen_in)
-
-    def _on_features(
-        self, module: DiffusionPretrainModule
-    ) -> tuple[FittedModel, FitRecord, Prediction]:
-        recipe, cube, spread = self.recipe, self.scene.cube, self.recipe.spreading
-        valid = self.scene.valid
-        candidates, store = recipe.features.candidates(), self._store()
+        """Compare what there is to learn from, learn the best of it, and classify the scene."""
+        if not self.recipe.pretrains:
+            return self._choose_and_learn(self.recipe.raw_bands, self._bands)
+        module, cube, valid = self.module, self.scene.cube, self.scene.valid
+        assert module is not None  # noqa: S101  (the model has pretrained it)
+        settings, spread, store = self.recipe.features, self.recipe.spreading, self._store()
+        candidates = settings.candidates()
         restored: list[Graph] | None = None
         with self.watch.stage("features", f"Features, {len(candidates)} candidates (t, level)"):
             if store is not None:  # all of them together may not fit into memory
@@ -153,33 +119,40 @@ class Fitting:
                     DiffusionRepresentation.keep_together(together, cube, valid)
             if spread.active and spread.own == "restored":
                 first = self._features(candidates[0], module)
-                scenes = first.restored(cube, recipe.features.timesteps)
-                own, device = scenes if any(spread.own_shares) else (), self.runtime.device
+                own = first.restored(cube, settings.timesteps) if any(spread.own_shares) else ()
+                device = self.runtime.device
                 restored = [spread.own_graph().fit(one, valid=valid, device=device) for one in own]
-
-        def seen_by(candidate: FeatureCandidate) -> tuple[Representation, Cube, Spreading | None]:
-            representation = self._features(candidate, module)
-            found = representation(cube, valid)
-            return representation, found, self._spreading(found, restored)
-
-        learned = self._choose_and_learn(candidates, seen_by)
-        if store is not None and recipe.features.keep != "all":
-            best = self._features(learned[1].best.candidate, module).path(cube, valid)
-            store.remove(but=(best,) if recipe.features.keep == "best" else ())
+        represent = partial(self._features, module=module)
+        learned = self._choose_and_learn(candidates, represent, restored)
+        if store is not None and settings.keep != "all":
+            best = represent(learned[1].best.candidate).path(cube, valid)
+            store.remove(but=(best,) if settings.keep == "best" else ())
         return learned
 
     def _choose_and_learn(
         self,
         candidates: Sequence[Candidate],
-        seen_by: Callable[[Candidate], tuple[Representation, Cube, Spreading | None]],
+        represent: Callable[[Candidate], Representation],
+        restored: Sequence[Graph] | None = None,
     ) -> tuple[FittedModel, FitRecord, Prediction]:
         """Compare candidates on validation pixels, by short trainings; then learn the best one.
 
         Of equals the first wins, so that the preferred ones (small t, low levels) come first.
+
+        Args:
+            candidates: What there is to learn from.
+            represent: Makes what the classifier sees of an image, out of a candidate.
+            restored: Graphs of the scene as the denoiser restores it, where labels are spread along
+                these and not along graphs of what is classified.
         """
         labels, classes = self.scene.labels, self.scene.num_classes
         compared = len(candidates) > 1 or self.recipe.choice.score
         splits = self._choice_splits() if compared else (self.split,)
+
+        def seen_by(candidate: Candidate) -> tuple[Representation, Cube, Spreading | None]:
+            representation = represent(candidate)
+            cube = representation(self.scene.cube, self.scene.valid)
+            return representation, cube, self._spreading(cube, restored)
 
         trials: list[Trial] = []
         best, kept = Trial(candidates[0]), None
@@ -256,7 +229,7 @@ class Fitting:
         if self.graph is None:
             return None
         if restored is None:
-            own = graph_cubes(cube, each=self.recipe.classifier.each)
+            own = parts_of(cube, each=self.recipe.classifier.each)
             spreading = Spreading.fit(
                 settings, self.graph, own, valid=self.scene.valid, device=self.runtime.device
             )
@@ -266,14 +239,9 @@ class Fitting:
         splits = self._choice_splits() if choosing else ()
         return spreading.choose(labels, splits, self.scene.num_classes)
 
-    def _seen_in(self, space: BandSpace) -> tuple[Representation, Cube, Spreading | None]:
-        representation = self._bands(space)
-        cube = representation(self.scene.cube, self.scene.valid)
-        return representation, cube, self._spreading(cube, None)
-
     def _bands(self, space: BandSpace) -> BandRepresentation:
-        source = f"all pixels of {self.scene.name}"
         scene = self.scene
+        source = f"all pixels of {scene.name}"
         return BandRepresentation.fit(space, scene.cube, source, self.runtime.device, scene.valid)
 
     def _features(
@@ -290,12 +258,7 @@ class Fitting:
             fewer = min(reduction.components, channels)
             reduction = replace(reduction, components=fewer)
         return DiffusionRepresentation(
-            module,
-            request,
-            reduction,
-            settings.angles,
-            self._store(),
-            self.runtime.device,
+            module, request, reduction, settings.angles, self._store(), self.runtime.device
         )
 
     def _classifier(self) -> PixelClassifier:
@@ -348,26 +311,27 @@ class Fitting:
         return max(choices) > 1 or recipe.choice.score
 
     def _choice_splits(self) -> tuple[Split, ...]:
-        return choice_splits(self.split, self.scene.labels, self.recipe.choice, self.seed)
+        """Splits to compare on: each one's training pixels are learned, the others compared.
+
+        The split itself where its validation part is large enough; else folds of its label budget,
+        see :class:`~hsi_diffusion.recipes.ChoiceSettings`.
+        """
+        split, settings = self.split, self.recipe.choice
+        # folds would be drawn at random, inside the fields of the training
+        apart = split.disjoint and len(split.val)
+        if settings.folds > 1 and not apart and len(split.val) < settings.small:
+            return cross_validation_folds(split, self.scene.labels, settings.folds, seed=self.seed)
+        if not len(split.val):
+            raise SplitError(
+                "the split has no validation pixels to choose by: give more pixels per class, a "
+                "val_fraction above 0, choice.folds of at least 2, or a single candidate "
+                "(features.timesteps, features.levels, raw_bands, spreading.own_shares)"
+            )
+        return (split,)
 
     def _store(self) -> FeatureStore | None:
         folder = self.runtime.folder
         return None if folder is None else FeatureStore(folder / "features")
-
-    def _require_module(self) -> DiffusionPretrainModule:
-        if self.module is None:
-            raise NotFittedError("this model has no trained denoiser yet: call pretrain(scene)")
-        return self.module
-
-
-def graph_cubes(cube: Cube, *, each: bool) -> Sequence[NDArray[np.float32]]:
-    """The cubes, (H, W, d), of which a graph each is made.
-
-    Args:
-        cube: What is classified.
-        each: Take the features of every timestep and level by themselves.
-    """
-    return cube.parts() if each and isinstance(cube, FeatureCube) else (array_of(cube),)
 
 
 def _components(transform: BandTransform, bands: int) -> int:

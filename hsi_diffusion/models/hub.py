@@ -24,61 +24,31 @@ FILES = ("model.json", "model.safetensors", "estimator-*.skops", "README.md")
 FIGURES = {"overall_accuracy": "OA", "average_accuracy": "AA", "kappa": "kappa"}
 
 
-def require_hub() -> ModuleType:
-    """huggingface_hub, or an error that says how to get it.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    try:
-        import huggingface_hub  # noqa: PLC0415  (an extra)
-    except ImportError as error:
-        raise MissingDependencyError(
-            "models on the Hugging Face Hub need huggingface_hub; install it with: "
-            'pip install "hsi-diffusion[hub]"'
-        ) from error
-    return huggingface_hub
-
-
-def download(name: str, revision: str | None = None) -> Path:
-    """The folder of a model on the Hub, fetched, or from the cache (``HF_HUB_OFFLINE=1``).
-
-    Args:
-        name: USER/NAME.
-        revision: Branch, tag or commit; None: the newest.
-
-    Raises:
-        CheckpointError: There is no such model, or it can't be reached.
-        MissingDependencyError: huggingface_hub is not installed.
-    """
-    hub = require_hub()
-    try:
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:  # its own errors derive from these
-        raise CheckpointError(
-            f"{name} is no folder here, and can't be had from the Hugging Face Hub: "
-            f"{reason(error)}; check the name, the network and HF_HUB_OFFLINE"
-        ) from error
-
-
 def local_folder(model: str | Path, revision: str | None = None) -> Path:
     """The folder of a model: its own, that in a run's, or, where there is none, from the Hub.
+
+    What comes from the Hub is fetched, or taken from the cache (``HF_HUB_OFFLINE=1``).
 
     Raises:
         CheckpointError: There is no such model on the Hub, or it can't be reached.
         MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
     """
-    if NAME.fullmatch(str(model)) and not Path(model).exists():
-        return download(str(model), revision)
     folder = Path(model)
-    return folder / "model" if (folder / "config.yaml").is_file() else folder  # of a run
+    if folder.exists() or not NAME.fullmatch(str(model)):
+        return folder / "model" if (folder / "config.yaml").is_file() else folder  # of a run
+    hub = _require_hub()
+    try:
+        found = hub.snapshot_download(str(model), revision=revision, allow_patterns=list(FILES))
+    except (OSError, ValueError) as error:  # its own errors derive from these
+        raise CheckpointError(
+            f"{model} is no folder here, and can't be had from the Hugging Face Hub: "
+            f"{reason(error)}; check the name, the network and HF_HUB_OFFLINE"
+        ) from error
+    return Path(found)
 
 
 def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> str:
-    """Put the files of a folder into a repository of the Hub, which is made if missing.
-
-    Returns:
-        The address of the upload.
+    """Put a folder into a repository of the Hub, made if missing, and give the address of it.
 
     Raises:
         ConfigurationError: The name is none, or the Hub refuses.
@@ -86,7 +56,7 @@ def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> s
     """
     if not NAME.fullmatch(name):
         raise ConfigurationError(f"name must be USER/NAME, as in my-group/salinas, got {name!r}")
-    api = require_hub().HfApi()
+    api = _require_hub().HfApi()
     try:
         api.create_repo(name, private=private, exist_ok=True)
         done = api.upload_folder(
@@ -100,14 +70,22 @@ def upload(folder: Path, name: str, *, private: bool, revision: str | None) -> s
     return str(done)
 
 
+def _require_hub() -> ModuleType:
+    try:
+        import huggingface_hub  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise MissingDependencyError(
+            "models on the Hugging Face Hub need huggingface_hub; install it with: "
+            'pip install "hsi-diffusion[hub]"'
+        ) from error
+    return huggingface_hub
+
+
 def model_card(scene: str, class_names: tuple[str, ...], run: Path | None, licence: str) -> str:
     """What a visitor of the Hub reads, in Markdown.
 
-    Args:
-        scene: Name of the scene that was learned.
-        class_names: Its classes.
-        run: Folder of the run that made the model, for settings and figures; None: none are told.
-        licence: Licence of the weights, as the Hub names it, such as ``"cc-by-4.0"``.
+    Settings and figures are those of the folder ``run``; without it none are told. ``licence`` is
+    called as the Hub names it, such as ``"cc-by-4.0"``.
 
     Raises:
         ConfigurationError: ``run`` is no finished run.

@@ -23,15 +23,10 @@ Block = tuple[slice, slice, "NDArray[Any]"]
 
 
 def ground_truth(labels: Labels, known: FittedOn) -> NDArray[np.int64]:
-    """Ground truth as places 1..K among the classes that a model knows, 0 elsewhere.
+    """Ground truth as places 1..K among the classes that a model knows, 0 elsewhere, (H, W).
 
-    Args:
-        labels: Class values on the image's pixels. Classes that the file names are the model's
-            classes of the same name, the others those of the same number.
-        known: What the model knows of the scene that it learned.
-
-    Returns:
-        Shape (H, W).
+    Classes that the labels name are the model's classes of the same name, the others those of the
+    same number.
 
     Raises:
         SceneError: None of the classes is the model's.
@@ -39,16 +34,13 @@ def ground_truth(labels: Labels, known: FittedOn) -> NDArray[np.int64]:
     by_name = dict(zip(known.class_names, range(1, len(known.class_names) + 1), strict=True))
     by_id = dict(zip(known.class_ids, range(1, len(known.class_ids) + 1), strict=True))
     values, where, counts = np.unique(labels.values, return_inverse=True, return_counts=True)
-    named = [labels.names.get(value) for value in values.tolist()]
-    places = [
-        by_id.get(value, 0) if name is None else by_name.get(name, 0)
-        for value, name in zip(values.tolist(), named, strict=True)
-    ]
-    others = {
-        name or str(value): pixels
-        for value, name, place, pixels in zip(values, named, places, counts.tolist(), strict=True)
-        if value and not place
-    }
+    places: list[int] = []
+    others: dict[str, int] = {}
+    for value, pixels in zip(values.tolist(), counts.tolist(), strict=True):
+        name = labels.names.get(value)
+        places.append(by_id.get(value, 0) if name is None else by_name.get(name, 0))
+        if value and not places[-1]:
+            others[name or str(value)] = pixels
     if others and not any(places):
         raise SceneError(
             f"none of the classes of the labels ({', '.join(others)}) is one of the model's "

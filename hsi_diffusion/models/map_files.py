@@ -42,12 +42,7 @@ def check_written(
 ) -> None:
     """Refuse to replace a file that is read, or one that is written too.
 
-    Args:
-        job: The map.
-        raster: Its image.
-        labels: Ground truth, if it is a file.
-        maps: Files of the classes.
-        extra: Files of what is kept beside them, by its name.
+    ``maps`` are the files of the classes, ``extra`` those of what is kept beside them, by its name.
 
     Raises:
         OutputExistsError: A file of the image or of the labels would be replaced.
@@ -60,10 +55,8 @@ def check_written(
             files = _files_of(parse_location(source)[0])
             read |= {path.resolve(): f"the {what} {source}" for path in files}
     taken: dict[Path, str] = {}
-    options = {"entropy": "uncertainty"}
     asked = [("out", file) for file in (*maps, *(_beside(maps[0], name) for name in BESIDE))]
-    asked += [(options.get(name, name), file) for name, file in extra.items()]
-    for option, file in asked:
+    for option, file in (*asked, *extra.items()):
         told = f"{option} (--{option}) {file}"
         check_place(file, raster.georeference)
         for path in (path.resolve() for path in written_files(file)):
@@ -97,14 +90,7 @@ def write_map(
     out: Sequence[Path],
     extra: Mapping[str, Path],
 ) -> list[dict[str, Any]]:
-    """Put the windows together in the files that are asked for.
-
-    Args:
-        job: The map, all of whose windows are there.
-        model: The model.
-        raster: The image.
-        out: Files of the classes.
-        extra: Files of what is kept beside them, by its name.
+    """Put the windows together in the files that are asked for, see :func:`check_written`.
 
     Returns:
         A dict for each class: ``id``, ``name``, ``pixels``, ``percent`` and ``hectares``.
@@ -154,22 +140,16 @@ def write_accuracy(
     first: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Tell the figures of a map, and write them beside it.
+    """Tell the figures of a map, and write them beside ``first``, its first file.
 
-    Args:
-        job: The map, all of whose windows are there.
-        model: The model.
-        truth: From :func:`~hsi_diffusion.models.map_accuracy.ground_truth`.
-        first: First file of the classes.
-        say: Called with a line of text.
+    ``truth`` is from :func:`~hsi_diffusion.models.map_accuracy.ground_truth`.
     """
     found = map_accuracy(job.blocks("classes"), truth, model.known)
     if not found["pixels"]:
         say("no labelled pixel of the image has a class in the map, so that nothing is measured")
         return
-    names = {"overall_accuracy": "overall accuracy", "average_accuracy": "average accuracy"}
     told = ", ".join(
-        f"{names.get(name, name)} {100 * found[name]:.2f}"
+        f"{name.replace('_', ' ')} {100 * found[name]:.2f}"
         for name in ("overall_accuracy", "average_accuracy", "kappa")
         if found[name] is not None
     )

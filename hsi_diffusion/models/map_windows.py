@@ -42,7 +42,7 @@ class MapJob:
         folder: Where the windows are kept until all are there.
         windows: First and last row, first and last column of each; the last ones are excluded.
         tile: Side of the denoiser's tiles; None: the model's.
-        kept: What is kept beside the classes: ``"probabilities"``, ``"entropy"``.
+        kept: What is kept beside the classes: ``"probabilities"``, ``"uncertainty"``.
         image_options: Arguments of :func:`~hsi_diffusion.scenes.open_raster`.
         model_options: Arguments of :meth:`SceneClassifier.from_pretrained`.
         resample: Whether the image's bands are resampled to the model's wavelengths.
@@ -106,9 +106,8 @@ def plan_windows(
     room, reach = SHARE * memory, predictor.reach
     each = predictor.bytes_per_pixel + raster.bytes_per_pixel
     tile = predictor.tile_for(room)
-    if height * width * each <= room and max(height, width) <= SIDE:
-        return ((0, height, 0, width),), tile
-    if predictor.spreads and height * width * each <= room:
+    one_window = predictor.spreads or max(height, width) <= SIDE
+    if one_window and height * width * each <= room:
         return ((0, height, 0, width),), tile
     side = math.isqrt(int(room / each)) - 2 * reach
     side = min(SIDE, side - side % GRAIN)
@@ -142,9 +141,9 @@ def map_window(job: MapJob, number: int) -> None:
         found, valid = model.predictor.predict_window(raster, rows, columns, tile=job.tile)
     ids = np.asarray(model.known.class_ids)
     held = {"classes": np.where(valid, ids[found.argmax(axis=2)], 0).astype(id_type(ids))}
-    if "entropy" in job.kept:
+    if "uncertainty" in job.kept:
         logs = np.log(np.maximum(found, np.finfo(np.float32).tiny))
-        held["entropy"] = np.where(valid, -(found * logs).sum(axis=2), np.nan)
+        held["uncertainty"] = np.where(valid, -(found * logs).sum(axis=2), np.nan)
     if "probabilities" in job.kept:
         held["probabilities"] = np.where(valid[:, :, None], found, np.nan)
     with atomic_path(job.part(number)) as temporary:

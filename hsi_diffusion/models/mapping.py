@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +91,10 @@ def map_image(
     maps = [Path(file) for file in out]
     for file in maps:
         check_image_path(file, "a map", ".png")
-    asked = {"probabilities": probabilities, "entropy": uncertainty}
+    asked = {"probabilities": probabilities, "uncertainty": uncertainty}
     extra = {name: Path(file) for name, file in asked.items() if file is not None}
     for name, file in extra.items():
-        check_image_path(file, {"entropy": "uncertainty"}.get(name, name))
+        check_image_path(file, name)
     first = maps[0]
     model = local_folder(model, (model_options or {}).get("revision"))  # once, not by every worker
     job = MapJob(
@@ -112,7 +113,7 @@ def map_image(
     fitted.known.warn_of_other_units(*some)
     if job.image_options.get("nodata") is None:
         warn_of_nodata(*some)
-    job = MapJob(**{**vars(job), "windows": windows, "tile": tile})
+    job = replace(job, windows=windows, tile=tile)
     if len(windows) > 1 and fitted.predictor.spreads:
         say(
             f"The image is mapped in {len(windows)} windows, and this model's labels are spread "

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsi_diffusion.classifiers import parts_of
 from hsi_diffusion.features.tiles import with_halo
+from hsi_diffusion.files import atomic_path
 from hsi_diffusion.graphs import Spreading
-from hsi_diffusion.models.fitting import graph_cubes
-from hsi_diffusion.models.prediction import Prediction
 from hsi_diffusion.models.representation import DiffusionRepresentation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from numpy.typing import NDArray
 
@@ -24,6 +26,49 @@ if TYPE_CHECKING:
 
 OVERLAP = 64
 """Pixels around a window that take part where labels are spread inside of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Class probabilities of every pixel.
+
+    Attributes:
+        probabilities: float32, shape (H, W, K), of sum 1; NaN where the image holds no data.
+        class_names: One name per class.
+        class_ids: The number of each class in the label map that was learned.
+        valid: Which pixels hold data, shape (H, W); None: all.
+    """
+
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    class_ids: tuple[int, ...]
+    valid: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Leave no probabilities where there is nothing to classify."""
+        if self.valid is not None:
+            found = np.where(self.valid[:, :, None], self.probabilities, np.float32(np.nan))
+            object.__setattr__(self, "probabilities", found)
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The most probable class of every pixel, 1..K, shape (H, W); of equal ones the first.
+
+        0 where the image holds no data.
+        """
+        classes: NDArray[np.int64] = self.probabilities.argmax(axis=2) + 1
+        return classes if self.valid is None else classes * self.valid
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The same with the numbers of the label map that was learned, shape (H, W)."""
+        ids: NDArray[np.int64] = np.array([0, *self.class_ids], dtype=np.int64)[self.classes]
+        return ids
+
+    def save_probabilities(self, path: str | Path) -> None:
+        """Write the probabilities as .npy, float32, shape (H, W, K)."""
+        with atomic_path(path) as temporary:
+            np.save(temporary, self.probabilities, allow_pickle=False)
 
 
 @dataclass(frozen=True)
@@ -127,9 +172,8 @@ class Predictor:
     def spreads(self) -> bool:
         """Whether a pixel's class depends on pixels anywhere in the image."""
         fitted = self.fitted
-        spaces = (fitted.representation, fitted.graph_space)
-        neighbours = [space for space in spaces if getattr(space, "neighbours", 0)]
-        return fitted.graph_space is not None or bool(neighbours)
+        averages = bool(getattr(fitted.representation, "neighbours", 0))
+        return averages or fitted.graph_space is not None
 
     @property
     def reach(self) -> int:
@@ -165,13 +209,12 @@ class Predictor:
         """Graphs of an image, with the weights that the fit has chosen."""
         fitted, settings = self.fitted, self.recipe.spreading
         assert fitted.graph_space is not None  # noqa: S101  (asked for only where there is one)
-        restores = settings.own == "restored"
         if not fitted.own_share:
             own: Any = ()
-        elif restores and isinstance(seen_as, DiffusionRepresentation):
+        elif settings.own == "restored" and isinstance(seen_as, DiffusionRepresentation):
             own = seen_as.restored(cube, self.recipe.features.timesteps)
         else:
-            own = graph_cubes(seen, each=self.recipe.classifier.each)
+            own = parts_of(seen, each=self.recipe.classifier.each)
         spreading = Spreading.fit(
             settings,
             fitted.graph_space(cube, valid),

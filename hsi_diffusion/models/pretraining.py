@@ -75,12 +75,7 @@ def share_of_step(settings: PretrainSettings, processes: int) -> StepShare:
 def build_pretraining(
     settings: PretrainSettings, num_components: int, seed: int
 ) -> DiffusionPretrainModule:
-    """The untrained denoiser.
-
-    Args:
-        settings: Its arguments.
-        num_components: Channels that the band transform gives.
-        seed: Rules initial weights, noise and timesteps.
+    """The untrained denoiser of as many channels as its band transform gives.
 
     Raises:
         ConfigurationError: A setting is outside what is allowed.
@@ -155,18 +150,10 @@ def pretrain(
     *,
     resume: bool = False,
 ) -> DiffusionPretrainModule:
-    """Train the denoiser on the scene.
+    """Train the denoiser on the scene's patches, and give it back in evaluation mode.
 
-    Args:
-        module: What to train.
-        data: The scene's patches.
-        settings: How to train.
-        runtime: Where to compute, log and write.
-        resume: Go on from the checkpoint that an interrupted training left in the folder, if it got
-            that far; several processes have to see the same folder.
-
-    Returns:
-        The trained module, in evaluation mode.
+    With ``resume`` it goes on from the checkpoint that an interrupted training left in the
+    runtime's folder, if it got that far; several processes have to see the same folder.
     """
     checkpoint = runtime.checkpoint(STAGE)
     # not by the file alone: one process may still see what another is about to replace

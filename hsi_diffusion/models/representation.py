@@ -184,12 +184,10 @@ class DiffusionRepresentation:
             tile //= 2
         return tile
 
-    def inside(self, place: tuple[int, int, int] | None, tile: int | None) -> Self:
-        """The same for a window of an image, see :class:`~hsi_diffusion.features.FeatureSettings`.
+    def inside(self, place: tuple[int, int, int], tile: int | None) -> Self:
+        """The same for a window of an image: its first row and column, and the image's width.
 
-        Args:
-            place: Row and column where the window starts, and width of the image.
-            tile: Side of the denoiser's tiles; None: as it was.
+        ``tile`` is the side of the denoiser's tiles; None: as it was.
         """
         changed = replace(self.request, place=place, tile=tile or self.request.tile)
         return replace(self, request=changed)

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save
 from hsi_diffusion.errors import CheckpointError, OutputExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -26,19 +27,11 @@ PLAIN = "model.json"
 WEIGHTS = "model.safetensors"
 
 
-def write_folder(
-    folder: Path,
-    plain: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    files: Callable[[Path], None],
-) -> None:
-    """Write a model's folder, whole or not at all; an earlier model there is replaced.
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder for the files of a model, which then takes the place of ``folder``.
 
-    Args:
-        folder: The folder.
-        plain: Plain data.
-        tensors: Weights and statistics by name.
-        files: Writes further files into the folder that it is given.
+    Whatever happens inside the block, there is a whole model afterwards or the one before.
 
     Raises:
         OutputExistsError: There is something else than a model.
@@ -49,19 +42,23 @@ def write_folder(
     temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
     temporary.mkdir()
     try:
-        files(temporary)
-        # safetensors wants memory of its own for every tensor
-        own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        # not save_file, whose files are for their owner only
-        (temporary / WEIGHTS).write_bytes(save(own))
-        text = json.dumps({"format": FORMAT, **plain}, indent=2)
-        (temporary / PLAIN).write_text(text, encoding="utf-8")
+        yield temporary
         _put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def write_files(folder: Path, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write plain data and tensors into a model's folder."""
+    # safetensors wants memory of its own for every tensor
+    own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    # not save_file, whose files are for their owner only
+    (folder / WEIGHTS).write_bytes(save(own))
+    text = json.dumps({"format": FORMAT, **plain}, indent=2)
+    (folder / PLAIN).write_text(text, encoding="utf-8")
+
+
+def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Plain data and tensors of a model's folder.
 
     Raises:

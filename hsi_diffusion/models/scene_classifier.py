@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hsi_diffusion.errors import ConfigurationError, NotFittedError, SceneError, SplitError
+from hsi_diffusion.files import write_text
 from hsi_diffusion.hardware import one_blas_thread
 from hsi_diffusion.models import hub
 from hsi_diffusion.models.fitting import Fitting
 from hsi_diffusion.models.map_accuracy import ground_truth, map_accuracy
-from hsi_diffusion.models.predictor import Predictor
+from hsi_diffusion.models.predictor import Prediction, Predictor
 from hsi_diffusion.models.pretraining import build_pretraining, pretrain, pretraining_data
 from hsi_diffusion.models.representation import DiffusionRepresentation
 from hsi_diffusion.models.stopwatch import Stopwatch
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from hsi_diffusion.diffusion import NoiseSchedule
     from hsi_diffusion.graphs import Graph
     from hsi_diffusion.models.fitted import FitRecord, FittedModel, FittedOn
-    from hsi_diffusion.models.prediction import Prediction
     from hsi_diffusion.modules import DiffusionPretrainModule
     from hsi_diffusion.patches import BandTransform
     from hsi_diffusion.recipes import DenoiserFactory, Location
@@ -374,12 +374,11 @@ class SceneClassifier:
         card = hub.model_card(
             known.scene, known.class_names, None if run is None else Path(run), licence
         )
-        with TemporaryDirectory() as folder:
-            self.save(Path(folder) / "model")
-            (Path(folder) / "model" / "README.md").write_text(
-                card.replace("USER/NAME", name), encoding="utf-8"
-            )
-            return hub.upload(Path(folder) / "model", name, private=private, revision=revision)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save(folder)
+            write_text(folder / "README.md", card.replace("USER/NAME", name))
+            return hub.upload(folder, name, private=private, revision=revision)
 
     @classmethod
     def from_pretrained(
@@ -413,9 +412,8 @@ class SceneClassifier:
             MissingDependencyError: A model of the Hub is asked for without huggingface_hub.
         """
         runtime = runtime or Runtime()
-        folder = hub.local_folder(folder, revision)
         stored = load_model(
-            Path(folder),
+            hub.local_folder(folder, revision),
             denoiser=denoiser,
             schedule=schedule,
             transform=transform,
@@ -440,9 +438,9 @@ class SceneClassifier:
     def _fitting(self, scene: Scene, split: Split) -> Fitting:
         _check_kinds(scene, split)
         return Fitting(
-            self._resolved(scene, split),
-            scene,
-            split,
+            recipe=self._resolved(scene, split),
+            scene=scene,
+            split=split,
             runtime=self.runtime,
             watch=self.watch,
             module=self.pretrained,

@@ -19,8 +19,9 @@ from hsi_diffusion.diffusion import SCHEDULES
 from hsi_diffusion.errors import CheckpointError, ConfigurationError, HsiDiffusionError
 from hsi_diffusion.models.fitted import FittedModel, FittedOn
 from hsi_diffusion.models.representation import BandRepresentation, DiffusionRepresentation
-from hsi_diffusion.models.saving import read_folder, write_folder
+from hsi_diffusion.models.saving import new_folder, read_files, write_files
 from hsi_diffusion.modules import DiffusionPretrainModule
+from hsi_diffusion.options import check_choice
 from hsi_diffusion.parts import FOREIGN, check_same_options
 from hsi_diffusion.patches import BandTransform
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
@@ -90,35 +91,25 @@ def save_model(model: StoredModel, folder: Path) -> None:
         "own_share": fitted.own_share,
         "alpha": fitted.alpha,
     }
-
-    def classifier_files(temporary: Path) -> None:
+    with new_folder(folder) as temporary:
         learned, weights = fitted.classifier.save(temporary)
         plain["classifier"] = {"kind": fitted.classifier.kind, **learned}
-        tensors.update(_named("classifier", weights))
-
-    write_folder(folder, plain, tensors, classifier_files)
+        write_files(temporary, plain, tensors | _named("classifier", weights))
 
 
 def load_model(
     folder: Path,
     *,
-    denoiser: Any = None,
-    schedule: Any = None,
-    transform: type[BandTransform] | None = None,
-    network: Any = None,
-    trusted: tuple[str, ...] = (),
+    denoiser: Any,
+    schedule: Any,
+    transform: type[BandTransform] | None,
+    network: Any,
+    trusted: tuple[str, ...],
     runtime: Runtime,
 ) -> StoredModel:
     """Read a model that :func:`save_model` wrote; nothing that its files name is imported or run.
 
-    Args:
-        folder: The model's folder.
-        denoiser: The denoiser, or what makes it, if its class is not the library's.
-        schedule: Likewise its noise schedule.
-        transform: The class of the band transforms that are not the library's.
-        network: The classifier's network, or what makes it, if its class is not the library's.
-        trusted: Full names of classes of a saved estimator that are not scikit-learn's.
-        runtime: Where to compute.
+    The arguments are those of :meth:`~hsi_diffusion.models.SceneClassifier.from_pretrained`.
 
     Raises:
         CheckpointError: The folder holds no model, a damaged one, or a part that must be given.
@@ -129,7 +120,7 @@ def load_model(
             "transform must be a class of band transforms of your own (a BandTransform with a "
             f"name), got {transform!r}: settings of it are in the saved model"
         )
-    plain, tensors = read_folder(folder)
+    plain, tensors = read_files(folder)
     try:
         recipe, foreign = _read_recipe(plain["recipe"], denoiser, schedule, network)
         seed, device = int(plain["seed"]), runtime.device
@@ -139,14 +130,18 @@ def load_model(
             space = BandRepresentation.load(plain["graph_space"], statistics, device, transform)
         seen, statistics = plain["representation"], _section(tensors, "representation")
         representation: Representation
-        if _is_first(seen["kind"], BandRepresentation, DiffusionRepresentation):
+        kinds = BandRepresentation.kind, DiffusionRepresentation.kind
+        check_choice(kinds, kind=seen["kind"])
+        if seen["kind"] == BandRepresentation.kind:
             representation = BandRepresentation.load(seen, statistics, device, transform)
         else:
             module = _load_denoiser(plain["denoiser"], tensors, denoiser, schedule, transform)
             representation = DiffusionRepresentation.load(seen, statistics, module, device)
         learned, weights = plain["classifier"], _section(tensors, "classifier")
         classifier: PixelClassifier
-        if _is_first(learned["kind"], EstimatorClassifier, NetworkClassifier):
+        kinds = EstimatorClassifier.kind, NetworkClassifier.kind
+        check_choice(kinds, kind=learned["kind"])
+        if learned["kind"] == EstimatorClassifier.kind:
             classifier = EstimatorClassifier(_no_estimator, each=recipe.classifier.each, seed=seed)
             classifier.load(folder, learned, weights, trusted=trusted)
         else:
@@ -164,24 +159,21 @@ def load_model(
     return StoredModel(recipe, seed, fitted, plain["recipe"], foreign)
 
 
-def own_parts_only(plain: Any) -> tuple[Any, list[str]]:
-    """Plain settings without classes that are not the library's, which reading must not import.
+def _own_parts(plain: Any) -> tuple[Any, tuple[str, ...]]:
+    """Settings without classes that are not the library's, and the names of these.
 
-    A parser takes a text as well for the path of a class, or for a file or YAML that names one. So
-    all that stays are numbers and words without a dot, slash or bracket.
-
-    Args:
-        plain: Settings, with ``{class_path, init_args}`` for parts.
-
-    Returns:
-        The settings, with such classes left out, and the names of these.
+    Reading a model must not import them. A parser takes a text as well for the path of a class, or
+    for a file or YAML that names one. So all that stays are numbers and words without a dot, slash
+    or bracket.
     """
     foreign: list[str] = []
 
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
             items = {key: kept(item) for key, item in value.items()}
-            return _OUT if items.get("class_path") is _OUT else _without(items)
+            if items.get("class_path") is _OUT:
+                return _OUT
+            return {key: item for key, item in items.items() if item is not _OUT}
         if isinstance(value, list):
             return [item for item in map(kept, value) if item is not _OUT]
         if isinstance(value, str) and not _WORD.fullmatch(value):
@@ -189,15 +181,11 @@ def own_parts_only(plain: Any) -> tuple[Any, list[str]]:
             return _OUT
         return value
 
-    return kept(plain), foreign
+    return kept(plain), tuple(foreign)
 
 
 _OUT = object()
 _WORD = re.compile(r"[\w+-]*")
-
-
-def _without(items: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in items.items() if item is not _OUT}
 
 
 def _read_recipe(
@@ -213,12 +201,12 @@ def _read_recipe(
     for section, name, part in given:
         if part is not None:
             del settings[section][name]
-    own, foreign = own_parts_only(settings)
+    own, foreign = _own_parts(settings)
     recipe = from_plain(Recipe, own)
     for section, name, part in given:
         if part is not None:
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: part})})
-    return recipe, tuple(foreign)
+    return recipe, foreign
 
 
 def _load_denoiser(
@@ -237,7 +225,13 @@ def _load_denoiser(
     module = DiffusionPretrainModule(**settings)
     check_same_options(module.hparams["denoiser"], saved["denoiser"], "denoiser", DENOISERS)
     if schedule is not None:  # no weights would tell another one
-        _check_schedule(module.hparams["schedule"], saved["schedule"])
+        given, kept = module.hparams["schedule"], saved["schedule"]
+        if FOREIGN in kept and FOREIGN not in given:
+            raise CheckpointError(
+                f"schedule must be the {kept[FOREIGN]} of the saved model, got "
+                f"{given['class_path']}"
+            )
+        check_same_options(given, kept, "schedule", SCHEDULES)
     load_weights(module.denoiser, _section(tensors, "denoiser"), "denoiser")
     module.transform = BandRepresentation.load(
         plain, _section(tensors, "transform"), "cpu", transform
@@ -245,25 +239,9 @@ def _load_denoiser(
     return module.eval()
 
 
-def _check_schedule(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
-    """Refuse a noise schedule that is not the one of the saved model."""
-    if FOREIGN in saved and FOREIGN not in given:
-        raise CheckpointError(
-            f"schedule must be the {saved[FOREIGN]} of the saved model, got {given['class_path']}"
-        )
-    check_same_options(given, saved, "schedule", SCHEDULES)
-
-
 def _is_transform(given: object) -> bool:
     """Whether this is a class that a saved transform may be of."""
     return isinstance(given, type) and issubclass(given, BandTransform) and hasattr(given, "name")
-
-
-def _is_first(kind: str, first: Any, second: Any) -> bool:
-    """Which of two kinds a file names."""
-    if kind not in (first.kind, second.kind):
-        raise CheckpointError(f"kind must be {first.kind} or {second.kind}, got {kind!r}")
-    return bool(kind == first.kind)
 
 
 def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

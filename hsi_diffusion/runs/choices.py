@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 DESCRIBED = ("name", "rows", "channels", "each", "network", "parameters")
 """What classifiers tell of themselves that they did not choose."""
 
+GIVEN = "Given by the settings."
+"""How something was chosen where there was one candidate."""
+
 
 def choices(result: RunResult) -> list[ChoiceReport]:
     """Everything that was chosen without test pixels."""
@@ -59,20 +62,15 @@ def _graph_choices(what: str, outcome: Outcome, result: RunResult) -> list[Choic
     )
     return [
         ChoiceReport(
-            what=quantity, chosen=value, how=chosen if several else "Given by the settings."
-        )
-        for quantity, value, several in (
-            (
-                f"Weight of graphs of {what} where labels are spread",
-                f"{100 * fitted.own_share:.0f} %",
-                len(spreading.own_shares) > 1,
-            ),
-            (
-                f"Alpha where labels are spread, with graphs of {what}",
-                f"{fitted.alpha:g}",
-                len(spreading.other_alphas) > 0,
-            ),
-        )
+            what=f"Weight of graphs of {what} where labels are spread",
+            chosen=f"{100 * fitted.own_share:.0f} %",
+            how=chosen if len(spreading.own_shares) > 1 else GIVEN,
+        ),
+        ChoiceReport(
+            what=f"Alpha where labels are spread, with graphs of {what}",
+            chosen=f"{fitted.alpha:g}",
+            how=chosen if spreading.other_alphas else GIVEN,
+        ),
     ]
 
 
@@ -91,9 +89,8 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
         f"classifier, {pixels}. Test pixels were not looked at."
     )
     scored = bool(validation(outcome))
-    given = "Given by the settings."
     if scored and len(record.trials) == 1:
-        how = f"{given} Its score: by{how[2:]}"
+        how = f"{GIVEN} Its score: by{how[2:]}"
     candidates = [
         CandidateReport(
             str(trial.candidate),
@@ -106,7 +103,7 @@ def _choice(what: str, outcome: Outcome, result: RunResult) -> ChoiceReport:
     return ChoiceReport(
         what=what,
         chosen=str(record.best.candidate),
-        how=how if scored else given,
+        how=how if scored else GIVEN,
         candidates=candidates,
     )
 

@@ -102,10 +102,6 @@ def check_writable(folder: Path) -> None:
 def check_resumable(folder: Path, settings: RunSettings) -> None:
     """Refuse to go on with a run that is finished, is none, or had other settings.
 
-    Args:
-        folder: The run's folder.
-        settings: What the run shall go on with.
-
     Raises:
         OutputError: There is nothing to go on with.
         ConfigurationError: The run there had other settings. A checkpoint may be spelled in another
@@ -128,19 +124,10 @@ def check_resumable(folder: Path, settings: RunSettings) -> None:
 
 
 def prepare_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Make the output folder, and refuse to mix a run into what is there.
+    """Make the output folder, and remove an earlier run there if :func:`check_output` allows it.
 
     What W&B measured stays, for it may not have been synchronised yet; the new run is another one
     there.
-
-    Args:
-        folder: Where the run's files go.
-        overwrite: Remove an earlier run there; nothing but a run is ever removed.
-        inputs: Files and folders that the new run reads.
-
-    Raises:
-        OutputExistsError: The folder holds files that must stay.
-        OutputError: It can't be written.
     """
     check_output(folder, overwrite=overwrite, inputs=inputs)
     try:
@@ -166,7 +153,8 @@ def remove_if_only_begun(folder: Path) -> None:
     Only for a folder that :func:`prepare_output` has made or emptied: what is in it is the run's.
     Runs of W&B stay: they may be those of an earlier run that this one has replaced.
     """
-    if not folder.is_dir() or not _only_begun({path.name for path in folder.iterdir()}):
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if "config.yaml" not in there or not there <= BEGUN:
         return
     if not any(folder.glob("wandb/*run-*")):
         shutil.rmtree(folder, ignore_errors=True)
@@ -204,8 +192,3 @@ def _is_content(name: str) -> bool:
     """Whether a run writes ``name``, or left it behind when it was killed while writing."""
     whole = written_name(name)
     return whole in CONTENT or re.fullmatch(r"classification_map-.+\.npy", whole) is not None
-
-
-def _only_begun(names: set[str]) -> bool:
-    """Whether these are the names of what a run begins with."""
-    return "config.yaml" in names and names <= BEGUN

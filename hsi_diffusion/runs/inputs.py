@@ -80,10 +80,7 @@ def read_pretrained(
 ) -> DiffusionPretrainModule:
     """A trained denoiser with its band transform, from the checkpoint of a pretraining.
 
-    Args:
-        path: The checkpoint.
-        scene: The scene that it is used on.
-        denoiser: What makes the network, where the checkpoint says that it is not the library's.
+    ``denoiser`` makes the network where the checkpoint says that it is not the library's.
 
     Raises:
         CheckpointError: The file is no such checkpoint.

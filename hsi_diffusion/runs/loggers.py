@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.files import write_text
 from hsi_diffusion.modules.callbacks import give_figure
+from hsi_diffusion.options import check_choice
 from hsi_diffusion.runs.stage_loggers import StageCSVLogger, StageWandbLogger
 
 if TYPE_CHECKING:
@@ -32,14 +33,10 @@ PART_STEPS: Final = 1_000_000
 def check_logger(kind: str) -> None:
     """Refuse a logger that can't be used, before anything is computed.
 
-    Args:
-        kind: ``"csv"``, ``"wandb"`` or ``"none"``.
-
     Raises:
         ConfigurationError: There is no such logger, or W&B knows no login and is not offline.
     """
-    if kind not in LOGGERS:
-        raise ConfigurationError(f"logger must be one of {', '.join(LOGGERS)}, got {kind!r}")
+    check_choice(LOGGERS, logger=kind)
     if kind != "wandb" or os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         return
     import wandb  # noqa: PLC0415  (a second to load, for nobody else)
@@ -153,42 +150,23 @@ class RunLogger:
 
     @rank_zero_only
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Put values into the summary, such as the timesteps and levels that were chosen.
-
-        Args:
-            values: Plain data by name.
-        """
+        """Put plain data into the summary, such as the timesteps and levels that were chosen."""
         if self._whole is not None:
             self._whole.experiment.summary.update(dict(values))
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Log a figure as an image.
-
-        Args:
-            name: Name of the image.
-            figure: The figure.
-        """
+        """Log a figure as an image of this name."""
         if self._whole is not None:
             give_figure(self._whole, name, figure, 0)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table.
-
-        Args:
-            name: Name of the table.
-            columns: Names of the columns.
-            rows: Rows of as many values.
-        """
+        """Log a table, from the names of its columns and rows of as many values."""
         if self._whole is not None:
             self._whole.log_table(name, list(columns), [list(row) for row in rows])
 
     @rank_zero_only
     def model(self, folder: str | Path) -> None:
-        """Log a saved model as the artifact ``model-ID`` of the run with that id.
-
-        Args:
-            folder: The folder that holds it.
-        """
+        """Log a saved model's folder as the artifact ``model-ID`` of the run with that id."""
         if self._whole is not None:
             import wandb  # noqa: PLC0415
 

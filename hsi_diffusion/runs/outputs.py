@@ -187,11 +187,7 @@ def _log(
         tried = [(str(one.candidate), one.accuracy, one.loss) for one in record.trials]
         columns = ("candidate", "validation/overall_accuracy", "validation/cross_entropy")
         logger.table("validation/candidates", columns, tried)
-    best = record.best.candidate
-    chosen: dict[str, Any] = {"chosen": str(best)}
-    if result.settings.pretrains:
-        chosen |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
-    logger.summary(chosen)
+    logger.summary({"chosen": str(record.best.candidate), **_features(result)})
     if (folder / "model").is_dir():
         logger.model(folder / "model")
 
@@ -202,11 +198,9 @@ def _summary(
     """What metrics.json holds: the method's figures, what they took, those of its control."""
     summary = dict(next(iter(results.values())))
     summary["found"] = _found(result.method)
+    summary |= _features(result)
     costs = {"method": _costs(result.method)}
-    features, raw = result.on_features, result.on_raw_bands
-    if features is not None:
-        best = features.record.best.candidate
-        summary |= {"timesteps": list(best.timesteps), "levels": list(best.levels)}
+    raw = result.on_raw_bands
     if raw is not None:
         own = {**results["raw_bands"], "space": str(raw.record.best.candidate)}
         summary |= own if result.control is None else {"raw_bands": own}
@@ -227,6 +221,14 @@ def _summary(
         "resumed": result.resumed,
         "costs": costs,
     }
+
+
+def _features(result: RunResult) -> dict[str, list[int]]:
+    """Timesteps and levels of the features that were chosen; nothing for a baseline."""
+    if not result.settings.pretrains:
+        return {}
+    best = result.method.record.best.candidate
+    return {"timesteps": list(best.timesteps), "levels": list(best.levels)}
 
 
 def _pixels(split: Split) -> dict[str, int]:

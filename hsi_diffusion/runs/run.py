@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,22 @@ def run(
     # one; torchrun or a cluster starts all of them, on one machine or on several
     rank = process_rank()
     first = rank == 0
-    if not first and not _pretrains_together(settings):
-        _say_that_it_is_not_needed(rank, settings)
+    pretrains = settings.pretrains and settings.pretrained is None
+    if not first and not (pretrains and settings.devices * settings.nodes > 1):
+        if rank == 1 and pretrains:  # one line for all of them
+            warnings.warn(
+                "several processes were started, but the settings pretrain on one (devices and "
+                "nodes are 1), so the first one works alone; give --devices N, the processes per "
+                "machine, and --nodes M to pretrain on all of them",
+                stacklevel=2,
+            )
         return None
     if first and resume:
         check_resumable(folder, settings)
     elif first:
         check_output(folder, overwrite=overwrite, inputs=settings.inputs())
-    planned = _plan(settings, folder, say if first else _say_nothing, progress=progress)
+    watch = Stopwatch(say) if first else Stopwatch()
+    planned = _plan(settings, folder, watch, progress=progress)
     # nothing was written or removed until here, where nearly all that can be wrong has been found
     if first and resume:
         remove_temporaries(folder)
@@ -82,7 +91,7 @@ def run(
     try:
         if first and not resume:
             settings.save(folder / "config.yaml")
-        return _compute(planned, settings, folder, progress=progress, resume=resume)
+        return _compute(planned, settings, folder, resume=resume)
     except (KeyboardInterrupt, SystemExit):  # Lightning makes the second out of the first
         raise  # what is there can be resumed, if only from its beginning
     except BaseException:
@@ -101,7 +110,7 @@ def check(settings: RunSettings, folder: Path) -> None:
     Raises:
         HsiDiffusionError: The run can't be had.
     """
-    _plan(settings, folder, _say_nothing, progress=False)
+    _plan(settings, folder, Stopwatch(), progress=False)
 
 
 def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True) -> None:
@@ -115,16 +124,15 @@ def pretrain_alone(settings: RunSettings, folder: Path, *, progress: bool = True
     scene, config = read_scene(settings), settings.to_dict()
     name = f"pretraining-{folder.name}"
     with RunLogger(settings.logger, folder, name, config, settings.group) as logger:
-        runtime = _runtime(settings, folder, progress=progress, logger=logger)
+        runtime = replace(_runtime(settings, folder, progress=progress), loggers=logger.stage)
         model = SceneClassifier(settings, seed=settings.seed, runtime=runtime)
         model.pretrain(scene, read_split(settings, scene), resume=True)
 
 
 def _plan(
-    settings: RunSettings, folder: Path, say: Callable[[str], None], *, progress: bool
+    settings: RunSettings, folder: Path, watch: Stopwatch, *, progress: bool
 ) -> tuple[SceneClassifier, Scene, Split]:
     """Read the scene, and check the settings of all stages against it."""
-    watch = Stopwatch(say)
     with watch.stage("scene", f"Scene {settings.scene_name}, split {settings.split_kind}"):
         scene = read_scene(settings)
         split = read_split(settings, scene)
@@ -147,15 +155,13 @@ def _compute(
     settings: RunSettings,
     folder: Path,
     *,
-    progress: bool,
     resume: bool,
 ) -> RunResult | None:
     """Everything that takes time; None on all but the first process."""
     model, scene, split = planned
     config = settings.to_dict()
     with RunLogger(settings.logger, folder, folder.name, config, settings.group) as logger:
-        runtime = _runtime(settings, folder, progress=progress, logger=logger)
-        model.runtime = runtime
+        model.runtime = replace(model.runtime, loggers=logger.stage)
         if settings.pretrains and model.pretrained is None:
             threads = torch.get_num_threads()
             model.pretrain(scene, split, resume=resume)
@@ -166,7 +172,10 @@ def _compute(
         control = None
         if settings.pretrains and settings.raw_bands:
             other = SceneClassifier(
-                settings.without_pretraining(), seed=settings.seed, runtime=runtime, stage="control"
+                settings.without_pretraining(),
+                seed=settings.seed,
+                runtime=model.runtime,
+                stage="control",
             )
             with model.watch.stage("raw_bands", "Control: the same classifier on raw bands"):
                 other.fit(scene, split, graph=model.graph)
@@ -192,40 +201,16 @@ def _measured(model: SceneClassifier, scene: Scene, split: Split) -> Outcome:
     return Outcome(model, predicted, metrics, prediction.probabilities.max(axis=2))
 
 
-def _runtime(
-    settings: RunSettings, folder: Path, *, progress: bool, logger: RunLogger | None = None
-) -> Runtime:
+def _runtime(settings: RunSettings, folder: Path, *, progress: bool) -> Runtime:
     return Runtime(
         folder=folder,
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.nodes,
-        loggers=None if logger is None else logger.stage,
         progress=progress,
         figures=settings.figures,
         deterministic=settings.deterministic,
     )
-
-
-def _pretrains(settings: RunSettings) -> bool:
-    """Whether a run trains a denoiser of its own."""
-    return settings.pretrains and settings.pretrained is None
-
-
-def _pretrains_together(settings: RunSettings) -> bool:
-    """Whether several processes have something to do: they share a pretraining only."""
-    return _pretrains(settings) and settings.devices * settings.nodes > 1
-
-
-def _say_that_it_is_not_needed(rank: int, settings: RunSettings) -> None:
-    """Tell who started several processes for a pretraining on one; one line for all of them."""
-    if rank == 1 and _pretrains(settings):
-        warnings.warn(
-            "several processes were started, but the settings pretrain on one (devices and nodes "
-            "are 1), so the first one works alone; give --devices N, the processes per machine, "
-            "and --nodes M to pretrain on all of them",
-            stacklevel=2,
-        )
 
 
 def _is_first_process(threads: int) -> bool:
@@ -248,7 +233,3 @@ def _is_first_process(threads: int) -> bool:
 def process_rank() -> int:
     """Number of this process among those that were started together, as Lightning reads it."""
     return int(getattr(rank_zero_only, "rank", 0))
-
-
-def _say_nothing(_: str) -> None:
-    """For the processes that only help with the pretraining."""

@@ -10,6 +10,7 @@ import yaml
 
 from hsi_diffusion.errors import ConfigurationError
 from hsi_diffusion.files import write_text
+from hsi_diffusion.options import check_at_least, check_choice
 from hsi_diffusion.recipes import Recipe, from_plain, to_plain
 from hsi_diffusion.scenes import CATALOGUE, parse_location, scene_info
 
@@ -132,9 +133,7 @@ class RunSettings(Recipe):
     def __post_init__(self) -> None:
         """Fill in what follows from other settings, and refuse what contradicts them."""
         super().__post_init__()
-        for name in ("devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_at_least(1, devices=self.devices, nodes=self.nodes)
         if self.cube is not None and self.scene not in (None, "custom"):
             raise ConfigurationError("give either scene (--scene) or cube (--cube), not both")
         own = [name for name in OWN if getattr(self, name) not in (None, False)]
@@ -144,9 +143,8 @@ class RunSettings(Recipe):
                 "well (--cube FILE[:key])"
             )
         scene = self.scene or ("simulated" if self.cube is None else "custom")
-        if scene not in (*CATALOGUE, "simulated", "custom"):
-            known = ", ".join((*CATALOGUE, "simulated"))
-            raise ConfigurationError(f"scene must be one of {known}, got {scene!r}")
+        if scene != "custom":
+            check_choice((*CATALOGUE, "simulated"), scene=scene)
         if self.download and scene not in CATALOGUE:
             raise ConfigurationError(
                 "download belongs to a scene of the catalogue: name it with scene (--scene)"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hsi_diffusion.models.choosing import Trial
+from hsi_diffusion.models.fitted import Trial
 
 
 @pytest.mark.parametrize(
