@@ -63,14 +63,14 @@ def run_main(arguments: Sequence[str] | None = None, prog: str = "hsi-diffusion 
 
 
 def _run(given: list[str], prog: str) -> int:
-    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    parser = _quiet_parser()
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--print_config", "--print-config", action="store_true")
     parser.add_argument("--out", metavar="DIR")
     parser.add_argument("--resume", metavar="DIR")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--no-progress", action="store_true")
-    options, rest = parser.parse_known_args(given)  # the rest are settings
+    options, rest = _parse_known(parser, given)  # the rest are settings
     if options.help:
         _run_help(prog)
         return 0
@@ -187,16 +187,28 @@ def _check_same_names(written: Mapping[str, Any], named: Mapping[str, str]) -> N
 
 def _files_and_names(arguments: Sequence[str]) -> tuple[list[str], dict[str, str], list[str]]:
     """The files of --config, method and preset as flags give them, and all other flags."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = _quiet_parser()
     parser.add_argument("--config", action="append", default=[])
     parser.add_argument("--method", default=argparse.SUPPRESS)
     parser.add_argument("--preset", default=argparse.SUPPRESS)
-    try:
-        options, flags = parser.parse_known_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise ConfigurationError(f"{error.argument_name} needs a value") from error
+    options, flags = _parse_known(parser, arguments)
     named = vars(options)
     return named.pop("config"), named, flags
+
+
+def _quiet_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+
+
+def _parse_known(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """What a parser knows of a command line, and the rest; errors are told as all others."""
+    try:
+        return parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        why = "needs a value" if "expected" in error.message else "takes no value"
+        raise ConfigurationError(f"{error.argument_name} {why}") from error
 
 
 def _run_help(prog: str) -> None:

@@ -299,6 +299,8 @@ OWN_SCENE = ["--cube", "cube.npy", "--labels", "labels.npy"]
         (["--method", "svm", "--pretrained=a"], "svm learns from raw bands and has no denoiser"),
         (["--config"], "--config needs a value"),
         (["--seed", "1", "--method"], "--method needs a value"),
+        (["--out"], "--out needs a value"),
+        (["--overwrite=yes"], "--overwrite takes no value"),
         (["--config", "cube.npy"], "cube.npy can't be read as a configuration file"),
         (["--config", "none.yaml"], "there is no configuration file none.yaml"),
         (["--config", "list.yaml"], "list.yaml must hold a mapping"),

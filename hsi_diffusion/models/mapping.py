@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsi_diffusion.errors import HsiDiffusionError
+from hsi_diffusion.errors import ConfigurationError, HsiDiffusionError
 from hsi_diffusion.files import digest_of, remove_temporaries, write_text
 from hsi_diffusion.models.hub import local_folder
 from hsi_diffusion.models.map_accuracy import ground_truth
@@ -35,7 +35,7 @@ SAMPLE, ROWS = 2**16, 16
 def map_image(
     model: str | Path,
     image: str | Path,
-    out: Sequence[str | Path],
+    out: str | Path | Sequence[str | Path],
     *,
     probabilities: str | Path | None = None,
     uncertainty: str | Path | None = None,
@@ -60,9 +60,10 @@ def map_image(
     Args:
         model: Folder of the model, or USER/NAME on the Hugging Face Hub.
         image: The image's file, see :func:`~hsi_diffusion.scenes.open_raster`.
-        out: Files of the map: ``.tif``, ``.hdr`` (ENVI) and ``.npy`` hold the classes' numbers in
-            the label map that was learned, 0 where there is no data; ``.png`` is a picture. Beside
-            the first, ``NAME-areas.csv`` and ``.json`` hold the areas of the classes.
+        out: File of the map, or several: ``.tif``, ``.hdr`` (ENVI) and ``.npy`` hold the classes'
+            numbers in the label map that was learned, 0 where there is no data; ``.png`` is a
+            picture. Beside the first, ``NAME-areas.csv`` and ``.json`` hold the areas of the
+            classes.
         probabilities: File for the probabilities, float32, a band per class.
         uncertainty: File for their entropy in nats, float32.
         labels: Ground truth of the image, whatever holds it
@@ -88,7 +89,9 @@ def map_image(
         HsiDiffusionError: A file can't be read or written, the image is one of another sensor, or
             a worker failed.
     """
-    maps = [Path(file) for file in out]
+    maps = [Path(file) for file in ([out] if isinstance(out, str | Path) else out)]
+    if not maps:
+        raise ConfigurationError("out must name at least one file of the map, such as map.tif")
     for file in maps:
         check_image_path(file, "a map", ".png")
     asked = {"probabilities": probabilities, "uncertainty": uncertainty}

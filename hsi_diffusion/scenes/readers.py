@@ -9,7 +9,7 @@ import re
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import h5py
 import numpy as np
@@ -107,12 +107,10 @@ def list_arrays(path: str | Path) -> dict[str, Shape]:
             case "npy":
                 return {UNNAMED: _npy_shape(path)}
             case "npz":
-                with np.load(path, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in _npz_names(path)}
                 return {
-                    name: array.shape
-                    for name, array in arrays.items()
-                    if array.dtype.kind in _REAL_KINDS
+                    name: shape
+                    for name, (shape, dtype) in _npz_headers(path).items()
+                    if dtype.kind in _REAL_KINDS
                 }
             case "tiff":
                 with tifffile.TiffFile(path) as file:
@@ -262,6 +260,11 @@ def _npz_names(path: Path) -> list[str]:
     return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
 
+def _npz_headers(path: Path) -> dict[str, tuple[Shape, np.dtype[Any]]]:
+    with zipfile.ZipFile(path) as file:
+        return {name: _npy_header(file.open(f"{name}.npy")) for name in _npz_names(path)}
+
+
 def check_dataset(path: Path, data: h5py.Dataset) -> None:
     """As :func:`check_claim`: what lies in chunks, or was never written, may take less space."""
     whole = data.chunks is None and data.id.get_offset() is not None
@@ -305,12 +308,7 @@ def _hdf5_contents(path: Path) -> tuple[dict[str, Shape], list[str]]:
 
 
 def _npy_shape(path: Path) -> Shape:
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    shape, dtype = _npy_header(path.open("rb"))
     if dtype.hasobject:
         raise FileFormatError(
             f"{path} holds pickled Python objects, which could run code when they are read; "
@@ -318,7 +316,18 @@ def _npy_shape(path: Path) -> Shape:
         )
     if dtype.kind not in _REAL_KINDS:
         raise FileFormatError(_not_real(path, dtype))
-    return tuple(shape)
+    return shape
+
+
+def _npy_header(file: IO[bytes]) -> tuple[Shape, np.dtype[Any]]:
+    """Shape and kind of numbers of an array; the file is closed."""
+    with file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return tuple(shape), dtype
 
 
 def _not_real(path: Path, dtype: np.dtype[Any]) -> str:

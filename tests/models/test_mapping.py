@@ -75,8 +75,10 @@ def test_labels_are_spread_inside_overlapping_windows(
     monkeypatch.setattr("hsi_diffusion.models.predictor.OVERLAP", 4)
     memory = memory_for(saved.model, Raster.of(IMAGE.cube))
     said: list[str] = []
-    files = tmp_path / "image.npy", [tmp_path / "map.npy"]
+    files = tmp_path / "image.npy", tmp_path / "map.npy"
     map_image(saved.folder, *files, memory=memory, say=said.append)
+    with pytest.raises(ConfigurationError, match="out must name at least one file"):
+        map_image(saved.folder, files[0], [])
     assert "spread inside each of them" in said[0]
     found = np.load(tmp_path / "map.npy", allow_pickle=False)
     whole = saved.model.predict(IMAGE).ids
