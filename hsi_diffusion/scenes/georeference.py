@@ -59,9 +59,3 @@ class Georeference:
         x, y = np.asarray(x, dtype=np.float64) - c, np.asarray(y, dtype=np.float64) - f
         scale = a * e - b * d
         return (a * y - d * x) / scale, (e * x - b * y) / scale
-
-    def window(self, row: int, column: int) -> Georeference:
-        """That of the part of the image that starts at a pixel."""
-        x, y = self.coordinates(row, column)
-        a, b, _, d, e, _ = self.transform
-        return Georeference(self.crs, (a, b, float(x), d, e, float(y)))
