@@ -116,6 +116,9 @@ def write_benchmark(
             table = comparison_table(found, reference=settings.reference)
             text.append(table.to_markdown())
             latex.append(table.to_latex(caption=settings.title, label="tab:benchmark-1"))
+            changed = [row for row in {m.row: None for m in found} if row != settings.reference]
+            tests = significance_table(found, [(row, settings.reference) for row in changed])
+            text += ["Paired over the seeds, OA in points:", tests.to_markdown()]
     if failed := failures(results):
         text += ["Failed and skipped:", "\n".join(failed)]
     known = {m.key for m in found}

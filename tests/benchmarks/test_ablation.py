@@ -101,6 +101,8 @@ def test_the_table_gives_differences_to_the_reference(
     assert "# DiffCRN, one part changed at a time" in report
     assert "| attention: SSAD only |" in report
     assert 'difference to "as the preset" is taken seed by seed' in report
+    assert "| attention: SSAD only - as the preset | eight | 1 |" in report
+    assert "p (t)" in report
     assert "Not run yet: 13 of 18 runs." not in report
     assert f"hsi-diffusion ablate {plan}" in report
     latex = (out / "benchmark.tex").read_text(encoding="utf-8")
