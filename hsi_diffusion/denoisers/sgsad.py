@@ -52,7 +52,12 @@ class SGSAD(AttentionBlock):
     :class:`~hsi_diffusion.denoisers.conditioning.Conditioned`. DiffCRN (Zhu & Xu, arXiv 2502.19699)
     names a spectral group self-attention denoising module, without details. That the
     groups are channels of the network, and that attention acts at one pixel, is our reading.
-    The arguments are those of :class:`~hsi_diffusion.denoisers.StagedDenoiser`.
+
+    Args:
+        channels: Channels of a pixel, C, a multiple of ``groups``.
+        time_channels: Size of the time embedding.
+        groups: Number of groups.
+        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
     """
 
     def __init__(

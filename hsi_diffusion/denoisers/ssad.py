@@ -98,8 +98,14 @@ class SSAD(AttentionBlock):
     names a spatial self-attention denoising module, without details. Windows, shift,
     position bias and conditioning are ours: with windows (as Liu et al., ICCV 2021) the cost grows
     with the number of pixels, not with its square.
-    The arguments are those of :class:`~hsi_diffusion.denoisers.StagedDenoiser`, and the offset of
-    the grid of windows.
+
+    Args:
+        channels: Channels of a pixel, C, a multiple of ``heads``.
+        time_channels: Size of the time embedding.
+        window: Side of a window in pixels.
+        heads: Attention heads.
+        shift: Offset of the grid of windows, from 0 to ``window`` - 1.
+        mlp_ratio: Hidden channels of the feed-forward layer, in units of C.
     """
 
     def __init__(

@@ -185,9 +185,11 @@ class DiffusionRepresentation:
         return tile
 
     def inside(self, place: tuple[int, int, int], tile: int | None) -> Self:
-        """The same for a window of an image: its first row and column, and the image's width.
+        """The same for a window of an image, see :class:`~hsi_diffusion.features.FeatureSettings`.
 
-        ``tile`` is the side of the denoiser's tiles; None: as it was.
+        Args:
+            place: Row and column where the window starts, and width of the image.
+            tile: Side of the denoiser's tiles; None: as it was.
         """
         changed = replace(self.request, place=place, tile=tile or self.request.tile)
         return replace(self, request=changed)

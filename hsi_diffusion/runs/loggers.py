@@ -150,23 +150,42 @@ class RunLogger:
 
     @rank_zero_only
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Put plain data into the summary, such as the timesteps and levels that were chosen."""
+        """Put values into the summary, such as the timesteps and levels that were chosen.
+
+        Args:
+            values: Plain data by name.
+        """
         if self._whole is not None:
             self._whole.experiment.summary.update(dict(values))
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Log a figure as an image of this name."""
+        """Log a figure as an image.
+
+        Args:
+            name: Name of the image.
+            figure: The figure.
+        """
         if self._whole is not None:
             give_figure(self._whole, name, figure, 0)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table, from the names of its columns and rows of as many values."""
+        """Log a table.
+
+        Args:
+            name: Name of the table.
+            columns: Names of the columns.
+            rows: Rows of as many values.
+        """
         if self._whole is not None:
             self._whole.log_table(name, list(columns), [list(row) for row in rows])
 
     @rank_zero_only
     def model(self, folder: str | Path) -> None:
-        """Log a saved model's folder as the artifact ``model-ID`` of the run with that id."""
+        """Log a saved model as the artifact ``model-ID`` of the run with that id.
+
+        Args:
+            folder: The folder that holds it.
+        """
         if self._whole is not None:
             import wandb  # noqa: PLC0415
 

@@ -85,6 +85,7 @@ def line(text: Any) -> bytes:
         line(["error", "system", ["mkdir harmed"], 5]),
         line(["array", "|O", [1]]),
         line(["array", "<f8", [-9]]),
+        line(["array", "<f8", [1 << 58]]),
         line(["os.mkdir", "harmed"]),
     ],
 )
